@@ -1,0 +1,117 @@
+//! The dependency rule of `src/`: which module may name which. Read it as the figure in ARCHITECTURE.md.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("ids", &[]),
+    ("error", &["ids"]),
+    ("connect", &["error"]),
+    ("properties", &["error"]),
+    ("wire", &["error", "ids"]),
+    ("record", &["error", "ids"]),
+    ("machine", &["error", "ids", "record", "wire"]), // sans-IO: no socket, clock or task
+    ("net", &["connect", "error", "ids", "machine", "wire"]),
+    ("client", &["connect", "error", "ids", "machine", "net", "properties", "wire"]),
+    ("producer", &["client", "error", "ids", "machine", "net", "properties", "record", "wire"]),
+    ("consumer", &["client", "error", "ids", "machine", "net", "properties", "record", "wire"]),
+    ("admin", &["client", "error", "ids", "wire"]),
+    ("broker", &["connect", "error", "ids", "record", "wire"]), // shares bytes with the client, never logic
+    ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record"]),
+    (
+        "pipeline",
+        &["admin", "broker", "client", "consumer", "error", "ids", "producer", "properties", "record", "testing"],
+    ), // public API only
+];
+
+#[test]
+fn modules_name_only_what_they_may_use() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
+    let table: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (row, (module, uses)) in MAY_USE.iter().enumerate() {
+        for name in *uses {
+            let above = MAY_USE[..row].iter().any(|(above, _)| above == name);
+            assert!(above, "`{module}` may use `{name}` only if `{name}` stands above it");
+        }
+    }
+    for (module, files) in modules(&src) {
+        let Some(allowed) = table.get(module.as_str()) else {
+            wrong.push(format!("`{module}` has no place in MAY_USE"));
+            continue;
+        };
+        for file in files {
+            let source = fs::read_to_string(&file).unwrap();
+            for name in named(&source) {
+                if name != module && !allowed.contains(&name.as_str()) {
+                    wrong.push(format!("{} names `crate::{name}`", file.display()));
+                }
+            }
+            let is_root = file.file_stem().is_some_and(|stem| stem == "mod" || *stem == *module);
+            let climbs = if is_root { "super::" } else { "super::super" };
+            if code(&source).contains(climbs) {
+                wrong.push(format!("{}: write `crate::`, not `{climbs}`", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the file names directly under `crate::`, tests and comments left out. A re-export at the root
+/// (`crate::Error`) has no row in the table, so a module is always named where it is defined.
+fn named(source: &str) -> Vec<String> {
+    let code = code(source);
+    let mut names = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            names.push(ident(rest));
+            continue;
+        };
+        let (mut depth, mut start) = (0, 0);
+        for (i, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => {
+                    names.push(ident(&group[start..i]));
+                    break;
+                }
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    names.push(ident(&group[start..i]));
+                    start = i + 1
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+/// The source without its comments and its trailing test module.
+fn code(source: &str) -> String {
+    let library = source.split("\n#[cfg(test)]").next().unwrap_or_default();
+    library.lines().map(|line| line.split("//").next().unwrap_or_default()).collect()
+}
+
+fn ident(s: &str) -> String {
+    s.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn modules(src: &Path) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let mut stack = vec![src.to_path_buf()];
+    while let Some(dir) = stack.pop() {
+        for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+            let top = path.strip_prefix(src).unwrap().iter().next().unwrap().to_string_lossy().replace(".rs", "");
+            if path.is_dir() && top != "bin" {
+                stack.push(path)
+            } else if path.extension().is_some_and(|e| e == "rs") && top != "lib" {
+                found.entry(top).or_default().push(path)
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,1 @@
+//! Admin client: topics, configs, groups.

@@ -1,0 +1,321 @@
+//! One error for everything, small and cheap to clone, with questions instead of a hierarchy: what was asked of whom,
+//! what went wrong, whether a retry helps, and whether it may have been done all the same.
+
+mod code;
+pub use code::ErrorCode;
+
+use crate::ids::{NodeId, TopicPartition};
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whether what was asked for may have happened although it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Certainty {
+    /// It was never sent, or was refused: it did not happen.
+    NotSent,
+    /// It was sent and no final answer came: it may have happened.
+    PossiblySent,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A broker answered with this code.
+    Broker(ErrorCode),
+    /// The time given for it is up.
+    Timeout,
+    /// The connection could not be made, or broke.
+    Connection,
+    /// Bytes that can't be what they should be: a broken peer, or not Kafka at all.
+    Malformed,
+    /// The broker has no version of this request that we have, or lacks a field that the call needs.
+    UnsupportedVersion,
+    /// A setting that can't be, or two that contradict.
+    Config,
+    /// A call that makes no sense in this state: `poll` without a subscription, `seek` on a partition not assigned.
+    State,
+    /// Closed by the application, or dropped.
+    Closed,
+    /// A single record larger than `max.request.size`, `buffer.memory` or the broker's limit.
+    RecordTooLarge,
+    /// No room in `buffer.memory` right now (`try_send`), or not within `max.block.ms`.
+    BufferFull,
+    /// No committed offset, or it is out of range, and `auto.offset.reset` is `none`.
+    NoOffset,
+    /// The application may not do this: authentication or authorization failed.
+    Denied,
+    /// A value outside of what the call takes.
+    InvalidArgument,
+}
+
+/// Anything that can go wrong. Clones share their content.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    certainty: Option<Certainty>,
+    api: Option<&'static str>,
+    node: Option<NodeId>,
+    address: Option<Arc<str>>,
+    partition: Option<TopicPartition>,
+    topic: Option<Arc<str>>,
+    message: Option<Cow<'static, str>>,
+    hint: Option<&'static str>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of this kind, with nothing else known yet.
+    pub fn new(kind: ErrorKind) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            certainty: None,
+            api: None,
+            node: None,
+            address: None,
+            partition: None,
+            topic: None,
+            message: None,
+            hint: None,
+            source: None,
+        }))
+    }
+
+    /// An error of this kind with a lower-case clause for a person.
+    pub fn with_message(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(kind).message(message)
+    }
+
+    /// What a broker answered.
+    pub fn broker(code: ErrorCode) -> Self {
+        let kind = match code {
+            ErrorCode::TopicAuthorizationFailed
+            | ErrorCode::GroupAuthorizationFailed
+            | ErrorCode::ClusterAuthorizationFailed
+            | ErrorCode::TransactionalIdAuthorizationFailed
+            | ErrorCode::DelegationTokenAuthorizationFailed
+            | ErrorCode::SaslAuthenticationFailed => {
+                return Self::new(ErrorKind::Denied).message(code.name());
+            }
+            code => ErrorKind::Broker(code),
+        };
+        Self::new(kind)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// Adds or replaces the clause for a person.
+    pub fn message(self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|inner| inner.message = Some(message.into()))
+    }
+
+    /// Adds what may be wrong, for a person.
+    pub fn hint(self, hint: &'static str) -> Self {
+        self.with(|inner| inner.hint = Some(hint))
+    }
+
+    /// Adds what was asked.
+    pub fn api(self, api: &'static str) -> Self {
+        self.with(|inner| inner.api = inner.api.or(Some(api)))
+    }
+
+    /// Adds whom it was asked of.
+    pub fn node(self, node: NodeId) -> Self {
+        self.with(|inner| inner.node = Some(node))
+    }
+
+    /// Adds where that is.
+    pub fn address(self, address: impl Into<Arc<str>>) -> Self {
+        self.with(|inner| inner.address = Some(address.into()))
+    }
+
+    /// Adds the topic that it is about.
+    pub fn topic(self, topic: impl Into<Arc<str>>) -> Self {
+        self.with(|inner| inner.topic = Some(topic.into()))
+    }
+
+    /// Adds the partition that it is about.
+    pub fn partition(self, partition: TopicPartition) -> Self {
+        self.with(|inner| inner.partition = Some(partition))
+    }
+
+    /// Adds whether it may have been done all the same.
+    pub fn certainty(self, certainty: Certainty) -> Self {
+        self.with(|inner| inner.certainty = Some(certainty))
+    }
+
+    /// Adds the root cause.
+    pub fn caused_by(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.with(|inner| inner.source = Some(Arc::new(source)))
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The broker's code, if it was a broker that said no.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self.0.kind {
+            ErrorKind::Broker(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Whether it may have been done all the same; `None` where nothing was to be done (a read).
+    pub fn delivery_certainty(&self) -> Option<Certainty> {
+        self.0.certainty
+    }
+
+    /// The partition that it is about.
+    pub fn topic_partition(&self) -> Option<&TopicPartition> {
+        self.0.partition.as_ref()
+    }
+
+    /// Whether asking again may help. The client has done so already, within the time it was given.
+    pub fn is_retriable(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Broker(code) => code.is_retriable(),
+            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::BufferFull => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the transaction must be aborted, after which the producer can go on.
+    pub fn is_abortable(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::TransactionAbortable | ErrorCode::UnknownProducerId | ErrorCode::InvalidTxnState)
+        )
+    }
+
+    /// Whether nothing helps but a new handle: fenced, closed, or not allowed.
+    pub fn is_fatal(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Broker(code) => matches!(
+                code,
+                ErrorCode::ProducerFenced
+                    | ErrorCode::InvalidProducerEpoch
+                    | ErrorCode::FencedInstanceId
+                    | ErrorCode::UnsupportedVersion
+                    | ErrorCode::UnsupportedSaslMechanism
+                    | ErrorCode::InconsistentGroupProtocol
+                    | ErrorCode::InvalidGroupId
+                    | ErrorCode::GroupMaxSizeReached
+            ),
+            ErrorKind::Closed | ErrorKind::Denied | ErrorKind::UnsupportedVersion | ErrorKind::Config => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the time was up.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Timeout | ErrorKind::Broker(ErrorCode::RequestTimedOut))
+    }
+
+    /// Whether the handle is closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.kind == ErrorKind::Closed
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        if let Some(partition) = &inner.partition {
+            write!(f, "{partition}: ")?;
+        } else if let Some(topic) = &inner.topic {
+            write!(f, "{topic}: ")?;
+        }
+        if let Some(api) = inner.api {
+            write!(f, "{api}")?;
+            if let Some(node) = inner.node {
+                write!(f, " to node {node}")?;
+            }
+            if let Some(address) = &inner.address {
+                write!(f, " at {address}")?;
+            }
+            f.write_str(": ")?;
+        } else if let Some(address) = &inner.address {
+            write!(f, "{address}: ")?;
+        }
+        match (inner.kind, &inner.message) {
+            (ErrorKind::Broker(code), Some(message)) => write!(f, "{code}: {message}")?,
+            (ErrorKind::Broker(code), None) => write!(f, "the broker answered {code}")?,
+            (_, Some(message)) => f.write_str(message)?,
+            (kind, None) => f.write_str(match kind {
+                ErrorKind::Timeout => "no answer in time",
+                ErrorKind::Connection => "the connection broke",
+                ErrorKind::Malformed => "malformed bytes from the peer",
+                ErrorKind::UnsupportedVersion => "the broker has no version of it in common with us",
+                ErrorKind::Config => "a setting is wrong",
+                ErrorKind::State => "not possible in this state",
+                ErrorKind::Closed => "closed",
+                ErrorKind::RecordTooLarge => "the record is too large",
+                ErrorKind::BufferFull => "buffer.memory is full",
+                ErrorKind::NoOffset => "no offset to start from, and auto.offset.reset is none",
+                ErrorKind::Denied => "not allowed",
+                ErrorKind::InvalidArgument | ErrorKind::Broker(_) => "an argument is outside of what the call takes",
+            })?,
+        }
+        if inner.certainty == Some(Certainty::PossiblySent) {
+            f.write_str(" (it may have been written)")?;
+        }
+        if let Some(hint) = inner.hint {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind).field("text", &self.to_string());
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<ErrorCode> for Error {
+    fn from(code: ErrorCode) -> Self {
+        Self::broker(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_pointer_and_says_what_was_asked_of_whom() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        let error = Error::broker(ErrorCode::NotEnoughReplicasAfterAppend)
+            .api("Produce")
+            .node(NodeId(2))
+            .address("b2:9092")
+            .partition(TopicPartition::new("clicks", 3))
+            .certainty(Certainty::PossiblySent);
+        assert_eq!(
+            error.to_string(),
+            "clicks[3]: Produce to node 2 at b2:9092: the broker answered NOT_ENOUGH_REPLICAS_AFTER_APPEND (it may have been written)"
+        );
+        assert!(error.is_retriable() && !error.is_fatal());
+    }
+}

@@ -1,0 +1,48 @@
+//! The protocol as sans-IO state machines: `now` comes in; requests, events and deadlines go out. No socket, clock or
+//! task in here, and no randomness but from a seed. `net::drive` gives a machine its clock and its caller.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+
+use crate::error::Error;
+use std::time::Instant;
+
+/// Names one request, so that its answer can't be taken for another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A protocol state machine.
+///
+/// The contract, *single mutation*: one mutation (`handle_*`, or a command of the concrete type), then drain
+/// `poll_request` and `poll_event` to `None`, then wait for `poll_timeout`.
+pub trait Machine {
+    /// What it asks of a broker.
+    type Request;
+    /// What a broker answers.
+    type Response;
+    /// What it tells the application.
+    type Event;
+
+    /// The answer to a request of `poll_request`, or why there is none.
+    fn handle_response(&mut self, now: Instant, id: RequestId, response: Result<Self::Response, Error>);
+    /// The deadline of `poll_timeout` has passed.
+    fn handle_timeout(&mut self, now: Instant);
+    /// Every handle is gone: finish what must be finished, then be closed.
+    fn handle_abandoned(&mut self, now: Instant);
+    /// The next request to send.
+    fn poll_request(&mut self) -> Option<(RequestId, Self::Request)>;
+    /// The next thing to tell the application.
+    fn poll_event(&mut self) -> Option<Self::Event>;
+    /// When `handle_timeout` is to be called at the latest.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Nothing more will come out. Answers still under way no longer matter.
+    fn is_closed(&self) -> bool;
+}
+
+/// Where the time comes from, for the two hot paths that can't be handed `now` with each record.
+pub trait Clock: Send + Sync {
+    /// Monotonic.
+    fn now(&self) -> Instant;
+    /// Wall time in milliseconds since 1970; cheap enough for each record.
+    fn unix_millis(&self) -> i64;
+}

@@ -1,0 +1,57 @@
+//! The one clock. Everything below `net` gets `now` as an argument.
+#![allow(clippy::disallowed_methods, reason = "this is where the clock is read")]
+
+use crate::machine::Clock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Monotonic time is tokio's, so that paused time is honoured; wall time depends on the kind.
+#[derive(Debug, Clone, Copy)]
+pub enum NetClock {
+    /// The machine's coarse wall clock: a tick behind at most (1 to 4 ms), for 5 ns instead of 40.
+    System,
+    /// Wall time that moves with tokio's clock from a start: for virtual time (`start_paused`).
+    Virtual {
+        /// Tokio's time at the start.
+        start: tokio::time::Instant,
+        /// The wall clock's at the start, in milliseconds since 1970.
+        unix_millis: i64,
+    },
+}
+
+impl NetClock {
+    /// Wall time that begins now and moves with tokio's clock. Needs a tokio runtime.
+    pub fn virtual_from_now() -> Self {
+        Self::Virtual { start: tokio::time::Instant::now(), unix_millis: system_millis() }
+    }
+}
+
+impl Clock for NetClock {
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn unix_millis(&self) -> i64 {
+        match self {
+            Self::System => coarse_millis(),
+            Self::Virtual { start, unix_millis } => {
+                unix_millis + i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn coarse_millis() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+}
+
+#[cfg(not(target_os = "linux"))]
+fn coarse_millis() -> i64 {
+    system_millis()
+}
+
+fn system_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
