@@ -38,5 +38,6 @@ pub mod testing;
 internal! {
     mod machine;
     mod net;
+    mod settings;
     mod wire;
 }
