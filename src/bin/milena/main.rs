@@ -1,1 +1,66 @@
-fn main() {}
+//! The `milena` binary: one file per subcommand, see `ARCHITECTURE.md`. `args.rs` holds what all of them share.
+//!
+//! A subcommand's file exposes `#[derive(clap::Args)] pub struct Args` and `pub async fn run(args, &Global) -> Result<()>`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program speaks on them")]
+#![allow(clippy::disallowed_methods, reason = "a program owns its runtime, tasks and clock")]
+#![allow(unreachable_pub, reason = "nobody links a binary")]
+
+mod args;
+mod config;
+
+use args::{Global, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A Kafka client, test broker and clickstream pipeline without a line of C.
+#[derive(Debug, Parser)]
+#[command(name = "milena", version, propagate_version = true, args_override_self = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the effective configuration and where each value comes from
+    Config(config::Args),
+    // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(args::hoist_properties(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // clap's own code for a wrong command line is 2, which is a broker's trouble here.
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    args::start_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("milena: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(run(cli));
+    // A task that hangs in a resolver's blocking call must not keep a finished command alive.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("milena: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Config(args) => config::run(args, global).await,
+    }
+}

@@ -1,0 +1,329 @@
+//! What every subcommand shares: the global options, the order of their sources, exit codes, interruption.
+
+use milena::error::{Error, ErrorKind};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// What a subcommand ends with.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// The options that stand before or after any subcommand.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Global {
+    /// Brokers to begin with, a comma list; without a port 9092 is meant [env: KAFKA_BOOTSTRAP_SERVERS] [default: localhost:9092]
+    #[arg(short, long, global = true, value_name = "HOST[:PORT],…")]
+    pub bootstrap: Option<String>,
+    /// Any Kafka property; of a repeated key the last wins
+    #[arg(short = 'X', long = "property", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub properties: Vec<(String, String)>,
+    /// A properties file as the Java client or librdkafka reads it
+    #[arg(short = 'F', long = "properties-file", global = true, value_name = "FILE")]
+    pub properties_file: Option<PathBuf>,
+    /// A TOML file: [kafka], [kafka.producer], [kafka.consumer], [[window]]
+    #[arg(long, global = true, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+}
+
+/// Where a value comes from; of the same key the greatest wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// `--config FILE.toml`.
+    Toml,
+    /// `-F FILE`.
+    PropertiesFile,
+    /// An environment variable.
+    Environment,
+    /// `-b` or `-X`.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::Toml => "--config",
+            Self::PropertiesFile => "-F",
+            Self::Environment => "environment",
+            Self::CommandLine => "command line",
+        })
+    }
+}
+
+/// One effective Kafka property.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub key: String,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// Which section of the TOML file goes on top of `[kafka]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Client,
+    Producer,
+    Consumer,
+}
+
+impl Global {
+    /// The TOML file, or an empty table without one.
+    pub fn toml(&self) -> Result<toml::Table> {
+        let Some(path) = &self.config else { return Ok(toml::Table::new()) };
+        read(path)?.parse().map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+    }
+
+    /// The effective Kafka properties: command line over environment over files over defaults.
+    pub fn settings(&self, role: Role) -> Result<Vec<Setting>> {
+        let mut found: Vec<Setting> = Vec::new();
+        let mut put = |key: &str, value: String, origin| {
+            found.retain(|setting| setting.key != key);
+            found.push(Setting { key: key.to_owned(), value, origin });
+        };
+        put("bootstrap.servers", "localhost:9092".to_owned(), Origin::Default);
+        let table = self.toml()?;
+        for (key, value) in kafka_section(&table, role)? {
+            put(&key, value, Origin::Toml);
+        }
+        if let Some(path) = &self.properties_file {
+            for (key, value) in properties_file(&read(path)?) {
+                put(&key, value, Origin::PropertiesFile);
+            }
+        }
+        if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
+            put("bootstrap.servers", servers, Origin::Environment);
+        }
+        for (key, value) in &self.properties {
+            let key = if key == "metadata.broker.list" { "bootstrap.servers" } else { key };
+            put(key, value.clone(), Origin::CommandLine);
+        }
+        if let Some(servers) = &self.bootstrap {
+            put("bootstrap.servers", servers.clone(), Origin::CommandLine);
+        }
+        Ok(found)
+    }
+}
+
+fn kafka_section(table: &toml::Table, role: Role) -> Result<Vec<(String, String)>> {
+    let Some(kafka) = table.get("kafka") else { return Ok(Vec::new()) };
+    let wrong =
+        |what: &str| Failure::config(format!("{what} must be a table of Kafka properties, such as \"linger.ms\" = 5"));
+    let kafka = kafka.as_table().ok_or_else(|| wrong("[kafka]"))?;
+    let section = match role {
+        Role::Client => None,
+        Role::Producer => Some("producer"),
+        Role::Consumer => Some("consumer"),
+    };
+    let mut pairs = Vec::new();
+    for (key, value) in kafka {
+        match value {
+            toml::Value::Table(_) if key == "producer" || key == "consumer" => {}
+            value => pairs.push((key.clone(), text(key, value)?)),
+        }
+    }
+    if let Some(inner) = section.and_then(|name| kafka.get(name)) {
+        for (key, value) in inner.as_table().ok_or_else(|| wrong("[kafka.producer]"))? {
+            pairs.push((key.clone(), text(key, value)?));
+        }
+    }
+    Ok(pairs)
+}
+
+fn text(key: &str, value: &toml::Value) -> Result<String> {
+    match value {
+        toml::Value::String(text) => Ok(text.clone()),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Boolean(flag) => Ok(flag.to_string()),
+        toml::Value::Float(number) => Ok(number.to_string()),
+        _ => Err(Failure::config(format!(
+            "\"{key}\" must be a string, a number or a boolean; write a name with dots in quotes"
+        ))),
+    }
+}
+
+/// `key=value`, `key: value` or `key value`, `#` and `!` begin a comment: what Java and librdkafka have in common.
+fn properties_file(content: &str) -> Vec<(String, String)> {
+    content
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', '!']))
+        .map(|line| {
+            let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
+            (key.trim().to_owned(), value.trim().to_owned())
+        })
+        .collect()
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+}
+
+fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("must be KEY=VALUE, such as linger.ms=5".to_owned()),
+    }
+}
+
+/// Clap keeps only the innermost level's values of a repeatable global option; all `-X` go to the front, in order.
+pub fn hoist_properties(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut front: Vec<OsString> = args.next().into_iter().collect();
+    let mut rest = Vec::new();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            rest.push(arg);
+            rest.extend(args.by_ref());
+        } else if arg == "-X" || arg == "--property" {
+            front.push(arg);
+            front.extend(args.next());
+        } else if is_joined_property(&arg) {
+            front.push(arg);
+        } else {
+            rest.push(arg);
+        }
+    }
+    front.append(&mut rest);
+    front
+}
+
+fn is_joined_property(arg: &OsStr) -> bool {
+    arg.to_str().is_some_and(|arg| (arg.starts_with("-X") && arg.contains('=')) || arg.starts_with("--property="))
+}
+
+/// `30s`, `5m`, `1h`, `2d`, `100ms`, or a bare number of milliseconds.
+pub fn duration(text: &str) -> std::result::Result<Duration, String> {
+    milena::pipeline::config::parse_duration(text)
+}
+
+/// Why a command failed, and the exit code that says so.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// A wrong command line, file or combination: exit 1.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+
+    /// The brokers failed or refused: exit 2.
+    pub fn broker(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    /// The database failed or refused: exit 3.
+    pub fn database(message: impl Into<String>) -> Self {
+        Self { code: 3, message: message.into() }
+    }
+
+    /// Numbers that should be equal are not: exit 4.
+    pub fn mismatch(message: impl Into<String>) -> Self {
+        Self { code: 4, message: message.into() }
+    }
+
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Config | ErrorKind::InvalidArgument => 1,
+            _ => 2,
+        };
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            message.push_str(": ");
+            message.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        Self { code, message }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::config(error.to_string())
+    }
+}
+
+/// Becomes true at the first SIGINT or SIGTERM, so that the command stops in order; the second ends the process with 130.
+pub fn stop_on_signal() -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        signal().await;
+        let _ = stop.send(true);
+        signal().await;
+        std::process::exit(130);
+    });
+    stopped
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => if done.is_err() { std::future::pending().await },
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Logs on stderr, warnings and up, or what `RUST_LOG` says.
+pub fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let colour = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_before_and_after_the_subcommand_keep_their_order() {
+        let args = ["milena", "-X", "a=1", "perf", "-t", "x", "-Xa=2", "--property=b=3"].map(OsString::from);
+        let hoisted: Vec<_> = hoist_properties(args).into_iter().map(|arg| arg.into_string().unwrap()).collect();
+        assert_eq!(hoisted, ["milena", "-X", "a=1", "-Xa=2", "--property=b=3", "perf", "-t", "x"]);
+    }
+
+    #[test]
+    fn of_a_repeated_key_the_last_wins_and_its_origin_is_kept() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let global = Global {
+            bootstrap: Some("a:1".to_owned()),
+            properties: vec![pair("linger.ms", "1"), pair("linger.ms", "2"), pair("bootstrap.servers", "b:1")],
+            ..Global::default()
+        };
+        let settings = global.settings(Role::Producer).unwrap();
+        let find = |key: &str| settings.iter().find(|setting| setting.key == key).unwrap();
+        assert_eq!((find("linger.ms").value.as_str(), find("linger.ms").origin), ("2", Origin::CommandLine));
+        assert_eq!(find("bootstrap.servers").value, "a:1");
+    }
+}
