@@ -4,6 +4,8 @@
 //! | file | what it decides |
 //! | --- | --- |
 
+pub mod group;
+
 use crate::error::Error;
 use std::time::Instant;
 

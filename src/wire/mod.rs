@@ -4,6 +4,7 @@
 
 pub mod api_versions;
 pub mod frame;
+pub mod group_protocol;
 pub mod guard;
 pub mod request;
 

@@ -1,0 +1,4 @@
+//! Classic consumer groups.
+
+pub mod assignor;
+pub mod sticky;
