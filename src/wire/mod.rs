@@ -3,6 +3,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod api_versions;
+pub mod fetch;
 pub mod frame;
 pub mod group_protocol;
 pub mod guard;
