@@ -3,6 +3,15 @@
 //!
 //! | file | what it decides |
 //! | --- | --- |
+//! | `backoff` | how long to wait before the next try |
+//! | `negotiation` | which versions a broker speaks |
+//! | `connection` | which answer belongs to which request, when to give a connection up |
+//! | `metadata` | what the cluster looks like, when to ask again |
+
+pub mod backoff;
+pub mod connection;
+pub mod metadata;
+pub mod negotiation;
 
 pub mod group;
 

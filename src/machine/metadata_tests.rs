@@ -1,0 +1,151 @@
+use super::*;
+use crate::wire::messages::BrokerId;
+use crate::wire::messages::metadata_response::MetadataResponseBroker;
+
+#[allow(clippy::disallowed_methods, reason = "a test's start of time")]
+fn machine() -> (Metadata, Instant) {
+    let config = MetadataConfig {
+        max_age: Duration::from_secs(300),
+        retry_backoff: Duration::from_millis(100),
+        retry_backoff_max: Duration::from_secs(1),
+        seed: 1,
+    };
+    (Metadata::new(config), Instant::now())
+}
+
+fn answer(topics: Vec<MetadataResponseTopic>) -> Result<MetadataResponse> {
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(1))
+        .with_host(StrBytes::from_static_str("b1"))
+        .with_port(9092);
+    Ok(MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics))
+}
+
+fn topic(name: &'static str, id: u8, epochs: &[i32]) -> MetadataResponseTopic {
+    let partition = |(i, epoch): (usize, &i32)| {
+        MetadataResponsePartition::default()
+            .with_partition_index(i as i32)
+            .with_leader_id(BrokerId(*epoch))
+            .with_leader_epoch(*epoch)
+    };
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_static_str(name))))
+        .with_topic_id(uuid::Uuid::from_bytes([id; 16]))
+        .with_partitions(epochs.iter().enumerate().map(partition).collect())
+}
+
+fn unknown(name: &'static str) -> MetadataResponseTopic {
+    topic(name, 0, &[]).with_error_code(ErrorCode::UnknownTopicOrPartition.to_wire())
+}
+
+fn respond(metadata: &mut Metadata, now: Instant, topics: Vec<MetadataResponseTopic>) {
+    let (id, _) = metadata.poll_request().expect("a request is due");
+    metadata.handle_response(now, id, answer(topics));
+}
+
+#[test]
+fn a_burst_of_errors_of_one_generation_is_one_refresh() {
+    let (mut metadata, now) = machine();
+    metadata.want(["clicks".into()], false);
+    respond(&mut metadata, now, vec![]);
+    respond(&mut metadata, now, vec![topic("clicks", 1, &[0])]);
+    let seen = metadata.poll_event().unwrap().generation;
+    for _ in 0..100 {
+        metadata.invalidate(now, seen);
+    }
+    respond(&mut metadata, now, vec![topic("clicks", 1, &[1])]);
+    assert!(metadata.poll_request().is_none());
+    metadata.invalidate(now, seen);
+    assert!(metadata.poll_request().is_none(), "there has been an answer since");
+}
+
+#[test]
+fn a_topic_wanted_while_an_answer_is_under_way_is_asked_for_right_after_it() {
+    let (mut metadata, now) = machine();
+    let (first, _) = metadata.poll_request().unwrap();
+    metadata.want(["clicks".into()], true);
+    assert!(metadata.poll_request().is_none());
+    metadata.handle_response(now, first, answer(vec![]));
+    let (_, request) = metadata.poll_request().unwrap();
+    assert!(request.allow_auto_topic_creation && request.topics.unwrap().len() == 1);
+}
+
+#[test]
+fn only_topics_that_may_be_created_are_asked_for_with_the_flag() {
+    let (mut metadata, now) = machine();
+    metadata.want(["mine".into()], true);
+    metadata.want(["theirs".into()], false);
+    respond(&mut metadata, now, vec![]);
+    let mut flags = vec![];
+    while let Some((_, request)) = metadata.poll_request() {
+        let names: Vec<String> =
+            request.topics.iter().flatten().filter_map(|t| Some(t.name.as_ref()?.to_string())).collect();
+        flags.push((request.allow_auto_topic_creation, names));
+    }
+    flags.sort();
+    assert_eq!(flags, [(false, vec!["theirs".to_owned()]), (true, vec!["mine".to_owned()])]);
+}
+
+#[test]
+fn a_leader_epoch_never_goes_back_unless_the_topic_was_made_anew() {
+    let (mut metadata, now) = machine();
+    metadata.want(["clicks".into()], false);
+    respond(&mut metadata, now, vec![]);
+    respond(&mut metadata, now, vec![topic("clicks", 1, &[7])]);
+    let generation = metadata.cluster().generation;
+    metadata.invalidate(now, generation);
+    respond(&mut metadata, now, vec![topic("clicks", 1, &[5])]);
+    assert_eq!(metadata.cluster().leader("clicks", 0), Some(NodeId(7)));
+    let later = now + Duration::from_secs(300);
+    metadata.handle_timeout(later);
+    respond(&mut metadata, later, vec![topic("clicks", 2, &[0])]);
+    assert_eq!(metadata.cluster().leader("clicks", 0), Some(NodeId(0)));
+}
+
+#[test]
+fn a_topic_that_one_broker_has_never_heard_of_is_kept_for_the_propagation_window() {
+    let (mut metadata, mut now) = machine();
+    metadata.want(["clicks".into()], false);
+    respond(&mut metadata, now, vec![]);
+    respond(&mut metadata, now, vec![topic("clicks", 1, &[0])]);
+    let start = now;
+    metadata.invalidate(now, metadata.cluster().generation);
+    loop {
+        respond(&mut metadata, now, vec![unknown("clicks")]);
+        assert_eq!(metadata.cluster().topics.contains_key("clicks"), now - start < PROPAGATION);
+        if now - start >= PROPAGATION {
+            break;
+        }
+        now = metadata.poll_timeout().unwrap();
+        metadata.handle_timeout(now);
+    }
+}
+
+#[test]
+fn a_topic_that_never_comes_is_asked_for_with_backoff_and_not_in_a_hot_loop() {
+    let (mut metadata, mut now) = machine();
+    metadata.want(["nowhere".into()], false);
+    respond(&mut metadata, now, vec![]);
+    let (mut asked, end) = (0, now + Duration::from_secs(60));
+    while now < end {
+        respond(&mut metadata, now, vec![unknown("nowhere")]);
+        asked += 1;
+        now = metadata.poll_timeout().unwrap();
+        metadata.handle_timeout(now);
+    }
+    assert!((50..90).contains(&asked), "{asked} times in a minute");
+    metadata.forget_missing("nowhere");
+    respond(&mut metadata, now, vec![]);
+    assert!(metadata.poll_timeout().unwrap() > now + Duration::from_secs(200));
+}
+
+#[test]
+fn an_unanswered_request_is_asked_again_and_the_picture_kept() {
+    let (mut metadata, now) = machine();
+    respond(&mut metadata, now, vec![]);
+    metadata.handle_timeout(metadata.poll_timeout().unwrap());
+    let (id, _) = metadata.poll_request().unwrap();
+    metadata.handle_response(now, id, Err(Error::new(crate::error::ErrorKind::Connection)));
+    assert_eq!(metadata.cluster().nodes.len(), 1);
+    assert!(metadata.poll_timeout().unwrap() < now + Duration::from_secs(1));
+}
