@@ -1,1 +1,408 @@
-//! Client.
+//! [`Client`]: what producers, consumers and the admin of one cluster share: connections, metadata, clock.
+
+mod config;
+pub use config::ClientConfig;
+
+use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
+use crate::ids::NodeId;
+use crate::machine::metadata::{Cluster, Metadata, MetadataConfig, TopicMetadata};
+use crate::machine::{Clock, backoff::Backoff};
+use crate::net::brokers::{Brokers, BrokersConfig, Purpose};
+use crate::net::clock::NetClock;
+use crate::net::connection::{Connection, ConnectionConfig, Traffic};
+use crate::net::drive::{Call, Command, drive};
+use crate::net::tasks::Tasks;
+use crate::wire::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponse};
+use crate::wire::{Request, StrBytes};
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+
+/// A handle to one cluster. Cheap to clone; the last one, and the last producer, consumer or admin made of it, closes
+/// the connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: ClientConfig,
+    brokers: Arc<Brokers>,
+    tasks: Tasks,
+    cluster: watch::Receiver<Arc<Cluster>>,
+    metadata: mpsc::Sender<Command<Metadata>>,
+    seeds: Mutex<fastrand::Rng>,
+    next_id: AtomicU64,
+}
+
+/// Whose coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CoordinatorKind {
+    /// A group's.
+    Group,
+    /// A transactional id's.
+    Transaction,
+}
+
+impl Client {
+    /// A client that connects when it is first used.
+    ///
+    /// # Errors
+    /// `Config` for a bad address or an empty list; `State` outside of a tokio runtime: there is no hidden one.
+    pub fn new(config: ClientConfig) -> Result<Self> {
+        let tasks = Tasks::new()?;
+        let mut seeds = fastrand::Rng::with_seed(config.seed.unwrap_or_else(|| fastrand::u64(..)));
+        let brokers = Arc::new(Brokers::new(
+            config.connect.clone(),
+            BrokersConfig {
+                connection: ConnectionConfig {
+                    client_id: config.client_id.as_str().into(),
+                    setup_timeout: config.connection_setup_timeout,
+                },
+                reconnect_backoff: config.reconnect_backoff,
+                reconnect_backoff_max: config.reconnect_backoff_max,
+                bootstrap: config.addresses()?,
+                seed: seeds.u64(..),
+            },
+            tasks.clone(),
+        ));
+        let (publish, cluster) = watch::channel(Arc::default());
+        let (metadata, commands) = mpsc::channel(64);
+        let machine = Metadata::new(MetadataConfig {
+            max_age: config.metadata_max_age,
+            retry_backoff: config.retry_backoff,
+            retry_backoff_max: config.retry_backoff_max,
+            seed: seeds.u64(..),
+        });
+        let asker = AskAny { brokers: brokers.clone(), timeout: config.request_timeout };
+        tasks.spawn(keep_metadata(machine, asker, commands, publish, config.clock));
+        let (seeds, next_id) = (Mutex::new(seeds), AtomicU64::new(1));
+        Ok(Self { inner: Arc::new(Inner { config, brokers, tasks, cluster, metadata, seeds, next_id }) })
+    }
+
+    /// A client that has reached the cluster.
+    ///
+    /// # Errors
+    /// Those of [`Client::new`], and why no broker answered within `default.api.timeout.ms`. Dropping the future
+    /// closes what was opened.
+    pub async fn connect(config: ClientConfig) -> Result<Self> {
+        let client = Self::new(config)?;
+        let deadline = client.api_deadline();
+        client.retry_connecting(deadline).await?;
+        client.wait_for(deadline, |cluster| (cluster.generation > 0).then_some(())).await?;
+        Ok(client)
+    }
+
+    /// The cluster's id, once a broker has answered.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.cluster().cluster_id.clone()
+    }
+
+    /// Closes every connection and ends every task: what is under way fails as `Closed`. Close producers and consumers
+    /// first, or what they have in hand is lost. Waits a second at most.
+    pub async fn close(&self) {
+        let _ = self
+            .inner
+            .metadata
+            .send(Box::new(|metadata, now| crate::machine::Machine::handle_abandoned(metadata, now)))
+            .await;
+        self.inner.brokers.close();
+        let _ = timeout_at((self.now() + Duration::from_secs(1)).into(), self.inner.tasks.ended()).await;
+    }
+
+    /// Bytes written to and read from sockets so far, all connections together.
+    pub fn traffic(&self) -> (u64, u64) {
+        let Traffic { sent, received } = self.inner.brokers.traffic();
+        (sent.load(Ordering::Relaxed), received.load(Ordering::Relaxed))
+    }
+
+    /// How many tasks of this client have not ended. For tests that leave nothing behind.
+    pub fn live_tasks(&self) -> usize {
+        self.inner.tasks.live()
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn clock(&self) -> NetClock {
+        self.inner.config.clock
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.inner.config.clock.now()
+    }
+
+    /// When an operation that begins now must have ended: `default.api.timeout.ms`.
+    pub(crate) fn api_deadline(&self) -> Instant {
+        self.now() + self.inner.config.default_api_timeout
+    }
+
+    /// Runs `future` on the client's runtime; it is counted until it ends.
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.inner.tasks.spawn(future)
+    }
+
+    /// A seed for something random, which follows from the client's.
+    pub(crate) fn seed(&self) -> u64 {
+        self.inner.seeds.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+    }
+
+    /// A number of its own for each consumer or producer.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.inner.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A backoff by `retry.backoff.ms`.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.inner.config.retry_backoff, self.inner.config.retry_backoff_max, self.seed())
+    }
+
+    /// Waits; for retries.
+    pub(crate) async fn sleep(&self, wait: Duration) {
+        crate::net::clock::sleep_until(self.now() + wait).await;
+    }
+
+    /// The consumer with this number is gone.
+    pub(crate) fn release(&self, consumer: u64) {
+        self.inner.brokers.release(consumer);
+    }
+
+    /// What is known of the cluster.
+    pub(crate) fn cluster(&self) -> Arc<Cluster> {
+        self.inner.cluster.borrow().clone()
+    }
+
+    /// Tells of every change of it.
+    pub(crate) fn watch_cluster(&self) -> watch::Receiver<Arc<Cluster>> {
+        self.inner.cluster.clone()
+    }
+
+    /// Keeps these topics fresh from now on; `auto_create`: the broker may create them, if it does that.
+    pub(crate) fn want_topics(&self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
+        let topics: Vec<_> = topics.into_iter().collect();
+        self.command(move |metadata, _| metadata.want(topics, auto_create));
+    }
+
+    /// What was seen under `generation` was wrong: asks again, unless there has been an answer since.
+    pub(crate) fn refresh(&self, generation: u64) {
+        self.command(move |metadata, now| metadata.invalidate(now, generation));
+    }
+
+    fn command(&self, command: impl FnOnce(&mut Metadata, Instant) + Send + 'static) {
+        let command: Command<Metadata> = Box::new(command);
+        if let Err(mpsc::error::TrySendError::Full(command)) = self.inner.metadata.try_send(command) {
+            let metadata = self.inner.metadata.clone();
+            self.spawn(async move {
+                let _ = metadata.send(command).await;
+            });
+        }
+    }
+
+    /// A picture of the cluster newer than `generation`.
+    ///
+    /// # Errors
+    /// `Timeout`, with the reason if no broker can be reached.
+    pub(crate) async fn refreshed(&self, generation: u64, deadline: Instant) -> Result<Arc<Cluster>> {
+        self.refresh(generation);
+        self.wait_for(deadline, |cluster| (cluster.generation > generation).then(|| cluster.clone())).await
+    }
+
+    /// A topic, once it is known; it is kept fresh from then on.
+    ///
+    /// # Errors
+    /// The broker's code if the topic can't be (no such name, not allowed), or if there is none at the deadline; why
+    /// no broker answers. Dropping the future leaves the topic on the list of those kept fresh.
+    pub(crate) async fn topic(&self, name: &str, auto_create: bool, deadline: Instant) -> Result<Arc<TopicMetadata>> {
+        if let Some(topic) = self.inner.cluster.borrow().topics.get(name) {
+            return Ok(topic.clone());
+        }
+        let generation = self.cluster().generation;
+        self.want_topics([name.into()], auto_create);
+        let known = |cluster: &Arc<Cluster>| match (cluster.topics.get(name), cluster.errors.get(name)) {
+            (Some(topic), _) => Some(Ok(topic.clone())),
+            (None, Some(error)) if !error.is_retriable() && cluster.generation > generation => Some(Err(*error)),
+            _ => None,
+        };
+        match self.wait_for(deadline, known).await {
+            Ok(Ok(topic)) => Ok(topic),
+            Ok(Err(code)) => Err(Error::broker(code).api("Metadata").topic(name)),
+            Err(error) => {
+                let name: Arc<str> = name.into();
+                let code = self.cluster().errors.get(&name).copied();
+                self.command({
+                    let name = name.clone();
+                    move |metadata, _| metadata.forget_missing(&name)
+                });
+                Err(code.map_or(error, |code| Error::broker(code).api("Metadata")).topic(name))
+            }
+        }
+    }
+
+    async fn wait_for<T>(&self, deadline: Instant, ready: impl Fn(&Arc<Cluster>) -> Option<T>) -> Result<T> {
+        let mut cluster = self.watch_cluster();
+        let waiting = async {
+            loop {
+                let found = ready(&cluster.borrow_and_update());
+                if let Some(found) = found {
+                    return Ok(found);
+                }
+                if cluster.changed().await.is_err() {
+                    return Err(Error::with_message(ErrorKind::Closed, "the client is closed"));
+                }
+            }
+        };
+        match timeout_at(deadline.into(), waiting).await {
+            Ok(done) => done.map_err(|error| error.certainty(Certainty::NotSent)),
+            // Why it took so long, if nobody could be reached.
+            Err(_) => match self.inner.brokers.any(self.now().into()).await {
+                Err(error) => Err(error.certainty(Certainty::NotSent)),
+                Ok(_) => {
+                    Err(Error::with_message(ErrorKind::Timeout, "no metadata in time").certainty(Certainty::NotSent))
+                }
+            },
+        }
+    }
+
+    /// A connection to `node`: one attempt, after the reconnect backoff if the last one failed.
+    ///
+    /// # Errors
+    /// `Connection` or `Timeout`, always `NotSent`.
+    pub(crate) async fn connection(&self, node: NodeId, purpose: Purpose, deadline: Instant) -> Result<Connection> {
+        self.inner.brokers.connection(node, purpose, deadline.into()).await
+    }
+
+    /// Any broker, tried until the deadline.
+    async fn retry_connecting(&self, deadline: Instant) -> Result<Connection> {
+        let mut backoff = self.backoff();
+        loop {
+            match self.inner.brokers.any(deadline.into()).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    let wait = backoff.next_wait();
+                    if error.is_closed() || self.now() + wait >= deadline {
+                        return Err(error);
+                    }
+                    self.sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// Asks on this connection, in the highest common version.
+    pub(crate) async fn call_on<R: Request>(
+        &self,
+        connection: &Connection,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response> {
+        let version = connection.versions().pick::<R>().map_err(|error| connection.place(error))?;
+        connection.call(request, version, self.call_timeout(deadline)).await
+    }
+
+    /// `request.timeout.ms`, or what is left until the deadline.
+    pub(crate) fn call_timeout(&self, deadline: Instant) -> Duration {
+        self.inner.config.request_timeout.min(deadline.saturating_duration_since(self.now()))
+    }
+
+    /// Asks `node`, once.
+    pub(crate) async fn call_node<R: Request>(
+        &self,
+        node: NodeId,
+        purpose: Purpose,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response> {
+        let connection = self.connection(node, purpose, deadline).await?;
+        self.call_on(&connection, request, deadline).await
+    }
+
+    /// Asks whoever answers, until one does. Only for questions that may be asked twice.
+    pub(crate) async fn call_any<R: Request>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
+        let mut backoff = self.backoff();
+        loop {
+            let connection = self.retry_connecting(deadline).await?;
+            match self.call_on(&connection, request, deadline).await {
+                Err(error) if error.is_retriable() => {
+                    let wait = backoff.next_wait();
+                    if self.now() + wait >= deadline {
+                        return Err(error);
+                    }
+                    self.sleep(wait).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Asks the controller, once: the caller decides on NOT_CONTROLLER.
+    pub(crate) async fn call_controller<R: Request>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
+        let controller = self.wait_for(deadline, |cluster| cluster.controller).await?;
+        self.call_node(controller, Purpose::General, request, deadline).await
+    }
+
+    /// The coordinator of a group or a transactional id. One question; the errors of a coordinator that is not there
+    /// yet are retriable.
+    pub(crate) async fn find_coordinator(&self, kind: CoordinatorKind, key: &str, deadline: Instant) -> Result<NodeId> {
+        let connection = self.retry_connecting(deadline).await?;
+        let version = connection.versions().pick::<FindCoordinatorRequest>()?;
+        let key = StrBytes::from_string(key.to_owned());
+        let request = FindCoordinatorRequest::default().with_key_type(match kind {
+            CoordinatorKind::Group => 0,
+            CoordinatorKind::Transaction => 1,
+        });
+        let request = if version >= 4 { request.with_coordinator_keys(vec![key]) } else { request.with_key(key) };
+        let mut response = connection.call(&request, version, self.call_timeout(deadline)).await?;
+        let (code, message, node) = match response.coordinators.pop() {
+            Some(found) => (found.error_code, found.error_message, found.node_id),
+            None => (response.error_code, response.error_message, response.node_id),
+        };
+        match ErrorCode::check(code) {
+            Ok(()) => Ok(NodeId(node.0)),
+            Err(code) => {
+                let error = connection.place(Error::broker(code)).api("FindCoordinator");
+                Err(message.into_iter().fold(error, |error, message| error.message(message.to_string())))
+            }
+        }
+    }
+}
+
+/// Runs the metadata machine and publishes what it finds.
+async fn keep_metadata(
+    machine: Metadata,
+    asker: AskAny,
+    commands: mpsc::Receiver<Command<Metadata>>,
+    publish: watch::Sender<Arc<Cluster>>,
+    clock: NetClock,
+) {
+    let brokers = asker.brokers.clone();
+    let (events, mut pictures) = mpsc::channel::<Arc<Cluster>>(1);
+    let publishing = async {
+        while let Some(cluster) = pictures.recv().await {
+            brokers.update(&cluster.nodes);
+            publish.send_replace(cluster);
+        }
+    };
+    tokio::join!(drive(machine, asker, commands, events, Arc::new(Notify::new()), clock), publishing);
+}
+
+struct AskAny {
+    brokers: Arc<Brokers>,
+    timeout: Duration,
+}
+
+impl Call<Metadata> for AskAny {
+    async fn call(&self, request: MetadataRequest) -> Result<MetadataResponse> {
+        let connection = self.brokers.any(crate::net::clock::deadline(self.timeout).into()).await?;
+        let version = connection.versions().pick::<MetadataRequest>()?;
+        connection.call(&request, version, self.timeout).await
+    }
+}

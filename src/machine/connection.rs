@@ -78,6 +78,11 @@ impl<T> InFlightRequests<T> {
         self.requests.drain(..).map(fail).collect()
     }
 
+    /// Those who wait for an answer.
+    pub fn waiters(&mut self) -> impl Iterator<Item = &mut T> {
+        self.requests.iter_mut().map(|request| &mut request.waiter)
+    }
+
     /// Whether nothing is under way.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()

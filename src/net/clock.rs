@@ -1,5 +1,4 @@
 //! The one clock. Everything below `net` gets `now` as an argument.
-#![allow(clippy::disallowed_methods, reason = "this is where the clock is read")]
 
 use crate::machine::Clock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -54,4 +53,14 @@ fn coarse_millis() -> i64 {
 fn system_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// `wait` from now, by tokio's clock.
+pub fn deadline(wait: Duration) -> Instant {
+    (tokio::time::Instant::now() + wait).into_std()
+}
+
+/// Waits until then, by tokio's clock.
+pub async fn sleep_until(deadline: Instant) {
+    tokio::time::sleep_until(deadline.into()).await;
 }

@@ -1,3 +1,20 @@
 //! Tokio, and the only place with sockets, clock and tasks.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `clock` | the one clock |
+//! | `drive` | the loop that gives a machine a clock and a caller |
+//! | `tasks` | spawns, and counts what lives |
+//! | `tcp` | sockets |
+//! | `frames` | frames out of a stream, large ones into buffers that are used again |
+//! | `connection` | one socket, one task, many callers |
+//! | `brokers` | connections by node and purpose |
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the layer that may")]
 
+pub mod brokers;
 pub mod clock;
+pub mod connection;
+pub mod drive;
+pub mod frames;
+pub mod tasks;
+pub mod tcp;

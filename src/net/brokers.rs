@@ -1,0 +1,241 @@
+//! Connections by node and purpose. A broker answers a connection in order, so what may be parked there for long (a
+//! Fetch, a JoinGroup) has a connection of its own and never stands before a Produce or a heartbeat.
+
+use super::connection::{Connection, ConnectionConfig, Traffic};
+use super::tasks::Tasks;
+use crate::connect::Connect;
+use crate::error::{Certainty, Error, ErrorKind, Result};
+use crate::ids::NodeId;
+use crate::machine::backoff::Backoff;
+use crate::machine::metadata::Node;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// What a connection is for. The number is the consumer's, since one client may have several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Metadata, coordinators, admin: short questions.
+    General,
+    /// Produce.
+    Produce,
+    /// Long polls of one consumer.
+    Fetch(u64),
+    /// One member's heartbeats and commits.
+    Group(u64),
+    /// One member's JoinGroup, which may be parked for minutes.
+    Join(u64),
+}
+
+/// How connections are made and made again.
+#[derive(Debug, Clone)]
+pub struct BrokersConfig {
+    /// For each connection.
+    pub connection: ConnectionConfig,
+    /// `reconnect.backoff.ms`.
+    pub reconnect_backoff: Duration,
+    /// `reconnect.backoff.max.ms`.
+    pub reconnect_backoff_max: Duration,
+    /// `bootstrap.servers`.
+    pub bootstrap: Vec<(String, u16)>,
+    /// For the jitter, and for which broker is asked first.
+    pub seed: u64,
+}
+
+/// Every connection of one client.
+#[derive(Debug)]
+pub struct Brokers {
+    connect: Arc<dyn Connect>,
+    config: BrokersConfig,
+    tasks: Tasks,
+    traffic: Arc<Traffic>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: BTreeMap<NodeId, Node>,
+    slots: HashMap<(Peer, Purpose), Arc<tokio::sync::Mutex<Slot>>>,
+    random: fastrand::Rng,
+    closed: bool,
+}
+
+/// Nodes are known by their id alone; a bootstrap address stands for nobody yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Peer {
+    Bootstrap(usize),
+    Node(NodeId),
+}
+
+/// Held while a connection is made, so that it is made once; whoever drops out leaves the next one to try.
+#[derive(Debug)]
+struct Slot {
+    connection: Option<Connection>,
+    backoff: Backoff,
+    /// Not before this; the cause of the last failure, for those who can't wait that long.
+    not_before: Option<(Instant, Error)>,
+}
+
+impl Brokers {
+    /// Makes no connection yet.
+    pub fn new(connect: Arc<dyn Connect>, config: BrokersConfig, tasks: Tasks) -> Self {
+        let state = State { random: fastrand::Rng::with_seed(config.seed), ..State::default() };
+        Self { connect, config, tasks, traffic: Arc::default(), state: Mutex::new(state) }
+    }
+
+    /// Bytes that crossed all connections.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The brokers and where they listen now. Connections to a node that has moved are dropped: they serve those who
+    /// hold them, and nobody else gets them.
+    pub fn update(&self, nodes: &BTreeMap<NodeId, Node>) {
+        let mut state = self.state();
+        if state.nodes == *nodes {
+            return;
+        }
+        let old = std::mem::replace(&mut state.nodes, nodes.clone());
+        let same_place = |id: &NodeId| match (old.get(id), nodes.get(id)) {
+            (Some(old), Some(new)) => (&old.host, old.port) == (&new.host, new.port),
+            _ => false,
+        };
+        state.slots.retain(|(peer, _), _| match peer {
+            Peer::Node(id) => same_place(id),
+            Peer::Bootstrap(_) => true,
+        });
+    }
+
+    /// A connection to `node`, made if there is none. One attempt, after the reconnect backoff if the last one failed.
+    ///
+    /// # Errors
+    /// `Connection` or `Timeout`, always `NotSent`. Dropping the future leaves the attempt to the next caller.
+    pub async fn connection(&self, node: NodeId, purpose: Purpose, deadline: Instant) -> Result<Connection> {
+        self.open(Peer::Node(node), purpose, deadline).await
+    }
+
+    /// A connection to whoever answers: one that is open, a node, or a bootstrap address, each tried once.
+    ///
+    /// # Errors
+    /// The last one tried, if none answered.
+    pub async fn any(&self, deadline: Instant) -> Result<Connection> {
+        let (open, mut nodes, mut bootstrap) = self.candidates();
+        if let Some(connection) = open {
+            return Ok(connection);
+        }
+        nodes.append(&mut bootstrap);
+        let mut last = Error::with_message(ErrorKind::Connection, "no broker is known").certainty(Certainty::NotSent);
+        for peer in nodes {
+            match self.open(peer, Purpose::General, deadline).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The consumer with this number is gone: nobody gets its connections any more, and they close when it lets go.
+    pub fn release(&self, consumer: u64) {
+        self.state().slots.retain(|(_, purpose), _| match purpose {
+            Purpose::Fetch(id) | Purpose::Group(id) | Purpose::Join(id) => *id != consumer,
+            Purpose::General | Purpose::Produce => true,
+        });
+    }
+
+    /// Closes everything; whatever is asked for from now on is refused.
+    pub fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.slots.clear();
+    }
+
+    fn candidates(&self) -> (Option<Connection>, Vec<Peer>, Vec<Peer>) {
+        let mut state = self.state();
+        let open = state.slots.iter().filter(|((_, purpose), _)| *purpose == Purpose::General).find_map(|(_, slot)| {
+            let slot = slot.try_lock().ok()?;
+            slot.connection.clone().filter(|connection| !connection.is_closed())
+        });
+        let mut nodes: Vec<_> = state.nodes.keys().copied().map(Peer::Node).collect();
+        let mut bootstrap: Vec<_> = (0..self.config.bootstrap.len()).map(Peer::Bootstrap).collect();
+        state.random.shuffle(&mut nodes);
+        state.random.shuffle(&mut bootstrap);
+        (open, nodes, bootstrap)
+    }
+
+    async fn open(&self, peer: Peer, purpose: Purpose, deadline: Instant) -> Result<Connection> {
+        let late = |error: Error| error.certainty(Certainty::NotSent);
+        let slot = self.slot(peer, purpose)?;
+        let Ok(mut slot) = timeout_at(deadline, slot.lock()).await else {
+            return Err(late(Error::with_message(ErrorKind::Timeout, "no connection in time")));
+        };
+        if let Some(connection) = slot.connection.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(connection.clone());
+        }
+        slot.connection = None;
+        if let Some((at, cause)) = slot.not_before.clone() {
+            if at > deadline {
+                sleep_until(deadline).await;
+                return Err(cause);
+            }
+            sleep_until(at).await;
+        }
+        let (host, port, node) = self.place(peer)?;
+        let opening = Connection::open(
+            &*self.connect,
+            (&host, port),
+            node,
+            &self.config.connection,
+            &self.tasks,
+            &self.traffic,
+        );
+        let opened = match timeout_at(deadline, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::with_message(ErrorKind::Timeout, "not connected in time").address(format!("{host}:{port}"))),
+        };
+        match opened {
+            Ok(connection) => {
+                slot.backoff.reset();
+                slot.not_before = None;
+                slot.connection = Some(connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                let error = late(error);
+                tracing::debug!(%error, ?purpose, "connecting failed");
+                slot.not_before = Some((Instant::now() + slot.backoff.next_wait(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn slot(&self, peer: Peer, purpose: Purpose) -> Result<Arc<tokio::sync::Mutex<Slot>>> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Error::with_message(ErrorKind::Closed, "the client is closed").certainty(Certainty::NotSent));
+        }
+        let seed = state.random.u64(..);
+        let slot = state.slots.entry((peer, purpose)).or_insert_with(|| {
+            let backoff = Backoff::new(self.config.reconnect_backoff, self.config.reconnect_backoff_max, seed);
+            Arc::new(tokio::sync::Mutex::new(Slot { connection: None, backoff, not_before: None }))
+        });
+        Ok(slot.clone())
+    }
+
+    fn place(&self, peer: Peer) -> Result<(String, u16, Option<NodeId>)> {
+        let found = match peer {
+            Peer::Bootstrap(at) => self.config.bootstrap.get(at).map(|(host, port)| (host.clone(), *port, None)),
+            Peer::Node(id) => self.state().nodes.get(&id).map(|node| (node.host.clone(), node.port, Some(id))),
+        };
+        found.ok_or_else(|| {
+            let error = Error::with_message(ErrorKind::Connection, "the cluster has no such broker now");
+            let error = error.certainty(Certainty::NotSent);
+            if let Peer::Node(id) = peer { error.node(id) } else { error }
+        })
+    }
+
+    /// A panic elsewhere leaves the maps whole, so poison is not passed on.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

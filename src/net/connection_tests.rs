@@ -1,0 +1,163 @@
+use super::*;
+use crate::connect::Connecting;
+use crate::error::ErrorCode;
+use crate::wire::messages::api_versions_response::ApiVersion;
+use crate::wire::messages::{ApiVersionsResponse, HeartbeatRequest, HeartbeatResponse};
+use std::io;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+/// Gives out the client's ends of pipes whose other ends the test plays the broker on.
+#[derive(Debug)]
+struct Pipes(Mutex<VecDeque<DuplexStream>>);
+
+impl Connect for Pipes {
+    fn connect(&self, _host: &str, _port: u16) -> Connecting {
+        let next = self.0.lock().unwrap().pop_front();
+        Box::pin(async move { Ok(Box::new(next.ok_or(io::ErrorKind::ConnectionRefused)?) as BoxStream) })
+    }
+}
+
+fn pipes<const N: usize>() -> (Pipes, [DuplexStream; N]) {
+    let (ours, theirs): (Vec<_>, Vec<_>) = (0..N).map(|_| duplex(1 << 20)).unzip();
+    (Pipes(Mutex::new(ours.into())), theirs.try_into().unwrap())
+}
+
+/// Reads one request: key, version, correlation id, and the frame.
+async fn read(peer: &mut DuplexStream) -> io::Result<(i16, i16, i32, Bytes)> {
+    let length = peer.read_i32().await? as usize;
+    let mut frame = vec![0; length];
+    peer.read_exact(&mut frame).await?;
+    let (key, version, correlation_id) = request::peek_request(&frame).unwrap();
+    Ok((key, version, correlation_id, frame.into()))
+}
+
+async fn answer<R: Request>(peer: &mut DuplexStream, response: &R::Response, version: i16, correlation_id: i32) {
+    peer.write_all(&request::encode_response::<R>(response, version, correlation_id).unwrap()).await.unwrap();
+}
+
+fn versions() -> ApiVersionsResponse {
+    let api = |key| ApiVersion::default().with_api_key(key).with_min_version(0).with_max_version(4);
+    ApiVersionsResponse::default().with_api_keys(vec![api(12), api(18)])
+}
+
+async fn accept(peer: &mut DuplexStream) {
+    let (key, version, correlation_id, _) = read(peer).await.unwrap();
+    assert_eq!(key, 18);
+    answer::<ApiVersionsRequest>(peer, &versions(), version, correlation_id).await;
+}
+
+async fn open(connect: &Pipes, tasks: &Tasks) -> Result<Connection> {
+    let config = ConnectionConfig { client_id: "me".into(), setup_timeout: Duration::from_secs(10) };
+    Connection::open(connect, ("b1", 9092), Some(NodeId(1)), &config, tasks, &Arc::default()).await
+}
+
+async fn opened() -> (Connection, DuplexStream, Tasks) {
+    let (connect, [mut peer]) = pipes::<1>();
+    let tasks = Tasks::new().unwrap();
+    let (connection, ()) = tokio::join!(open(&connect, &tasks), accept(&mut peer));
+    (connection.unwrap(), peer, tasks)
+}
+
+fn beat(connection: &Connection) -> impl Future<Output = Result<HeartbeatResponse>> + Send + 'static {
+    let connection = connection.clone();
+    async move { connection.call(&HeartbeatRequest::default(), 3, Duration::from_secs(30)).await }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_answered_and_a_dropped_call_takes_nobody_elses_answer() {
+    let (connection, mut peer, _tasks) = opened().await;
+    let first = tokio::spawn(beat(&connection));
+    let (_, version, one, _) = read(&mut peer).await.unwrap();
+    first.abort();
+    let second = tokio::spawn(beat(&connection));
+    let (_, _, two, _) = read(&mut peer).await.unwrap();
+    for (id, code) in [(one, 15), (two, 27)] {
+        answer::<HeartbeatRequest>(&mut peer, &HeartbeatResponse::default().with_error_code(code), version, id).await;
+    }
+    let answered = second.await.unwrap().unwrap();
+    assert_eq!(ErrorCode::from_wire(answered.error_code), Some(ErrorCode::RebalanceInProgress));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_in_time_ends_the_connection_and_says_what_was_asked_of_whom() {
+    let (connection, mut peer, _tasks) = opened().await;
+    let error = beat(&connection).await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(error.to_string(), "Heartbeat to node 1 at b1:9092: no answer in time (it may have been written)");
+    assert_eq!(error.delivery_certainty(), Some(Certainty::PossiblySent));
+    read(&mut peer).await.unwrap();
+    assert!(read(&mut peer).await.is_err(), "closed");
+    let error = beat(&connection).await.unwrap_err();
+    assert_eq!(error.delivery_certainty(), Some(Certainty::NotSent), "poisoned: {error}");
+    assert!(connection.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_in_flight_fails_when_the_peer_goes() {
+    let (connection, mut peer, tasks) = opened().await;
+    let calls = [tokio::spawn(beat(&connection)), tokio::spawn(beat(&connection))];
+    read(&mut peer).await.unwrap();
+    read(&mut peer).await.unwrap();
+    drop(peer);
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connection);
+        assert_eq!(error.delivery_certainty(), Some(Certainty::PossiblySent));
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(tasks.live(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_another_request_ends_the_connection() {
+    let (connection, mut peer, _tasks) = opened().await;
+    let call = tokio::spawn(beat(&connection));
+    let (_, version, id, _) = read(&mut peer).await.unwrap();
+    answer::<HeartbeatRequest>(&mut peer, &HeartbeatResponse::default(), version, id + 1).await;
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Malformed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_closes_the_connection_and_leaves_no_task() {
+    let (connection, mut peer, tasks) = opened().await;
+    let call = tokio::spawn(beat(&connection));
+    read(&mut peer).await.unwrap();
+    assert_eq!(tasks.live(), 1);
+    drop(connection);
+    call.abort();
+    assert!(read(&mut peer).await.is_err(), "closed");
+    tokio::task::yield_now().await;
+    assert_eq!(tasks.live(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_registers_none() {
+    let (connection, mut peer, _tasks) = opened().await;
+    let piece = Bytes::from_static(&[0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0, 77]);
+    connection.send(0, 77, vec![piece], Answer::None, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(read(&mut peer).await.unwrap().2, 77);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!connection.is_closed(), "nobody waits for an answer that never comes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_on_api_versions_v4_is_met_with_v3_on_a_new_connection() {
+    let (connect, [first, mut second]) = pipes::<2>();
+    let tasks = Tasks::new().unwrap();
+    let broker = async {
+        drop(first);
+        let (_, version, correlation_id, _) = read(&mut second).await.unwrap();
+        assert_eq!(version, 3);
+        answer::<ApiVersionsRequest>(&mut second, &versions(), version, correlation_id).await;
+    };
+    let (connection, ()) = tokio::join!(open(&connect, &tasks), broker);
+    connection.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_accepts_and_says_nothing_is_given_up_within_the_setup_timeout() {
+    let (connect, [_peer]) = pipes::<1>();
+    let error = open(&connect, &Tasks::new().unwrap()).await.unwrap_err();
+    assert!(error.is_timeout() && error.to_string().contains("b1:9092"), "{error}");
+}

@@ -1,0 +1,65 @@
+//! Tasks on the user's runtime, counted, so that a test can say that none is left.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::future::Future;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Where a client's tasks run.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    runtime: Handle,
+    live: watch::Sender<usize>,
+}
+
+impl Tasks {
+    /// On the runtime that calls this.
+    ///
+    /// # Errors
+    /// `State` outside of one: there is no hidden runtime.
+    pub fn new() -> Result<Self> {
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::with_message(ErrorKind::State, "a client must be made inside of a tokio runtime").caused_by(error)
+        })?;
+        Ok(Self { runtime, live: watch::Sender::new(0) })
+    }
+
+    /// Runs `future` until it ends.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let guard = Live::new(&self.live);
+        self.runtime.spawn(async move {
+            let _guard = guard;
+            future.await
+        })
+    }
+
+    /// How many have not ended.
+    pub fn live(&self) -> usize {
+        *self.live.borrow()
+    }
+
+    /// Waits until all have ended.
+    pub async fn ended(&self) {
+        // Can't fail: the sender is in `self`.
+        let _ = self.live.subscribe().wait_for(|live| *live == 0).await;
+    }
+}
+
+struct Live(watch::Sender<usize>);
+
+impl Live {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|live| *live += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.send_modify(|live| *live -= 1);
+    }
+}
