@@ -88,6 +88,7 @@ fn named(source: &str) -> Vec<String> {
             }
         }
     }
+    names.retain(|name| !name.is_empty()); // behind a trailing comma
     names
 }
 

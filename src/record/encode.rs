@@ -102,7 +102,7 @@ impl RecordEncoder {
     }
 
     fn append_headers(&mut self, header_count: u64, headers: &[Header<'_>]) {
-        let mut put = |z: u64| {
+        let put = |z: u64| {
             let (mut small, mut n) = ([0; MAX_VARINT_LEN], 0);
             put_varint(&mut small, &mut n, z);
             (small, n)
