@@ -1,1 +1,5 @@
-//! x
+//! Fixtures for tests over milena's public API and over bytes.
+
+pub mod apis;
+pub mod random;
+pub mod schema;

@@ -82,7 +82,7 @@ fn named(source: &str) -> Vec<String> {
                 '}' => depth -= 1,
                 ',' if depth == 0 => {
                     names.push(ident(&group[start..i]));
-                    start = i + 1
+                    start = i + 1;
                 }
                 _ => {}
             }
@@ -109,9 +109,9 @@ fn modules(src: &Path) -> BTreeMap<String, Vec<PathBuf>> {
         for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
             let top = path.strip_prefix(src).unwrap().iter().next().unwrap().to_string_lossy().replace(".rs", "");
             if path.is_dir() && top != "bin" {
-                stack.push(path)
+                stack.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") && top != "lib" {
-                found.entry(top).or_default().push(path)
+                found.entry(top).or_default().push(path);
             }
         }
     }

@@ -1,10 +1,17 @@
-//! Writes the bounds guard's schema table from Kafka's message JSON.
+//! Writes the bounds guard's schema table from Kafka's message JSON. To take a new Kafka version:
 //!
-//! Usage: `generate <folder of Kafka's common/message/*.json> <Kafka version> > src/table.rs`
-//! (the folder is in Kafka's source tree and in `kafka-clients-<version>.jar`).
+//! ```sh
+//! unzip -d messages kafka-clients-4.3.1.jar 'common/message/*'          # any kafka-clients jar carries them
+//! generate="cargo run -p protocol-tests --bin generate_guard -- messages/common/message 4.3.1"
+//! $generate > table.new && mv table.new src/wire/guard/table.rs
+//! $generate sizes > sizes.new && mv sizes.new protocol-tests/tests/wire/sizes.in
+//! cargo fmt --all && cargo test -p protocol-tests --test wire --test wire_memory
+//! ```
+//! (Not straight into the files: the generator is built with the table that is there.)
 //!
 //! One row per struct, one row per message. A row keeps only what decides how many bytes a field
 //! takes (kind, versions, nullability, tag) and what a decoder will spend on it in memory (`cost`).
+#![allow(clippy::print_stdout, reason = "its output is a source file")]
 
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -91,7 +98,7 @@ impl Generator {
         self.rows.push(Row { path: path.into(), cost: 0, fields: vec![] });
 
         // What kafka-protocol spends on the struct itself: its fields of every version plus the map
-        // of unknown tagged fields. `tests/agree.rs` checks it against size_of.
+        // of unknown tagged fields. `tests/wire/costs.rs` checks it against size_of.
         let mut cost = if scope.flexible == NEVER { 0 } else { 24 };
         let (mut out, mut height) = (vec![], 1);
         let (low, high) = scope.valid;
@@ -185,7 +192,7 @@ fn snake(camel: &str) -> String {
 fn main() -> Res<()> {
     let mut args = env::args().skip(1);
     let (Some(folder), Some(kafka), mode) = (args.next(), args.next(), args.next()) else {
-        return Err("usage: generate <message folder> <Kafka version> [sizes]".into());
+        return Err("usage: generate_guard <message folder> <Kafka version> [sizes]".into());
     };
     let mut messages = BTreeMap::new(); // (key, is response) -> message; keyless data: negative keys
     let mut names: Vec<_> = fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).collect();
@@ -232,18 +239,20 @@ fn main() -> Res<()> {
 
     if mode.as_deref() == Some("sizes") {
         // The same structs in kafka-protocol, for the test that compares `cost` with size_of.
+        println!("[");
         for (at, row) in generator.rows.iter().enumerate() {
             if row.path.starts_with("StreamsGroup") {
                 continue; // not in kafka-protocol 0.18
             }
             let (message, name) = row.path.split_once('.').unwrap_or((&row.path, &row.path));
-            println!("({at}, size_of::<{}::{name}>()),", snake(message));
+            println!("    ({at}, size_of::<{}::{name}>()),", snake(message));
         }
+        println!("]");
         return Ok(());
     }
-    println!("// Written by generate.rs from the message JSON of Kafka {kafka}. Do not edit.");
+    println!("// Written by generate_guard from the message JSON of Kafka {kafka}. Do not edit.");
     println!("// Columns: see `Message`, `Struct` and `Field` in guard.rs.\n");
-    println!("use super::{{f, m, s, Direction::*, Kind::*, Message, Struct, NEVER}};\n");
+    println!("use super::{{Direction::*, Kind::*, Message, NEVER, Struct, f, m, s}};\n");
     println!("/// How deep structs nest.\npub const DEPTH: u8 = {};\n", deepest);
     println!("// Data without an API key of its own: the key to give `check`.\n{}\n", keys.join("\n"));
     println!("/// Sorted by key, then request before response.\n#[rustfmt::skip]");

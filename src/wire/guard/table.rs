@@ -1,4 +1,4 @@
-// Written by generate.rs from the message JSON of Kafka 4.3.1. Do not edit.
+// Written by generate_guard from the message JSON of Kafka 4.3.1. Do not edit.
 // Columns: see `Message`, `Struct` and `Field` in guard.rs.
 
 use super::{Direction::*, Kind::*, Message, NEVER, Struct, f, m, s};

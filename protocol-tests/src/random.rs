@@ -1,0 +1,30 @@
+//! Reproducible randomness: a test names its seed, a failure prints it.
+
+/// Marsaglia's xorshift64: the same numbers for the same seed, on every machine and in every version of a crate.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Any seed will do, 0 included.
+    pub fn new(seed: u64) -> Self {
+        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// A number in `0..n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// How many rounds a randomised test takes: `ROUNDS`, or `default`, which keeps the test within seconds.
+pub fn rounds(default: u64) -> u64 {
+    std::env::var("ROUNDS").map_or(default, |rounds| rounds.parse().expect("ROUNDS is a number"))
+}
