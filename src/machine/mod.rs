@@ -6,14 +6,19 @@
 //! | `backoff` | how long to wait before the next try |
 //! | `negotiation` | which versions a broker speaks |
 //! | `connection` | which answer belongs to which request, when to give a connection up |
+//! | `group` | a consumer's side of its group: membership, assignors, and the machine of it all |
+//! | `coordinator` | which broker coordinates the group |
+//! | `offset_commit`, `offset_fetch` | what is committed, in which order, and read back |
 //! | `metadata` | what the cluster looks like, when to ask again |
 
 pub mod backoff;
 pub mod connection;
+pub mod coordinator;
+pub mod group;
 pub mod metadata;
 pub mod negotiation;
-
-pub mod group;
+pub mod offset_commit;
+pub mod offset_fetch;
 
 use crate::error::Error;
 use std::time::Instant;

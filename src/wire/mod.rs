@@ -6,6 +6,7 @@ pub mod api_versions;
 pub mod fetch;
 pub mod frame;
 pub mod group_protocol;
+pub mod group_requests;
 pub mod guard;
 pub mod request;
 

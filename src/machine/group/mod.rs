@@ -1,4 +1,358 @@
-//! Classic consumer groups.
+//! A consumer's side of its group: one machine that joins, heartbeats, commits and leaves, made of parts that call each
+//! other and give out only requests, events and deadlines.
+//!
+//! ```text
+//!  application ── subscribe, polled, revoked, commit, fetch_offsets, close ──> ConsumerCoordinator
+//!                                                                                │
+//!       Coordinator          Membership             OffsetCommit    OffsetFetch  │  each wants the coordinator's node,
+//!   who is to be asked    in the group or not      what to commit   and to read  │  holds its own request in flight
+//!            └────────────── GroupCall ─────────────────┴────────────────────────┘
+//!  application <── Assigned, Revoking, Lost, Failed
+//! ```
+//!
+//! After each mutation `step` lets every part do what has become possible. Nothing is sent while the coordinator is
+//! not known; then it is looked up first.
 
 pub mod assignor;
+pub mod membership;
 pub mod sticky;
+#[cfg(test)]
+mod tests;
+
+use super::backoff::Backoff;
+use super::coordinator::Coordinator;
+use super::offset_commit::{Commit, OffsetCommit};
+use super::offset_fetch::OffsetFetch;
+use super::{Machine, RequestId};
+use crate::error::{Error, ErrorKind};
+use crate::ids::{GenerationId, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::wire::messages::{
+    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+};
+use assignor::{Assignor, PartitionCounts};
+use membership::Membership;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a member of a group goes by.
+#[derive(Debug, Clone)]
+pub struct GroupConfig {
+    /// `group.id`.
+    pub group_id: Arc<str>,
+    /// `group.instance.id`: a static member keeps its partitions over a restart (KIP-345).
+    pub instance_id: Option<Arc<str>>,
+    /// `session.timeout.ms`: how long the coordinator waits for a heartbeat.
+    pub session_timeout: Duration,
+    /// `heartbeat.interval.ms`.
+    pub heartbeat_interval: Duration,
+    /// `max.poll.interval.ms`: how long the application may go without polling, and how long a rebalance waits for it.
+    pub max_poll_interval: Duration,
+    /// `request.timeout.ms`, for everything but JoinGroup.
+    pub request_timeout: Duration,
+    /// `retry.backoff.ms` and `retry.backoff.max.ms`.
+    pub backoff: (Duration, Duration),
+    /// `partition.assignment.strategy`, the preferred first.
+    pub assignors: Vec<Arc<dyn Assignor>>,
+    /// For the jitter of the waits.
+    pub seed: u64,
+}
+
+/// Whom to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// Any broker.
+    Any,
+    /// The coordinator.
+    Group(NodeId),
+    /// The coordinator, over a connection of its own, since the answer may take minutes.
+    Join(NodeId),
+    /// The client's own metadata.
+    Metadata,
+}
+
+/// One request and where it goes.
+#[derive(Debug, Clone)]
+pub struct GroupCall {
+    /// Whom to ask.
+    pub to: To,
+    /// How long to wait for the answer.
+    pub timeout: Duration,
+    /// What.
+    pub request: GroupRequest,
+}
+
+/// What is asked. The requests have the form of their newest version (`wire::group_requests` makes older ones).
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named as in Kafka's protocol")]
+pub enum GroupRequest {
+    FindCoordinator(FindCoordinatorRequest),
+    JoinGroup(JoinGroupRequest),
+    SyncGroup(SyncGroupRequest),
+    Heartbeat(HeartbeatRequest),
+    LeaveGroup(LeaveGroupRequest),
+    OffsetCommit(OffsetCommitRequest),
+    OffsetFetch(OffsetFetchRequest),
+    /// How many partitions these topics have now; ours to answer, from fresh metadata.
+    Topics(Vec<Arc<str>>),
+}
+
+/// What is answered, in the form of the newest version.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named as in Kafka's protocol")]
+pub enum GroupResponse {
+    FindCoordinator(FindCoordinatorResponse),
+    JoinGroup(JoinGroupResponse),
+    SyncGroup(SyncGroupResponse),
+    Heartbeat(HeartbeatResponse),
+    LeaveGroup(LeaveGroupResponse),
+    OffsetCommit(OffsetCommitResponse),
+    OffsetFetch(OffsetFetchResponse),
+    Topics(PartitionCounts),
+}
+
+/// Names one revocation, so that a late `revoked` does not acknowledge the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RevocationId(pub u64);
+
+/// What the application is told.
+#[derive(Debug, Clone)]
+pub enum GroupEvent {
+    /// These are ours from now on, beside those that we have; of this generation, as this member.
+    Assigned {
+        /// Only the added ones; may be empty.
+        partitions: Vec<TopicPartition>,
+        /// The generation that the group is in.
+        generation: GenerationId,
+        /// The id that the coordinator knows us by.
+        member_id: Arc<str>,
+    },
+    /// Finish and commit what these hold, then call [`ConsumerCoordinator::revoked`]; heartbeats go on until then.
+    Revoking {
+        /// Which revocation to acknowledge.
+        id: RevocationId,
+        /// Not all that we have, under a cooperative protocol.
+        partitions: Vec<TopicPartition>,
+    },
+    /// These belong to others already; nothing can be committed for them.
+    Lost(Vec<TopicPartition>),
+    /// The group can't go on: fenced, not allowed, or misconfigured. A new `subscribe` begins anew.
+    Failed(Error),
+}
+
+/// How an outcome gets back to whoever asked.
+pub type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// Where all parts put what goes out.
+#[derive(Debug, Default)]
+pub struct Out {
+    next_id: u64,
+    requests: VecDeque<(RequestId, GroupCall)>,
+    events: VecDeque<GroupEvent>,
+}
+
+impl Out {
+    /// Sends a request.
+    pub fn ask(&mut self, call: GroupCall) -> RequestId {
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        self.requests.push_back((id, call));
+        id
+    }
+
+    /// Tells the application.
+    pub fn tell(&mut self, event: GroupEvent) {
+        self.events.push_back(event);
+    }
+}
+
+/// The machine.
+pub struct ConsumerCoordinator {
+    coordinator: Coordinator,
+    membership: Membership,
+    commits: OffsetCommit,
+    fetches: OffsetFetch,
+    out: Out,
+    /// How often the application has unsubscribed: what was told before does not concern it after.
+    round: u64,
+}
+
+impl fmt::Debug for ConsumerCoordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerCoordinator").field("membership", &self.membership).finish_non_exhaustive()
+    }
+}
+
+impl ConsumerCoordinator {
+    /// Outside of the group, with nothing to do yet.
+    pub fn new(now: Instant, config: GroupConfig) -> Self {
+        let config = Arc::new(config);
+        let backoff = |nth| Backoff::new(config.backoff.0, config.backoff.1, config.seed.wrapping_add(nth));
+        Self {
+            coordinator: Coordinator::new(config.group_id.clone(), config.request_timeout, backoff(0)),
+            membership: Membership::new(now, config.clone(), backoff(1)),
+            commits: OffsetCommit::new(config.clone(), backoff(2)),
+            fetches: OffsetFetch::new(config.clone(), backoff(3)),
+            out: Out::default(),
+            round: 0,
+        }
+    }
+
+    /// Joins the group for these topics, or joins it anew if they have changed.
+    pub fn subscribe(&mut self, now: Instant, topics: Vec<Arc<str>>) {
+        self.membership.subscribe(now, topics);
+        self.step(now);
+    }
+
+    /// Leaves the group, but stays ready for another `subscribe`. What is held is gone without an event, and events of
+    /// before carry an older round than what this returns.
+    pub fn unsubscribe(&mut self, now: Instant) -> u64 {
+        self.round += 1;
+        self.out.events.clear();
+        self.membership.unsubscribe(&mut self.out);
+        self.step(now);
+        self.round
+    }
+
+    /// The application has polled.
+    pub fn polled(&mut self, now: Instant) {
+        self.membership.polled(now);
+        self.step(now);
+    }
+
+    /// The application has finished with the partitions of a [`GroupEvent::Revoking`].
+    pub fn revoked(&mut self, now: Instant, id: RevocationId) {
+        self.membership.revoked(id);
+        self.step(now);
+    }
+
+    /// How many partitions topics have, whenever the client's metadata has changed.
+    pub fn metadata(&mut self, now: Instant, count: impl Fn(&str) -> i32) {
+        self.membership.metadata(count);
+        self.step(now);
+    }
+
+    /// Commits these offsets, behind the commits before, retried until `deadline`.
+    pub fn commit(
+        &mut self,
+        now: Instant,
+        offsets: HashMap<TopicPartition, OffsetAndMetadata>,
+        deadline: Instant,
+        reply: Option<Reply<()>>,
+    ) {
+        self.commits.push(Commit::new(offsets, deadline, reply), &self.membership);
+        self.step(now);
+    }
+
+    /// Reads what the group has committed. A partition without a commit is not in the answer.
+    pub fn fetch_offsets(
+        &mut self,
+        now: Instant,
+        partitions: Vec<TopicPartition>,
+        deadline: Instant,
+        reply: Reply<HashMap<TopicPartition, OffsetAndMetadata>>,
+    ) {
+        self.fetches.push(partitions, deadline, reply);
+        self.step(now);
+    }
+
+    /// Finishes the commits and leaves the group, by `deadline` at the latest; then the machine is closed.
+    pub fn close(&mut self, now: Instant, deadline: Instant) {
+        self.membership.close(deadline);
+        self.step(now);
+    }
+
+    fn step(&mut self, now: Instant) {
+        self.commits.expire(now, &mut self.coordinator);
+        self.fetches.expire(now);
+        self.membership.decide(now, &mut self.out);
+        if self.wants_coordinator() {
+            self.coordinator.find(now, &mut self.out);
+        }
+        let node = self.coordinator.node();
+        self.commits.send(now, node, &self.membership, &mut self.out);
+        self.fetches.send(now, node, &mut self.out);
+        // The last commits go before the farewell.
+        self.membership.send(now, node, self.commits.is_empty(), &mut self.out);
+        if self.is_closed() {
+            self.commits.fail_all(&closed());
+            self.fetches.fail_all(&closed());
+        }
+    }
+
+    fn wants_coordinator(&self) -> bool {
+        self.membership.wants_coordinator() || !self.commits.is_empty() || !self.fetches.is_empty()
+    }
+}
+
+impl Machine for ConsumerCoordinator {
+    type Request = GroupCall;
+    type Response = GroupResponse;
+    /// With the round it belongs to, see [`ConsumerCoordinator::unsubscribe`].
+    type Event = (u64, GroupEvent);
+
+    fn handle_response(&mut self, now: Instant, id: RequestId, response: Result<GroupResponse, Error>) {
+        let Self { coordinator, membership, commits, fetches, out, .. } = self;
+        if coordinator.is_asked(id) {
+            let answer = response.and_then(|response| match response {
+                GroupResponse::FindCoordinator(answer) => Ok(answer),
+                _ => Err(mismatched()),
+            });
+            if let Err(error) = coordinator.on_answer(now, answer) {
+                membership.fail(error.clone(), out);
+                commits.fail_all(&error);
+                fetches.fail_all(&error);
+            }
+        } else if membership.is_asked(id) {
+            membership.on_answer(now, id, response, coordinator, out);
+        } else if commits.is_asked(id) {
+            commits.on_answer(now, response, coordinator, membership, out);
+        } else if fetches.is_asked(id) {
+            fetches.on_answer(now, id, response, coordinator);
+        } // else: the answer to a question no longer asked
+        self.step(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.step(now);
+    }
+
+    fn handle_abandoned(&mut self, now: Instant) {
+        self.close(now, now + Duration::from_secs(1));
+    }
+
+    fn poll_request(&mut self) -> Option<(RequestId, GroupCall)> {
+        self.out.requests.pop_front()
+    }
+
+    fn poll_event(&mut self) -> Option<(u64, GroupEvent)> {
+        Some((self.round, self.out.events.pop_front()?))
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let has_node = self.coordinator.node().is_some();
+        let lookup = self.coordinator.poll_timeout().filter(|_| self.wants_coordinator());
+        lookup
+            .into_iter()
+            .chain(self.membership.poll_timeout(has_node))
+            .chain(self.commits.poll_timeout(has_node))
+            .chain(self.fetches.poll_timeout(has_node))
+            .min()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.membership.has_left()
+    }
+}
+
+/// An answer of another API than asked: a caller's mistake, never a broker's.
+pub(super) fn mismatched() -> Error {
+    Error::with_message(ErrorKind::Malformed, "the answer to another request")
+}
+
+fn closed() -> Error {
+    Error::with_message(ErrorKind::Closed, "the consumer is closed")
+}
