@@ -18,6 +18,7 @@ pub fn open<'a>(batch: &'a [u8], scratch: &'a mut Decompressor, limit: usize) ->
     let (header, body) = check(batch)?;
     let records = match header.attributes.compression()? {
         Compression::None => body,
+        _ if body.is_empty() => body, // what is left of a batch that compaction has emptied
         compression => scratch.decompress(compression, body, limit).map_err(|error| at_offset(&header, error))?,
     };
     Ok(RecordBatch::new(header, records))
@@ -256,6 +257,7 @@ impl SharedBatch {
         let (header, body) = check(batch.bytes())?;
         let records = match header.attributes.compression()? {
             Compression::None => batch.bytes().slice_ref(body),
+            _ if body.is_empty() => Bytes::new(),
             compression => {
                 let records = scratch.decompress(compression, body, limit);
                 Bytes::copy_from_slice(records.map_err(|error| at_offset(&header, error))?)

@@ -1,14 +1,20 @@
 //! [`Compressor`] and [`Decompressor`]: one of each per task, so that tables and buffers are made once and not per batch.
 
 use super::{Compression, over_limit};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use bytes::Bytes;
 
 /// Compresses batch after batch with state that is made once, when a codec is first used.
 #[derive(Debug, Default)]
 pub struct Compressor {
+    #[cfg(feature = "gzip")]
+    gzip: super::gzip::Encoder,
+    #[cfg(feature = "snappy")]
+    snappy: super::snappy::Encoder,
     #[cfg(feature = "lz4")]
     lz4: super::lz4::Encoder,
+    #[cfg(feature = "zstd")]
+    zstd: super::zstd::Encoder,
     scratch: Vec<u8>,
 }
 
@@ -22,12 +28,21 @@ impl Compressor {
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        let _ = level;
+        if let Some(level) = level {
+            compression.check_level(level)?;
+        }
         match compression {
             Compression::None => out.extend_from_slice(input),
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => self.gzip.compress(level, input, out)?,
+            #[cfg(feature = "snappy")]
+            Compression::Snappy => self.snappy.compress(input, out)?,
             #[cfg(feature = "lz4")]
             Compression::Lz4 => self.lz4.compress(input, out),
-            other => return Err(missing(other)),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => self.zstd.compress(level, input, out),
+            #[cfg(not(all(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd")))]
+            other => other.check_supported()?,
         }
         Ok(())
     }
@@ -48,6 +63,10 @@ impl Compressor {
 pub struct Decompressor {
     /// Only ever grows, so that it is zeroed once and not per batch.
     buffer: Vec<u8>,
+    #[cfg(feature = "gzip")]
+    gzip: super::gzip::Decoder,
+    #[cfg(feature = "zstd")]
+    zstd: super::zstd::Decoder,
 }
 
 impl Decompressor {
@@ -61,16 +80,17 @@ impl Decompressor {
                 out.extend_from_slice(input);
                 input.len()
             }
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => self.gzip.decompress(input, out, limit)?,
+            #[cfg(feature = "snappy")]
+            Compression::Snappy => super::snappy::decompress(input, out, limit)?,
             #[cfg(feature = "lz4")]
             Compression::Lz4 => super::lz4::decompress(input, out, limit)?,
-            other => return Err(missing(other)),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => self.zstd.decompress(input, out, limit)?,
+            #[cfg(not(all(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd")))]
+            other => other.check_supported().map(|()| 0)?,
         };
         self.buffer.get(..length).filter(|_| length <= limit).ok_or_else(over_limit)
     }
-}
-
-#[cold]
-fn missing(compression: Compression) -> Error {
-    let missing = Error::with_message(ErrorKind::Config, format!("compression {compression} is not there yet"));
-    compression.check_supported().err().unwrap_or(missing)
 }

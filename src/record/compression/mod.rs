@@ -1,8 +1,14 @@
 //! The codecs that a batch's records may be compressed with, and what they share: reused state, and a limit on what comes out.
 
 mod codec;
+#[cfg(feature = "gzip")]
+mod gzip;
 #[cfg(feature = "lz4")]
 mod lz4;
+#[cfg(feature = "snappy")]
+mod snappy;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -66,6 +72,24 @@ impl Compression {
         }
     }
 
+    /// An error unless `level` is one that the codec has: gzip 1 to 9 (-1 is its default), lz4 1 to 17 (which make no
+    /// difference here), zstd -131072 to 22. The other two have none and take any.
+    pub fn check_level(self, level: i32) -> Result<()> {
+        let levels = match self {
+            Self::None | Self::Snappy => return Ok(()),
+            Self::Gzip if level == -1 => return Ok(()),
+            Self::Gzip => 1..=9,
+            Self::Lz4 => 1..=17,
+            Self::Zstd => -131_072..=22,
+        };
+        if levels.contains(&level) {
+            return Ok(());
+        }
+        let (first, last) = levels.into_inner();
+        let message = format!("compression level {level}: {self} has levels from {first} to {last}");
+        Err(Error::with_message(ErrorKind::Config, message))
+    }
+
     /// Whether the crate was built with the feature that it needs.
     pub fn is_supported(self) -> bool {
         match self {
@@ -107,8 +131,72 @@ impl FromStr for Compression {
     }
 }
 
+/// Makes `out` at least `needed` long; where it has to grow it does so by powers of two, up to `most`.
+#[cfg(any(feature = "lz4", feature = "snappy"))]
+#[inline]
+fn grow(out: &mut Vec<u8>, needed: usize, most: usize) {
+    if out.len() < needed {
+        out.resize(needed.next_power_of_two().min(most).max(needed), 0);
+    }
+}
+
+/// Makes `out` longer than `len`, doubling it where it has to grow; never longer than `limit` and one byte, which a codec
+/// that writes that far has overstepped.
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+#[inline]
+fn grow_past(out: &mut Vec<u8>, len: usize, limit: usize) -> Result<()> {
+    if len > limit {
+        return Err(over_limit());
+    }
+    if len == out.len() {
+        let doubled = len.saturating_mul(2).max(64 << 10);
+        out.resize(doubled.min(limit.saturating_add(1)), 0);
+    }
+    Ok(())
+}
+
 /// The bytes would be more than the caller's limit.
 #[cold]
 fn over_limit() -> Error {
     malformed("a record batch that decompresses to more bytes than the limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_ids_are_kafkas() {
+        for codec in Compression::ALL {
+            assert_eq!(codec.name().parse::<Compression>().unwrap(), codec);
+            assert_eq!(Compression::from_id(codec.id()).unwrap(), codec);
+        }
+        assert!(Compression::from_id(5).is_err());
+        let error = "lzma".parse::<Compression>().unwrap_err();
+        assert!(error.to_string().contains("none, gzip, snappy, lz4, zstd"));
+    }
+
+    #[test]
+    fn a_codec_that_was_left_out_is_named_with_its_feature() {
+        for codec in Compression::ALL.into_iter().filter(|codec| !codec.is_supported()) {
+            let expected = format!("milena was built without the feature `{codec}`");
+            let error = Compressor::default().compress(codec, None, b"x", &mut Vec::new()).unwrap_err();
+            assert!(error.to_string().contains(&expected));
+            let error = Decompressor::default().decompress(codec, b"x", 10).unwrap_err();
+            assert!(error.to_string().contains(&expected));
+        }
+    }
+
+    #[test]
+    fn a_level_out_of_range_is_an_error_before_anything_is_compressed() {
+        for (codec, good, bad) in
+            [(Compression::Gzip, -1, 10), (Compression::Lz4, 17, 0), (Compression::Zstd, -131_072, 23)]
+        {
+            codec.check_level(good).unwrap();
+            assert!(codec.check_level(bad).is_err());
+            if codec.is_supported() {
+                assert!(Compressor::default().compress(codec, Some(bad), b"x", &mut Vec::new()).is_err());
+            }
+        }
+    }
 }
