@@ -10,6 +10,8 @@
 //! | MEMBER_ID_REQUIRED | - | adopted | rejoin at once (KIP-394) |
 //! | FENCED_INSTANCE_ID, and what no retry cures | reset | reset | lost; the application is told |
 //! | no answer, NOT_COORDINATOR | kept | kept | kept; the coordinator is looked up |
+//!
+//! Long because it is one state machine: states, what each answer changes and who is told are read together.
 
 use super::assignor::{GroupMember, PartitionCounts, RebalanceProtocol, all_topics};
 use super::{GroupCall, GroupConfig, GroupEvent, GroupRequest, GroupResponse, Out, RevocationId, To, mismatched};
