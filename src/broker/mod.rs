@@ -1,1 +1,212 @@
-//! In-process test broker.
+//! A Kafka cluster inside the process, for tests and demos: over TCP for any client, in memory for this crate's, on real
+//! or on virtual time.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> milena::error::Result<()> {
+//! use milena::broker::{ApiKey, TestCluster};
+//! use milena::{error::ErrorCode, ids::NodeId};
+//!
+//! let cluster = TestCluster::builder().brokers(3).topic("clicks", 6).in_memory().start().await?;
+//! cluster.fault(ApiKey::Produce).once().error(ErrorCode::NotLeaderOrFollower);
+//! cluster.move_leader("clicks", 0, NodeId(2));
+//! # Ok(()) }
+//! ```
+//!
+//! It answers as Apache Kafka 4.3 does, from its own notion of logs, groups and transactions: it shares bytes with the
+//! client of this crate (`wire`, `record`) and no logic. What differs on purpose: nothing is on disk; replicas are names
+//! (a partition has one log, leaders move without loss); batches are kept as they were sent, whatever the topic's
+//! `compression.type`; retention runs only when [asked](TestCluster::apply_retention); a group's first rebalance waits
+//! for nobody ([`Builder::initial_rebalance_delay`]). Fetch sessions are not kept: every Fetch is a full one.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `api` | which APIs in which versions, the way from a frame to its family's file |
+//! | `connection` | listeners, sockets and pipes, one task per connection |
+//! | `state`, `log` | topics, partitions, leaders; one partition's batches |
+//! | `api_versions metadata produce fetch list_offsets topics partitions configs coordinator groups group_api offsets producers` | the API families |
+//! | `control` | faults on command, the request log |
+//! | `clock` | the one clock |
+
+mod api;
+mod api_versions;
+mod builder;
+mod clock;
+mod configs;
+mod connection;
+mod control;
+mod coordinator;
+mod fetch;
+mod group_api;
+mod groups;
+mod inspect;
+mod list_offsets;
+mod log;
+mod metadata;
+mod offsets;
+mod partitions;
+mod produce;
+mod producers;
+mod state;
+mod topics;
+
+pub use api::ApiKey;
+pub use builder::Builder;
+pub use clock::BrokerClock;
+pub use control::{Fault, RequestCount};
+pub use inspect::StoredRecord;
+
+use crate::connect::Connect;
+use crate::ids::NodeId;
+use connection::InMemory;
+use state::State;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// A running cluster. Dropping it closes every port and connection and ends every task; nothing is left.
+#[derive(Debug)]
+pub struct TestCluster {
+    shared: Arc<Shared>,
+    timekeeper: AbortHandle,
+    bootstrap: String,
+}
+
+impl TestCluster {
+    /// One broker on the default settings, until told otherwise.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// `host:port` of every broker, comma separated.
+    pub fn bootstrap(&self) -> String {
+        self.bootstrap.clone()
+    }
+
+    /// Reaches the brokers of an [in-memory](Builder::in_memory) cluster. It refuses once the cluster is dropped.
+    pub fn connector(&self) -> Arc<dyn Connect> {
+        Arc::new(InMemory::new(&self.shared))
+    }
+
+    /// The cluster's clock.
+    pub fn clock(&self) -> BrokerClock {
+        self.shared.clock
+    }
+
+    /// Ends every task and waits until they are gone, ports closed. A drop does the same without the wait.
+    pub async fn stop(self) {
+        let shared = Arc::clone(&self.shared);
+        drop(self);
+        shared.tasks.gone().await;
+    }
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        self.timekeeper.abort();
+        let mut state = self.shared.state();
+        state.closed = true;
+        let nodes: Vec<_> = state.nodes.keys().copied().collect();
+        for node in nodes {
+            state.stop_node(node);
+        }
+    }
+}
+
+/// What every task of the cluster holds.
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    clock: BrokerClock,
+    /// A deadline has come nearer: the timekeeper has to look again.
+    deadlines: Notify,
+    tasks: Tasks,
+}
+
+impl Shared {
+    /// The one lock: short, and never held across an await. A panic under it is a failed test already, so what it left is
+    /// as good as anything.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets group members and transactions expire, in the order of their deadlines.
+    async fn keep_time(self: Arc<Self>) {
+        loop {
+            let next = self.state().next_deadline();
+            tokio::select! {
+                () = self.clock.wait_until(next) => self.state().expire(self.clock.now(), self.clock.unix_millis()),
+                () = self.deadlines.notified() => {}
+            }
+        }
+    }
+}
+
+/// Counts the cluster's tasks, by tokens that they drop.
+#[derive(Debug, Default)]
+struct Tasks {
+    running: Mutex<usize>,
+    none_left: Notify,
+}
+
+impl Tasks {
+    fn enter(shared: &Arc<Shared>) -> TaskToken {
+        *shared.tasks.running.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        TaskToken(Arc::clone(shared))
+    }
+
+    fn running(&self) -> usize {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn gone(&self) {
+        loop {
+            let changed = self.none_left.notified();
+            if self.running() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Held by a task for as long as it runs.
+#[derive(Debug)]
+struct TaskToken(Arc<Shared>);
+
+impl Drop for TaskToken {
+    fn drop(&mut self) {
+        let mut running = self.0.tasks.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running -= 1;
+        if *running == 0 {
+            self.0.tasks.none_left.notify_waiters();
+        }
+    }
+}
+
+/// Who is asked, in which version, by whom.
+#[derive(Debug, Clone)]
+struct Context {
+    shared: Arc<Shared>,
+    node: NodeId,
+    version: i16,
+    client_id: Arc<str>,
+    client_host: Arc<str>,
+}
+
+impl Context {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    fn unix_millis(&self) -> i64 {
+        self.shared.clock.unix_millis()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "nobody links a binary")]
 
 mod args;
+mod broker;
 mod config;
 
 use args::{Global, Result};
@@ -24,6 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs a Kafka cluster in this process: the test broker, for any client
+    Broker(broker::Args),
     /// Shows the effective configuration and where each value comes from
     Config(config::Args),
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<()> {
     let global = &cli.global;
     match cli.command {
+        Command::Broker(args) => broker::run(args, global).await,
         Command::Config(args) => config::run(args, global).await,
     }
 }

@@ -1,0 +1,59 @@
+//! `milena broker`: the test broker on TCP, for any client. All of it is in memory and gone when it ends.
+
+use crate::args::{Global, Result, stop_on_signal};
+use milena::broker::TestCluster;
+use milena::error::{Error, ErrorKind};
+use std::io::Write;
+use std::time::Duration;
+
+/// Runs a Kafka cluster in this process until Ctrl-C. Nothing is kept on disk.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where broker 1 listens; broker i takes port + i - 1. With port 0 each takes a free one.
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    listen: String,
+    /// How many brokers.
+    #[arg(long, default_value_t = 1)]
+    brokers: usize,
+    /// A topic to begin with, as NAME or NAME:PARTITIONS. Repeatable.
+    #[arg(long = "topic", value_name = "NAME:PARTITIONS")]
+    topics: Vec<String>,
+    /// Don't create topics that clients ask for.
+    #[arg(long)]
+    no_auto_create: bool,
+    /// Partitions of topics created without a number.
+    #[arg(long, default_value_t = 1)]
+    default_partitions: i32,
+    /// How long a group's first rebalance waits for more members, in milliseconds (Kafka's default: 3000).
+    #[arg(long, default_value_t = 0)]
+    initial_rebalance_delay_ms: u64,
+}
+
+/// Prints `BOOTSTRAP=host:port[,…]` once every broker accepts, and returns on Ctrl-C or SIGTERM.
+pub async fn run(args: Args, _global: &Global) -> Result<()> {
+    let mut builder = TestCluster::builder()
+        .brokers(args.brokers)
+        .listen(&args.listen)
+        .auto_create_topics(!args.no_auto_create)
+        .default_partitions(args.default_partitions)
+        .initial_rebalance_delay(Duration::from_millis(args.initial_rebalance_delay_ms));
+    for topic in &args.topics {
+        let (name, partitions) = match topic.rsplit_once(':') {
+            Some((name, partitions)) => (name, partitions.parse().map_err(|_| not_a_topic(topic))?),
+            None => (topic.as_str(), args.default_partitions),
+        };
+        builder = builder.topic(name, partitions);
+    }
+    let mut stop = stop_on_signal();
+    let cluster = builder.start().await?;
+    println!("BOOTSTRAP={}", cluster.bootstrap());
+    std::io::stdout().flush()?;
+    // An error is the end of the sender, which is as good a reason to stop.
+    let _ = stop.wait_for(|stop| *stop).await;
+    cluster.stop().await;
+    Ok(())
+}
+
+fn not_a_topic(topic: &str) -> Error {
+    Error::with_message(ErrorKind::Config, format!("`{topic}` is not NAME:PARTITIONS"))
+}

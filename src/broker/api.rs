@@ -1,0 +1,151 @@
+//! Which APIs the test broker serves, in which versions, and how a request finds its family's file.
+
+use super::Context;
+use crate::error::{ErrorCode, Result};
+use crate::wire::guard::{Direction, table::MESSAGES};
+use crate::wire::messages as schema;
+use crate::wire::request::{decode_request, encode_response};
+use bytes::Bytes;
+use kafka_protocol::protocol::{Message, Request};
+use std::future::Future;
+
+/// One request that the broker serves. Implemented in the file of its family.
+pub(super) trait Api: Request + Send + 'static {
+    /// Does what is asked. May park: a future that is dropped leaves nothing behind but what it has already done.
+    fn serve(self, on: Context) -> impl Future<Output = Self::Response> + Send;
+
+    /// The answer that says `code` about everything asked for: for a fault on command.
+    fn refuse(&self, code: ErrorCode) -> Self::Response;
+
+    /// Whether the client waits for an answer: not for Produce with acks=0.
+    fn wants_answer(&self) -> bool {
+        true
+    }
+
+    /// Whether an answer that can't be sent has to be told by closing the connection (acks=0).
+    fn failed(_response: &Self::Response) -> bool {
+        false
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// A whole frame to send.
+    Frame(Bytes),
+    /// Nothing to send.
+    None,
+    /// The connection ends here.
+    Close,
+}
+
+/// The versions of `R` that can be read *and* answered: the schema crate has both, and the guard's table too.
+fn versions<R: Request>() -> (i16, i16) {
+    let (mut min, mut max) = (R::VERSIONS.min, R::VERSIONS.max);
+    min = min.max(<R::Response as Message>::VERSIONS.min);
+    max = max.min(<R::Response as Message>::VERSIONS.max);
+    for row in MESSAGES.iter().filter(|row| row.key == R::KEY && row.direction == Direction::Request) {
+        min = min.max(i16::from(row.low));
+        max = max.min(i16::from(row.high));
+    }
+    (min, max)
+}
+
+async fn serve<R: Api>(on: Context, frame: Bytes, refusal: Option<ErrorCode>) -> Result<Answer> {
+    let (header, request) = decode_request::<R>(frame)?;
+    let wants_answer = request.wants_answer();
+    let response = match refusal {
+        Some(code) => request.refuse(code),
+        None => request.serve(on).await,
+    };
+    if !wants_answer {
+        return Ok(if R::failed(&response) { Answer::Close } else { Answer::None });
+    }
+    encode_response::<R>(&response, header.api_version, header.correlation_id).map(Answer::Frame)
+}
+
+macro_rules! apis {
+    ($($name:ident, $request:ident;)*) => {
+        /// The APIs that the test broker serves, in Kafka's names: for faults and for the request log.
+        #[allow(missing_docs, reason = "the names are Kafka's, see its protocol guide")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum ApiKey {
+            $($name = <schema::$request as Request>::KEY as isize,)*
+        }
+
+        impl ApiKey {
+            /// Every API served.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The number on the wire.
+            pub const fn to_wire(self) -> i16 {
+                self as i16
+            }
+
+            /// From the number on the wire; `None` for an API that is not served.
+            pub fn from_wire(key: i16) -> Option<Self> {
+                Self::ALL.iter().copied().find(|api| api.to_wire() == key)
+            }
+
+            /// The lowest and the highest version served.
+            pub fn versions(self) -> (i16, i16) {
+                match self {
+                    $(Self::$name => versions::<schema::$request>(),)*
+                }
+            }
+        }
+
+        /// Reads a request frame (without its length), has it served, and frames the answer.
+        pub(super) async fn dispatch(api: ApiKey, on: Context, frame: Bytes, refusal: Option<ErrorCode>) -> Result<Answer> {
+            match api {
+                $(ApiKey::$name => serve::<schema::$request>(on, frame, refusal).await,)*
+            }
+        }
+    };
+}
+
+apis! {
+    Produce, ProduceRequest;
+    Fetch, FetchRequest;
+    ListOffsets, ListOffsetsRequest;
+    Metadata, MetadataRequest;
+    OffsetCommit, OffsetCommitRequest;
+    OffsetFetch, OffsetFetchRequest;
+    FindCoordinator, FindCoordinatorRequest;
+    JoinGroup, JoinGroupRequest;
+    Heartbeat, HeartbeatRequest;
+    LeaveGroup, LeaveGroupRequest;
+    SyncGroup, SyncGroupRequest;
+    DescribeGroups, DescribeGroupsRequest;
+    ListGroups, ListGroupsRequest;
+    ApiVersions, ApiVersionsRequest;
+    CreateTopics, CreateTopicsRequest;
+    DeleteTopics, DeleteTopicsRequest;
+    DeleteRecords, DeleteRecordsRequest;
+    InitProducerId, InitProducerIdRequest;
+    OffsetForLeaderEpoch, OffsetForLeaderEpochRequest;
+    DescribeConfigs, DescribeConfigsRequest;
+    CreatePartitions, CreatePartitionsRequest;
+    DeleteGroups, DeleteGroupsRequest;
+    IncrementalAlterConfigs, IncrementalAlterConfigsRequest;
+    OffsetDelete, OffsetDeleteRequest;
+    DescribeCluster, DescribeClusterRequest;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_versions_that_can_be_read_and_answered_are_listed() {
+        assert_eq!(ApiKey::OffsetCommit.versions(), (2, 9), "kafka-protocol 0.18 has v10 for the response only");
+        assert_eq!(ApiKey::InitProducerId.versions(), (0, 5));
+        for api in ApiKey::ALL {
+            let (min, max) = api.versions();
+            assert!(0 <= min && min <= max, "{api:?} {min}-{max}");
+            assert_eq!(ApiKey::from_wire(api.to_wire()), Some(*api));
+        }
+        assert_eq!(ApiKey::from_wire(4), None);
+    }
+}

@@ -1,0 +1,50 @@
+// ApiVersions: v0-4.
+//! What the broker has, in which versions.
+//!
+//! - The response header is the old one in every version.
+//! - A version above ours is answered by error 35 in the v0 layout, so that the client can come down (KIP-511).
+//! - v3 names the client's software and is flexible; names that can't be are `INVALID_REQUEST`.
+
+use super::Context;
+use super::api::{Api, ApiKey};
+use crate::error::{ErrorCode, Result};
+use crate::wire::messages::api_versions_response::ApiVersion;
+use crate::wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use crate::wire::request::encode_response;
+use bytes::Bytes;
+
+impl Api for ApiVersionsRequest {
+    async fn serve(self, on: Context) -> ApiVersionsResponse {
+        let legal = |name: &str| {
+            !name.is_empty()
+                && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+        };
+        if on.version >= 3 && !(legal(&self.client_software_name) && legal(&self.client_software_version)) {
+            return self.refuse(ErrorCode::InvalidRequest);
+        }
+        listing()
+    }
+
+    fn refuse(&self, code: ErrorCode) -> ApiVersionsResponse {
+        ApiVersionsResponse::default().with_error_code(code.to_wire())
+    }
+}
+
+/// The answer to a version that we don't have.
+pub(super) fn unsupported(correlation_id: i32) -> Result<Bytes> {
+    let response = listing().with_error_code(ErrorCode::UnsupportedVersion.to_wire());
+    encode_response::<ApiVersionsRequest>(&response, 0, correlation_id)
+}
+
+fn listing() -> ApiVersionsResponse {
+    let listed = ApiKey::ALL.iter().map(|api| {
+        let (min, max) = api.versions();
+        // librdkafka compresses only if the broker lists Produce v0 (KAFKA-18659), and so Apache 4.x lists it, and
+        // closes the connection on who takes it at its word.
+        let min = if *api == ApiKey::Produce { 0 } else { min };
+        ApiVersion::default().with_api_key(api.to_wire()).with_min_version(min).with_max_version(max)
+    });
+    ApiVersionsResponse::default().with_api_keys(listed.collect())
+}

@@ -1,0 +1,155 @@
+//! What a cluster is made of, and its start.
+
+use super::connection::{self, Endpoint};
+use super::state::{Settings, State};
+use super::{BrokerClock, Shared, Tasks, TestCluster};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::NodeId;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Settings of a [`TestCluster`]; made by [`TestCluster::builder`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    brokers: usize,
+    listen: Option<String>,
+    topics: Vec<(String, i32, Vec<(String, String)>)>,
+    settings: Settings,
+    unix_millis: Option<i64>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { brokers: 1, listen: None, topics: Vec::new(), settings: Settings::default(), unix_millis: None }
+    }
+}
+
+impl Builder {
+    /// How many brokers; their node ids count from 1. Default 1.
+    pub fn brokers(mut self, brokers: usize) -> Self {
+        self.brokers = brokers;
+        self
+    }
+
+    /// A topic that is there from the start.
+    pub fn topic(self, name: impl Into<String>, partitions: i32) -> Self {
+        self.topic_with(name, partitions, [])
+    }
+
+    /// A topic that is there from the start, with configs in Kafka's names.
+    pub fn topic_with<const N: usize>(
+        mut self,
+        name: impl Into<String>,
+        partitions: i32,
+        configs: [(&str, &str); N],
+    ) -> Self {
+        let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        self.topics.push((name.into(), partitions, configs.into()));
+        self
+    }
+
+    /// No sockets: brokers are reached through [`TestCluster::connector`] under the names `broker-1:9092` and so on.
+    /// This is the default, and the way that paused time needs.
+    pub fn in_memory(mut self) -> Self {
+        self.listen = None;
+        self
+    }
+
+    /// Listens on TCP: broker i on port + i - 1, or each on a free one if the port is 0. What brokers advertise is the
+    /// host given here and the port that each got.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = Some(address.into());
+        self
+    }
+
+    /// `auto.create.topics.enable`: whether a topic asked for by name comes into being. Default true, as Kafka's.
+    pub fn auto_create_topics(mut self, yes: bool) -> Self {
+        self.settings.auto_create = yes;
+        self
+    }
+
+    /// `num.partitions` of topics created without a number. Default 1, as Kafka's.
+    pub fn default_partitions(mut self, partitions: i32) -> Self {
+        self.settings.default_partitions = partitions;
+        self
+    }
+
+    /// `default.replication.factor`. Default 3, or the number of brokers if that is less (Kafka's is 1, but then a
+    /// killed broker takes partitions with it).
+    pub fn default_replication(mut self, replicas: i16) -> Self {
+        self.settings.default_replication = Some(replicas);
+        self
+    }
+
+    /// `group.initial.rebalance.delay.ms`: how long a group's first rebalance waits for more members. Default 0; Kafka's
+    /// is 3 s.
+    pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.settings.initial_rebalance_delay = delay;
+        self
+    }
+
+    /// `group.min.session.timeout.ms`. Default 1 s; Kafka's is 6 s.
+    pub fn min_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.min_session_timeout = timeout;
+        self
+    }
+
+    /// `message.max.bytes`: the largest batch, for topics without `max.message.bytes`. Default 1,048,588, as Kafka's.
+    pub fn message_max_bytes(mut self, bytes: usize) -> Self {
+        self.settings.message_max_bytes = bytes;
+        self
+    }
+
+    /// What the wall clock shows at the start, in milliseconds since 1970; it moves with tokio's clock from there.
+    /// Default: the machine's.
+    pub fn unix_millis(mut self, millis: i64) -> Self {
+        self.unix_millis = Some(millis);
+        self
+    }
+
+    /// Starts the cluster. When this returns, every broker accepts connections.
+    ///
+    /// # Errors
+    /// `Config` for no broker or a topic that can't be, `Connection` if a port can't be had, `State` outside of a tokio
+    /// runtime.
+    pub async fn start(self) -> Result<TestCluster> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::with_message(ErrorKind::State, "a test cluster needs a tokio runtime"));
+        }
+        if self.brokers == 0 {
+            return Err(Error::with_message(ErrorKind::Config, "a cluster of no broker"));
+        }
+        let clock = match self.unix_millis {
+            Some(millis) => BrokerClock::starting_at(millis),
+            None => BrokerClock::starting_now(),
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(self.settings)),
+            clock,
+            deadlines: Notify::new(),
+            tasks: Tasks::default(),
+        });
+        // From here on a failure drops the cluster, which takes back what has been started.
+        let timekeeper = connection::spawn(&shared, Arc::clone(&shared).keep_time()).abort_handle();
+        let mut cluster = TestCluster { shared, timekeeper, bootstrap: String::new() };
+        let mut addresses = Vec::new();
+        for i in 0..self.brokers {
+            let node = NodeId(i as i32 + 1);
+            let endpoint = match &self.listen {
+                Some(address) => Endpoint::tcp(address, i as u16)?,
+                None => Endpoint::in_memory(node),
+            };
+            let (host, port) = connection::open_node(&cluster.shared, node, endpoint).await?;
+            addresses.push(format!("{host}:{port}"));
+        }
+        cluster.bootstrap = addresses.join(",");
+        for (name, partitions, configs) in self.topics {
+            let mut state = cluster.shared.state();
+            let spec = state.topic_spec(&name, partitions, -1, configs.into_iter().collect());
+            spec.and_then(|spec| state.create_topic(spec))
+                .map_err(|(code, why)| Error::broker(code).message(why).topic(name))?;
+        }
+        Ok(cluster)
+    }
+}

@@ -1,0 +1,238 @@
+//! Listeners, sockets and in-memory pipes. One task per connection reads a request, has it served, and writes the
+//! answer before it reads the next: the order that Apache Kafka keeps too.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the broker's sockets and tasks are here")]
+
+use super::api::{self, Answer, ApiKey};
+use super::control::Verdict;
+use super::state::Node;
+use super::{Context, Shared, Tasks, api_versions};
+use crate::connect::{BoxStream, Connect, Connecting};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::NodeId;
+use crate::wire::frame::{MAX_FRAME, take_frame};
+use crate::wire::request::peek_request;
+use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// How much an in-memory connection holds in each direction before the writer waits.
+const PIPE: usize = 256 << 10;
+
+/// Where a broker can be reached.
+#[derive(Debug, Clone)]
+pub(super) enum Endpoint {
+    Tcp { host: Arc<str>, port: u16 },
+    InMemory { host: Arc<str>, port: u16 },
+}
+
+impl Endpoint {
+    /// The `nth` broker (from 0) of a cluster that listens on `address`.
+    pub(super) fn tcp(address: &str, nth: u16) -> Result<Self> {
+        let bad = || Error::with_message(ErrorKind::Config, format!("`{address}` is not host:port"));
+        let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
+        let port: u16 = port.parse().map_err(|_| bad())?;
+        let port = if port == 0 { 0 } else { port.checked_add(nth).ok_or_else(bad)? };
+        Ok(Self::Tcp { host: host.trim_matches(['[', ']']).into(), port })
+    }
+
+    pub(super) fn in_memory(node: NodeId) -> Self {
+        Self::InMemory { host: format!("broker-{node}").into(), port: 9092 }
+    }
+
+    pub(super) fn host_and_port(&self) -> (&Arc<str>, u16) {
+        match self {
+            Self::Tcp { host, port } | Self::InMemory { host, port } => (host, *port),
+        }
+    }
+}
+
+/// Starts a task of the cluster, which is counted while it runs.
+pub(super) fn spawn(shared: &Arc<Shared>, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let token = Tasks::enter(shared);
+    tokio::spawn(async move {
+        let _token = token;
+        work.await;
+    })
+}
+
+/// Opens a broker's endpoint and lists the broker as alive; gives what it advertises.
+pub(super) async fn open_node(shared: &Arc<Shared>, id: NodeId, endpoint: Endpoint) -> Result<(Arc<str>, u16)> {
+    let (endpoint, listener) = match endpoint {
+        Endpoint::Tcp { host, port } => {
+            let refused = |error: io::Error| {
+                Error::with_message(ErrorKind::Connection, "can't listen")
+                    .address(format!("{host}:{port}"))
+                    .caused_by(error)
+            };
+            let listener = TcpListener::bind((&*host, port)).await.map_err(refused)?;
+            let port = listener.local_addr().map_err(refused)?.port();
+            (Endpoint::Tcp { host: host.clone(), port }, Some(listener))
+        }
+        in_memory @ Endpoint::InMemory { .. } => (in_memory, None),
+    };
+    let (host, port) = endpoint.host_and_port();
+    let advertised = (host.clone(), port);
+    let mut state = shared.state();
+    if state.closed {
+        return Err(Error::new(ErrorKind::Closed));
+    }
+    let listening = listener.map(|listener| spawn(shared, accept(Arc::clone(shared), id, listener)));
+    state.nodes.insert(id, Node { endpoint, alive: true, listening, connections: HashMap::new() });
+    Ok(advertised)
+}
+
+async fn accept(shared: Arc<Shared>, node: NodeId, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Answers are written whole; Nagle's algorithm could only hold them back.
+                let _ = stream.set_nodelay(true);
+                serve(&shared, node, Box::new(stream), format!("/{}", peer.ip()));
+            }
+            // Out of file descriptors, most likely: others may close theirs.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Serves a connection by a task of its own; `false` if the node does not accept any.
+fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, peer: String) -> bool {
+    let mut state = shared.state();
+    if !state.nodes.get(&node).is_some_and(|node| node.alive) {
+        return false;
+    }
+    let id = state.next_connection();
+    let task = spawn(shared, {
+        let shared = Arc::clone(shared);
+        async move {
+            // A connection ends by either side closing it, or by bytes that are not Kafka: nothing to report to anyone.
+            let _ = converse(&shared, node, stream, peer.into()).await;
+            if let Some(node) = shared.state().nodes.get_mut(&node) {
+                node.connections.remove(&id);
+            }
+        }
+    });
+    // Under the lock since before the task began, so that it can't have ended already.
+    if let Some(node) = state.nodes.get_mut(&node) {
+        node.connections.insert(id, task.abort_handle());
+    }
+    true
+}
+
+async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, peer: Arc<str>) -> Result<()> {
+    let mut buffer = BytesMut::with_capacity(16 << 10);
+    loop {
+        let frame = loop {
+            if let Some(frame) = take_frame(&mut buffer, MAX_FRAME)? {
+                break frame;
+            }
+            buffer.reserve(64 << 10);
+            if stream.read_buf(&mut buffer).await.map_err(broken)? == 0 {
+                return Ok(());
+            }
+        };
+        match answer(shared, node, frame, &peer).await? {
+            Answer::Frame(frame) => stream.write_all(&frame).await.map_err(broken)?,
+            Answer::None => {}
+            Answer::Close => return Ok(()),
+        }
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, node: NodeId, frame: Bytes, peer: &Arc<str>) -> Result<Answer> {
+    let (key, version, correlation_id) = peek_request(&frame)?;
+    // Apache closes the connection on an API or version that it does not have; only ApiVersions is answered.
+    let Some(api) = ApiKey::from_wire(key) else { return Ok(Answer::Close) };
+    let (min, max) = api.versions();
+    if version < min || version > max {
+        let downgrade = api == ApiKey::ApiVersions;
+        return if downgrade {
+            api_versions::unsupported(correlation_id).map(Answer::Frame)
+        } else {
+            Ok(Answer::Close)
+        };
+    }
+    let request_bytes = frame.len() + 4;
+    let verdict = shared.state().control.judge(api, node);
+    if let Some(delay) = verdict.delay {
+        tokio::time::sleep(delay).await;
+    }
+    let refusal = match verdict.then {
+        Verdict::Serve | Verdict::ApplyThenDisconnect => None,
+        Verdict::Refuse(code) => Some(code),
+        Verdict::Disconnect => {
+            shared.state().control.count(api, request_bytes, 0);
+            return Ok(Answer::Close);
+        }
+        Verdict::Silence => {
+            shared.state().control.count(api, request_bytes, 0);
+            return std::future::pending().await;
+        }
+    };
+    let context = Context {
+        shared: Arc::clone(shared),
+        node,
+        version,
+        client_id: client_id(&frame).into(),
+        client_host: Arc::clone(peer),
+    };
+    let answer = api::dispatch(api, context, frame, refusal).await?;
+    let response_bytes = if let Answer::Frame(frame) = &answer { frame.len() } else { 0 };
+    shared.state().control.count(api, request_bytes, response_bytes);
+    Ok(if matches!(verdict.then, Verdict::ApplyThenDisconnect) { Answer::Close } else { answer })
+}
+
+/// The client id in a request's header, which stands at the same place in every version.
+fn client_id(frame: &[u8]) -> String {
+    let length = frame.get(8..10).map_or(-1, |bytes| i16::from_be_bytes([bytes[0], bytes[1]]));
+    let bytes = usize::try_from(length).ok().and_then(|length| frame.get(10..10 + length));
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+}
+
+fn broken(error: io::Error) -> Error {
+    Error::new(ErrorKind::Connection).caused_by(error)
+}
+
+/// Connects to the brokers of a cluster in memory, by their names.
+#[derive(Debug)]
+pub(super) struct InMemory {
+    shared: Weak<Shared>,
+}
+
+impl InMemory {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::downgrade(shared) }
+    }
+
+    fn open(&self, host: &str, port: u16) -> io::Result<BoxStream> {
+        let refused = |why: &str| io::Error::new(io::ErrorKind::ConnectionRefused, format!("{host}:{port}: {why}"));
+        let shared = self.shared.upgrade().ok_or_else(|| refused("the test cluster is gone"))?;
+        let node = {
+            let state = shared.state();
+            let found = state.nodes.iter().find(|(_, node)| {
+                let (its_host, its_port) = node.endpoint.host_and_port();
+                **its_host == *host && its_port == port && matches!(node.endpoint, Endpoint::InMemory { .. })
+            });
+            *found.ok_or_else(|| refused("no broker of the test cluster has this name"))?.0
+        };
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        if serve(&shared, node, Box::new(ours), "/127.0.0.1".into()) {
+            Ok(Box::new(theirs))
+        } else {
+            Err(refused("this broker is down"))
+        }
+    }
+}
+
+impl Connect for InMemory {
+    fn connect(&self, host: &str, port: u16) -> Connecting {
+        let opened = self.open(host, port);
+        Box::pin(async move { opened })
+    }
+}

@@ -1,0 +1,193 @@
+//! What a test does to a cluster and sees of it, besides faults: leaders, brokers, records, offsets, retention.
+
+use super::coordinator::{GROUP, TRANSACTION};
+use super::{TestCluster, connection};
+use crate::error::{Error, ErrorCode, ErrorKind, Result};
+use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
+use crate::record::compression::Decompressor;
+use crate::record::decode::open;
+use bytes::Bytes;
+
+/// One record as it lies in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredRecord {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// The key, which may be null.
+    pub key: Option<Bytes>,
+    /// The value, which may be null.
+    pub value: Option<Bytes>,
+    /// The headers in their order.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl TestCluster {
+    /// Makes `leader` lead a partition. What was asked of the old leader is answered `NOT_LEADER_OR_FOLLOWER` from now on.
+    ///
+    /// # Panics
+    /// If there is no such partition or broker: the test is wrong.
+    pub fn move_leader(&self, topic: &str, partition: i32, leader: NodeId) {
+        let mut state = self.shared.state();
+        let known = state.nodes.contains_key(&leader);
+        let moved = known && state.move_leader(topic, partition, leader);
+        drop(state);
+        assert!(moved, "no partition {topic}[{partition}] or no broker {leader} in the test cluster");
+    }
+
+    /// Who leads a partition; `None` if nobody does, or there is no such partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
+        let state = self.shared.state();
+        state.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)?.leader
+    }
+
+    /// Who coordinates a group.
+    pub fn coordinator(&self, group: &str) -> Option<NodeId> {
+        self.shared.state().coordinator(GROUP, group)
+    }
+
+    /// Makes `node` coordinate a group. Members, generation and offsets move with it.
+    pub fn move_coordinator(&self, group: &str, node: NodeId) {
+        self.shared.state().coordinators.insert((GROUP, group.into()), node);
+    }
+
+    /// Makes `node` coordinate a transactional id.
+    pub fn move_transaction_coordinator(&self, transactional_id: &str, node: NodeId) {
+        self.shared.state().coordinators.insert((TRANSACTION, transactional_id.into()), node);
+    }
+
+    /// Stops a broker: its port is closed, its connections break, others lead what it led. Nothing written is lost.
+    pub fn kill(&self, node: NodeId) {
+        self.shared.state().stop_node(node);
+    }
+
+    /// Starts a killed broker again, on the same address.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a node that the cluster has not got, `Connection` if its port was taken meanwhile.
+    pub async fn restart(&self, node: NodeId) -> Result<()> {
+        let (endpoint, listening) = {
+            let mut state = self.shared.state();
+            let unknown = || Error::with_message(ErrorKind::InvalidArgument, format!("no broker {node}"));
+            let known = state.nodes.get_mut(&node).ok_or_else(unknown)?;
+            if known.alive {
+                return Ok(());
+            }
+            (known.endpoint.clone(), known.listening.take())
+        };
+        if let Some(listening) = listening {
+            let _ = listening.await; // aborted: it is over when the port is free
+        }
+        connection::open_node(&self.shared, node, endpoint).await?;
+        self.shared.state().node_started(node);
+        Ok(())
+    }
+
+    /// Creates a topic, as an admin client would.
+    ///
+    /// # Errors
+    /// What the broker would answer.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
+        let mut state = self.shared.state();
+        let spec = state.topic_spec(name, partitions, -1, Default::default());
+        let made = spec.and_then(|spec| state.create_topic(spec));
+        made.map(drop).map_err(|(code, why)| Error::broker(code).message(why).topic(name))
+    }
+
+    /// The topics' names.
+    pub fn topics(&self) -> Vec<String> {
+        self.shared.state().topics.keys().map(|name| name.to_string()).collect()
+    }
+
+    /// Every record of a topic, by partition and offset; those of open and aborted transactions too.
+    ///
+    /// # Errors
+    /// `Broker(UnknownTopicOrPartition)`, or `Malformed` if a client has stored a batch whose records can't be read.
+    pub fn records(&self, topic: &str) -> Result<Vec<StoredRecord>> {
+        let mut batches = Vec::new();
+        {
+            let state = self.shared.state();
+            let unknown = || Error::broker(ErrorCode::UnknownTopicOrPartition).topic(topic);
+            let topic = state.topics.get(topic).ok_or_else(unknown)?;
+            for (index, partition) in topic.partitions.iter().enumerate() {
+                let start = partition.log.start_offset();
+                batches.extend(partition.log.batches().map(|batch| (index as i32, start, batch.bytes.clone())));
+            }
+        }
+        let mut scratch = Decompressor::default();
+        let mut records = Vec::new();
+        for (partition, start, batch) in batches {
+            let opened = open(&batch, &mut scratch, DEFAULT_DECOMPRESSED_LIMIT)?;
+            if opened.header().attributes.is_control() {
+                continue;
+            }
+            for record in opened.starting_at(start) {
+                let record = record?;
+                let copied = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+                let headers = record
+                    .headers
+                    .map(|header| (String::from_utf8_lossy(header.name).into_owned(), copied(header.value)));
+                records.push(StoredRecord {
+                    partition,
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    key: copied(record.key),
+                    value: copied(record.value),
+                    headers: headers.collect(),
+                });
+            }
+        }
+        Ok(records)
+    }
+
+    /// First and next offset of a partition; `None` if there is no such partition.
+    pub fn offsets(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
+        let state = self.shared.state();
+        let partition = state.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)?;
+        Some((partition.log.start_offset(), partition.log.end_offset()))
+    }
+
+    /// Bytes stored of a topic.
+    pub fn stored_bytes(&self, topic: &str) -> usize {
+        let state = self.shared.state();
+        state.topics.get(topic).map_or(0, |topic| topic.partitions.iter().map(|partition| partition.log.size()).sum())
+    }
+
+    /// What a group has committed for a partition.
+    pub fn committed(&self, group: &str, partition: &TopicPartition) -> Option<OffsetAndMetadata> {
+        let state = self.shared.state();
+        let committed = state.groups.get(group)?.offsets.get(&(partition.topic.clone(), partition.partition))?;
+        Some(OffsetAndMetadata {
+            offset: committed.offset,
+            leader_epoch: LeaderEpoch::from_wire(committed.leader_epoch),
+            metadata: committed.metadata.clone(),
+        })
+    }
+
+    /// A group's state in Kafka's name, its generation and its number of members; `None` if there is no such group.
+    pub fn group(&self, group: &str) -> Option<(&'static str, i32, usize)> {
+        let state = self.shared.state();
+        state.groups.get(group).map(|group| (group.phase.name(), group.generation, group.members.len()))
+    }
+
+    /// Deletes what each topic's `retention.ms` and `retention.bytes` say, now. A cluster never does so by itself: a test
+    /// that writes records with old dates is to find them.
+    pub fn apply_retention(&self) {
+        let now = self.shared.clock.unix_millis();
+        let mut state = self.shared.state();
+        for topic in state.topics.values_mut().filter(|topic| topic.config.deletes()) {
+            let (ms, bytes) = (topic.config.retention_ms(), topic.config.retention_bytes());
+            topic.partitions.iter_mut().for_each(|partition| partition.log.retain(now, ms, bytes));
+        }
+    }
+
+    /// Connections that are open now, over all brokers.
+    pub fn connections(&self) -> usize {
+        self.shared.state().nodes.values().map(|node| node.connections.len()).sum()
+    }
+}

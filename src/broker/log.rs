@@ -1,0 +1,296 @@
+//! One partition's log: batches as they were sent, their base offset and leader epoch filled in. All of it is memory.
+//!
+//! Next to the batches stand what readers need of them: the epochs' first offsets (KIP-320), the open transactions (they
+//! hold the last stable offset back), and the aborted ones.
+
+use super::producers::ProducerState;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// What is known of one batch without looking into it.
+#[derive(Debug, Clone)]
+pub(super) struct StoredBatch {
+    pub base_offset: i64,
+    pub last_offset: i64,
+    pub max_timestamp: i64,
+    pub leader_epoch: i32,
+    pub bytes: Bytes,
+}
+
+/// A transaction that was aborted: its records lie between these offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Aborted {
+    pub producer_id: i64,
+    pub first_offset: i64,
+    /// Of the abort marker.
+    pub last_offset: i64,
+}
+
+/// Who reads: everything up to the high watermark, or up to the last stable offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isolation {
+    Uncommitted,
+    Committed,
+}
+
+impl Isolation {
+    pub(super) fn from_wire(level: i8) -> Self {
+        if level == 1 { Self::Committed } else { Self::Uncommitted }
+    }
+}
+
+/// What [`Log::read`] found.
+#[derive(Debug, Default)]
+pub(super) struct Slice {
+    pub batches: Vec<Bytes>,
+    pub size: usize,
+    pub last_offset: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    batches: VecDeque<StoredBatch>,
+    start_offset: i64,
+    end_offset: i64,
+    size: usize,
+    /// First offset of each leader epoch that has written.
+    epochs: Vec<(i32, i64)>,
+    /// First offset of each open transaction, by producer id.
+    open: BTreeMap<i64, i64>,
+    aborted: Vec<Aborted>,
+    pub producers: HashMap<i64, ProducerState>,
+}
+
+impl Log {
+    /// Appends a batch of `count` offsets, made by `build` from its base offset.
+    pub(super) fn append(
+        &mut self,
+        count: i64,
+        max_timestamp: i64,
+        leader_epoch: i32,
+        build: impl FnOnce(i64) -> Bytes,
+    ) -> i64 {
+        let base_offset = self.end_offset;
+        let bytes = build(base_offset);
+        if self.epochs.last().is_none_or(|(epoch, _)| *epoch < leader_epoch) {
+            self.epochs.push((leader_epoch, base_offset));
+        }
+        self.end_offset += count;
+        self.size += bytes.len();
+        let last_offset = self.end_offset - 1;
+        self.batches.push_back(StoredBatch { base_offset, last_offset, max_timestamp, leader_epoch, bytes });
+        base_offset
+    }
+
+    /// Notes that the producer's transaction begins here with `offset`, if it is not open already.
+    pub(super) fn open_transaction(&mut self, producer_id: i64, offset: i64) {
+        self.open.entry(producer_id).or_insert(offset);
+    }
+
+    /// Closes the producer's transaction by the marker at `marker_offset`.
+    pub(super) fn close_transaction(&mut self, producer_id: i64, marker_offset: i64, committed: bool) {
+        if let Some(first_offset) = self.open.remove(&producer_id)
+            && !committed
+        {
+            self.aborted.push(Aborted { producer_id, first_offset, last_offset: marker_offset });
+        }
+    }
+
+    /// Forgets every whole batch below `offset`, which becomes the first one that can be read.
+    pub(super) fn delete_before(&mut self, offset: i64) {
+        self.start_offset = self.start_offset.max(offset.min(self.end_offset));
+        while let Some(batch) = self.batches.front().filter(|batch| batch.last_offset < self.start_offset) {
+            self.size -= batch.bytes.len();
+            self.batches.pop_front();
+        }
+        let start = self.start_offset;
+        self.aborted.retain(|aborted| aborted.last_offset >= start);
+        // The epoch that holds the first offset stays, moved up to it.
+        let live = self.epochs.iter().rposition(|(_, first)| *first <= start).unwrap_or(0);
+        self.epochs.drain(..live);
+        if let Some(first) = self.epochs.first_mut() {
+            first.1 = first.1.max(start);
+        }
+    }
+
+    /// Deletes from the front what is older than `retention_ms` by its largest timestamp, or more than
+    /// `retention_bytes` hold; the last batch stays, as Kafka's active segment does.
+    pub(super) fn retain(&mut self, now_millis: i64, retention_ms: Option<i64>, retention_bytes: Option<usize>) {
+        while self.batches.len() > 1 {
+            let Some(first) = self.batches.front() else { return };
+            let old = retention_ms.is_some_and(|limit| now_millis.saturating_sub(first.max_timestamp) > limit);
+            let large = retention_bytes.is_some_and(|limit| self.size - first.bytes.len() >= limit);
+            if !old && !large {
+                return;
+            }
+            self.delete_before(first.last_offset + 1);
+        }
+    }
+
+    /// The first offset that can be read.
+    pub(super) fn start_offset(&self) -> i64 {
+        self.start_offset
+    }
+
+    /// The next offset to be written, which is the high watermark too: there are no lagging replicas.
+    pub(super) fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Below it no transaction is open.
+    pub(super) fn last_stable_offset(&self) -> i64 {
+        self.open.values().copied().min().unwrap_or(self.end_offset)
+    }
+
+    /// Where a reader of this kind has to stop.
+    pub(super) fn readable_end(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::Uncommitted => self.end_offset,
+            Isolation::Committed => self.last_stable_offset(),
+        }
+    }
+
+    /// Bytes of all batches.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whole batches from the one that holds `offset`, at most `max_bytes`; but the first one whole if `at_least_one`.
+    pub(super) fn read(&self, offset: i64, isolation: Isolation, max_bytes: usize, at_least_one: bool) -> Slice {
+        let end = self.readable_end(isolation);
+        let first = self.batches.partition_point(|batch| batch.last_offset < offset);
+        let mut slice = Slice::default();
+        for batch in self.batches.range(first..).take_while(|batch| batch.base_offset < end) {
+            let fits = slice.size + batch.bytes.len() <= max_bytes;
+            if !fits && !(at_least_one && slice.batches.is_empty()) {
+                break;
+            }
+            slice.size += batch.bytes.len();
+            slice.last_offset = Some(batch.last_offset);
+            slice.batches.push(batch.bytes.clone());
+        }
+        slice
+    }
+
+    /// Bytes that a read from `offset` could give, counted no further than `enough`.
+    pub(super) fn readable_bytes(&self, offset: i64, isolation: Isolation, enough: usize) -> usize {
+        let end = self.readable_end(isolation);
+        let first = self.batches.partition_point(|batch| batch.last_offset < offset);
+        let mut bytes = 0;
+        for batch in self.batches.range(first..).take_while(|batch| batch.base_offset < end) {
+            bytes += batch.bytes.len();
+            if bytes >= enough {
+                break;
+            }
+        }
+        bytes
+    }
+
+    /// The aborted transactions with records in `from..to`, by their first offset.
+    pub(super) fn aborted_between(&self, from: i64, to: i64) -> Vec<Aborted> {
+        let mut found: Vec<_> = self
+            .aborted
+            .iter()
+            .filter(|aborted| aborted.last_offset >= from && aborted.first_offset < to)
+            .copied()
+            .collect();
+        found.sort_by_key(|aborted| aborted.first_offset);
+        found
+    }
+
+    /// Every batch, oldest first.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &StoredBatch> {
+        self.batches.iter()
+    }
+
+    /// The epoch that `offset` was written under; the newest one for the end of the log.
+    pub(super) fn epoch_at(&self, offset: i64) -> Option<i32> {
+        self.epochs.iter().rev().find(|(_, first)| *first <= offset).map(|(epoch, _)| *epoch)
+    }
+
+    /// Where the largest epoch not above `epoch` ends (KIP-320): that epoch, and the first offset of the next one.
+    /// `current` is the leader's epoch, which may have written nothing yet. `None`: not known.
+    pub(super) fn epoch_end(&self, epoch: i32, current: i32) -> Option<(i32, i64)> {
+        if epoch == current {
+            return Some((epoch, self.end_offset));
+        }
+        if epoch > current {
+            return None;
+        }
+        let next = self.epochs.iter().position(|(known, _)| *known > epoch);
+        let end = next.map_or(self.end_offset, |next| self.epochs[next].1);
+        let known = match next {
+            Some(0) => return None, // older than everything that is left
+            Some(next) => self.epochs[next - 1].0,
+            None => self.epochs.last()?.0,
+        };
+        Some((known, end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(sizes: &[usize]) -> Log {
+        let mut log = Log::default();
+        for (i, size) in sizes.iter().enumerate() {
+            log.append(2, i as i64 * 10, i as i32 / 2, |_| Bytes::from(vec![i as u8; *size]));
+        }
+        log
+    }
+
+    #[test]
+    fn the_first_batch_is_whole_whatever_the_limit_and_no_batch_is_cut() {
+        let log = log(&[100, 100, 100]);
+        let read = |offset, max, one| log.read(offset, Isolation::Uncommitted, max, one).batches.len();
+        assert_eq!(read(0, 10, true), 1);
+        assert_eq!(read(0, 10, false), 0);
+        assert_eq!(read(1, 250, true), 2, "a batch is found by any of its offsets");
+        assert_eq!(read(5, 1000, true), 1);
+        assert_eq!(read(6, 1000, true), 0);
+    }
+
+    #[test]
+    fn an_open_transaction_holds_the_stable_offset_back_and_an_aborted_one_is_listed() {
+        let mut log = log(&[10, 10, 10]);
+        log.open_transaction(7, 2);
+        log.open_transaction(7, 4);
+        assert_eq!((log.last_stable_offset(), log.end_offset()), (2, 6));
+        assert_eq!(log.read(0, Isolation::Committed, 100, true).batches.len(), 1);
+        let marker = log.append(1, 30, 1, |_| Bytes::from_static(b"marker"));
+        log.close_transaction(7, marker, false);
+        assert_eq!(log.last_stable_offset(), 7);
+        assert_eq!(log.aborted_between(0, 7), [Aborted { producer_id: 7, first_offset: 2, last_offset: 6 }]);
+        assert_eq!(log.aborted_between(0, 2), []);
+    }
+
+    #[test]
+    fn deleting_moves_the_start_and_keeps_the_batch_that_holds_it() {
+        let mut log = log(&[10, 10, 10]);
+        log.delete_before(3);
+        assert_eq!((log.start_offset(), log.size()), (3, 20));
+        log.delete_before(100);
+        assert_eq!((log.start_offset(), log.size(), log.end_offset()), (6, 0, 6));
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_one_begins() {
+        let log = log(&[1, 1, 1, 1, 1]); // epochs 0, 0, 1, 1, 2
+        assert_eq!(log.epoch_end(0, 2), Some((0, 4)));
+        assert_eq!(log.epoch_end(1, 2), Some((1, 8)));
+        assert_eq!(log.epoch_end(2, 2), Some((2, 10)));
+        assert_eq!(log.epoch_end(3, 5), Some((2, 10)), "epochs that wrote nothing");
+        assert_eq!(log.epoch_end(6, 5), None);
+        assert_eq!((log.epoch_at(0), log.epoch_at(5), log.epoch_at(10)), (Some(0), Some(1), Some(2)));
+    }
+
+    #[test]
+    fn retention_deletes_what_is_old_or_too_much_but_never_the_newest_batch() {
+        let mut log = log(&[10, 10, 10]); // timestamps 0, 10, 20
+        log.retain(1000, Some(985), None);
+        assert_eq!(log.start_offset(), 4);
+        log.retain(10_000, Some(1), Some(1));
+        assert_eq!(log.start_offset(), 4);
+    }
+}

@@ -1,0 +1,163 @@
+// Metadata: v0-13. DescribeCluster: v0-2.
+//! Brokers, topics and leaders.
+//!
+//! - v0 takes an empty list for all topics, v1 and above null; v4 lets the client say no to auto-creation.
+//! - v10 asks by topic id too; v12 and above may leave the name of an unknown id null.
+//! - An auto-created topic is answered the way Apache does: `UNKNOWN_TOPIC_OR_PARTITION` first, and it is there the next
+//!   time.
+//! - v8-10 and DescribeCluster give the operations allowed, when asked: all, since nothing is forbidden here.
+
+use super::Context;
+use super::api::Api;
+use super::state::{Partition, State, Topic};
+use crate::error::ErrorCode;
+use crate::ids::TopicId;
+use crate::wire::StrBytes;
+use crate::wire::messages::describe_cluster_response::DescribeClusterBroker;
+use crate::wire::messages::metadata_request::MetadataRequestTopic;
+use crate::wire::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use crate::wire::messages::{
+    BrokerId, DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, TopicName,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The bits of every operation on a topic, and on the cluster.
+const TOPIC_OPERATIONS: i32 = 3576;
+const CLUSTER_OPERATIONS: i32 = 8096;
+
+impl Api for MetadataRequest {
+    async fn serve(self, on: Context) -> MetadataResponse {
+        let mut state = on.state();
+        let topics = match &self.topics {
+            Some(topics) if !(topics.is_empty() && on.version == 0) => {
+                topics.iter().map(|topic| asked_for(&mut state, topic, &self, on.version)).collect()
+            }
+            _ => state.topics.values().map(|topic| described(topic, on.version, &self)).collect(),
+        };
+        let response = response(&state).with_topics(topics);
+        if self.include_cluster_authorized_operations {
+            return response.with_cluster_authorized_operations(CLUSTER_OPERATIONS);
+        }
+        response
+    }
+
+    fn refuse(&self, code: ErrorCode) -> MetadataResponse {
+        let failed = |topic: &MetadataRequestTopic| {
+            let name = topic.name.clone().or_else(|| Some(TopicName::default()));
+            MetadataResponseTopic::default()
+                .with_name(name)
+                .with_topic_id(topic.topic_id)
+                .with_error_code(code.to_wire())
+        };
+        let topics = self.topics.iter().flatten().map(failed).collect();
+        MetadataResponse::default().with_controller_id(BrokerId(-1)).with_topics(topics)
+    }
+}
+
+fn response(state: &State) -> MetadataResponse {
+    let brokers = state.alive().map(|(id, node)| {
+        let (host, port) = node.endpoint.host_and_port();
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(id.0))
+            .with_host(host.to_string().into())
+            .with_port(i32::from(port))
+    });
+    MetadataResponse::default()
+        .with_brokers(brokers.collect())
+        .with_cluster_id(Some(StrBytes::from_static_str(state.cluster_id())))
+        .with_controller_id(BrokerId(state.controller().map_or(-1, |id| id.0)))
+}
+
+fn asked_for(
+    state: &mut State,
+    wanted: &MetadataRequestTopic,
+    request: &MetadataRequest,
+    version: i16,
+) -> MetadataResponseTopic {
+    let unknown = |code: ErrorCode, name: Option<TopicName>| {
+        MetadataResponseTopic::default()
+            .with_topic_id(wanted.topic_id)
+            .with_name(if version < 12 { name.or_else(|| Some(TopicName::default())) } else { name })
+            .with_error_code(code.to_wire())
+    };
+    let name: Arc<str> = match &wanted.name {
+        Some(name) => (***name).into(),
+        None => match state.topic_name(TopicId(wanted.topic_id.into_bytes())) {
+            Some(name) => name,
+            None => return unknown(ErrorCode::UnknownTopicId, None),
+        },
+    };
+    if let Some(topic) = state.topics.get(&name) {
+        return described(topic, version, request);
+    }
+    let wire_name = Some(TopicName(name.to_string().into()));
+    // Before v4 the client can't say, and the broker's setting holds.
+    if !state.settings.auto_create || (version >= 4 && !request.allow_auto_topic_creation) {
+        return unknown(ErrorCode::UnknownTopicOrPartition, wire_name);
+    }
+    match state.topic_spec(&name, -1, -1, BTreeMap::new()).and_then(|spec| state.create_topic(spec)) {
+        Ok(_) => unknown(ErrorCode::UnknownTopicOrPartition, wire_name),
+        Err((code, _)) => unknown(code, wire_name),
+    }
+}
+
+fn described(topic: &Topic, version: i16, request: &MetadataRequest) -> MetadataResponseTopic {
+    let partitions =
+        topic.partitions.iter().enumerate().map(|(i, partition)| described_partition(i, partition, version));
+    let described = MetadataResponseTopic::default()
+        .with_name(Some(TopicName(topic.name.to_string().into())))
+        .with_topic_id(Uuid::from_bytes(topic.id.0))
+        .with_partitions(partitions.collect());
+    if request.include_topic_authorized_operations {
+        return described.with_topic_authorized_operations(TOPIC_OPERATIONS);
+    }
+    described
+}
+
+fn described_partition(index: usize, partition: &Partition, version: i16) -> MetadataResponsePartition {
+    let ids = |nodes: &[crate::ids::NodeId]| nodes.iter().map(|node| BrokerId(node.0)).collect::<Vec<_>>();
+    let code = if partition.leader.is_some() { 0 } else { ErrorCode::LeaderNotAvailable.to_wire() };
+    let offline = if partition.leader.is_some() {
+        partition.replicas.iter().filter(|node| !partition.isr.contains(node)).copied().collect()
+    } else {
+        partition.replicas.clone()
+    };
+    MetadataResponsePartition::default()
+        .with_error_code(code)
+        .with_partition_index(index as i32)
+        .with_leader_id(BrokerId(partition.leader.map_or(-1, |node| node.0)))
+        .with_leader_epoch(if version >= 7 { partition.leader_epoch } else { -1 })
+        .with_replica_nodes(ids(&partition.replicas))
+        .with_isr_nodes(ids(&partition.isr))
+        .with_offline_replicas(if version >= 5 { ids(&offline) } else { Vec::new() })
+}
+
+impl Api for DescribeClusterRequest {
+    async fn serve(self, on: Context) -> DescribeClusterResponse {
+        let state = on.state();
+        if on.version >= 1 && self.endpoint_type != 1 {
+            return self.refuse(ErrorCode::MismatchedEndpointType);
+        }
+        let brokers = state.alive().map(|(id, node)| {
+            let (host, port) = node.endpoint.host_and_port();
+            DescribeClusterBroker::default()
+                .with_broker_id(BrokerId(id.0))
+                .with_host(host.to_string().into())
+                .with_port(i32::from(port))
+        });
+        let operations = if self.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { i32::MIN };
+        DescribeClusterResponse::default()
+            .with_cluster_id(StrBytes::from_static_str(state.cluster_id()))
+            .with_controller_id(BrokerId(state.controller().map_or(-1, |id| id.0)))
+            .with_brokers(brokers.collect())
+            .with_cluster_authorized_operations(operations)
+    }
+
+    fn refuse(&self, code: ErrorCode) -> DescribeClusterResponse {
+        DescribeClusterResponse::default().with_error_code(code.to_wire())
+    }
+}

@@ -1,0 +1,257 @@
+// OffsetCommit: v2-9. OffsetFetch: v1-9. OffsetDelete: v0.
+//! What groups have committed, with its metadata and leader epoch.
+//!
+//! - OffsetCommit v6 adds the leader epoch, v7 the static member's name. Metadata has a limit of 4,096 bytes.
+//! - OffsetFetch v2 takes null for all topics and answers errors at the top, v7 can ask to be told of offsets in open
+//!   transactions (`UNSTABLE_OFFSET_COMMIT`), v8 takes many groups.
+
+use super::Context;
+use super::api::Api;
+use super::coordinator::GROUP;
+use super::groups::{Committed, Group, Identity};
+use super::state::State;
+use crate::error::ErrorCode;
+use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use crate::wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use crate::wire::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+use crate::wire::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, TopicName,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// `offset.metadata.max.bytes`.
+pub(super) const MAX_METADATA: usize = 4096;
+
+impl Api for OffsetCommitRequest {
+    async fn serve(self, on: Context) -> OffsetCommitResponse {
+        let mut state = on.state();
+        let identity = Identity {
+            member_id: &self.member_id,
+            instance_id: self.group_instance_id.as_deref(),
+            generation: self.generation_id_or_member_epoch,
+        };
+        let outcome = on.coordinates(&state, GROUP, &self.group_id).and_then(|()| {
+            if identity.generation >= 0 && !state.groups.contains_key(&**self.group_id) {
+                return Err(ErrorCode::IllegalGeneration);
+            }
+            state.groups.entry((**self.group_id).into()).or_default().may_commit(on.now(), identity)
+        });
+        if let Err(code) = outcome {
+            return self.refuse(code);
+        }
+        committed(&self, |topic, wanted| {
+            let committed = checked(&state, topic, wanted.0, wanted.1, wanted.2, wanted.3)?;
+            let group = state.groups.get_mut(&**self.group_id).ok_or(ErrorCode::UnknownMemberId)?;
+            group.offsets.insert((topic.into(), wanted.0), committed);
+            Ok(())
+        })
+    }
+
+    fn refuse(&self, code: ErrorCode) -> OffsetCommitResponse {
+        committed(self, |_, _| Err(code))
+    }
+}
+
+/// An offset that may be committed for this partition.
+pub(super) fn checked(
+    state: &State,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    leader_epoch: i32,
+    metadata: &str,
+) -> Result<Committed, ErrorCode> {
+    if metadata.len() > MAX_METADATA {
+        return Err(ErrorCode::OffsetMetadataTooLarge);
+    }
+    let known = state.topics.get(topic).is_some_and(|topic| (0..topic.partitions.len() as i32).contains(&partition));
+    if !known {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    Ok(Committed { offset, leader_epoch, metadata: metadata.to_owned() })
+}
+
+fn committed(
+    request: &OffsetCommitRequest,
+    mut commit: impl FnMut(&str, (i32, i64, i32, &str)) -> Result<(), ErrorCode>,
+) -> OffsetCommitResponse {
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let metadata = wanted.committed_metadata.as_deref().unwrap_or_default();
+            let wanted = (wanted.partition_index, wanted.committed_offset, wanted.committed_leader_epoch, metadata);
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(wanted.0)
+                .with_error_code(commit(&topic.name, wanted).err().map_or(0, ErrorCode::to_wire))
+        });
+        OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+/// One partition's answer, before it gets the shape of its version.
+struct Fetched {
+    partition: i32,
+    committed: Option<Committed>,
+    code: i16,
+}
+
+/// What a group has committed for the topics asked for, or for all.
+fn fetched(
+    group: Option<&Group>,
+    wanted: Option<Vec<(&str, &[i32])>>,
+    require_stable: bool,
+) -> Vec<(String, Vec<Fetched>)> {
+    let one = |topic: &str, partition: i32| {
+        let key = (Arc::from(topic), partition);
+        let unstable = require_stable
+            && group.is_some_and(|group| group.transactional.values().any(|open| open.contains_key(&key)));
+        Fetched {
+            partition,
+            committed: group.and_then(|group| group.offsets.get(&key)).filter(|_| !unstable).cloned(),
+            code: if unstable { ErrorCode::UnstableOffsetCommit.to_wire() } else { 0 },
+        }
+    };
+    if let Some(wanted) = wanted {
+        let topics = wanted.into_iter();
+        return topics
+            .map(|(topic, partitions)| {
+                (topic.to_owned(), partitions.iter().map(|partition| one(topic, *partition)).collect())
+            })
+            .collect();
+    }
+    let mut all: BTreeMap<String, Vec<Fetched>> = BTreeMap::new();
+    let keys = group.into_iter().flat_map(|group| group.offsets.keys());
+    for (topic, partition) in keys {
+        all.entry(topic.to_string()).or_default().push(one(topic, *partition));
+    }
+    all.into_iter().collect()
+}
+
+impl Api for OffsetFetchRequest {
+    async fn serve(self, on: Context) -> OffsetFetchResponse {
+        let state = on.state();
+        if on.version >= 8 {
+            let groups = self.groups.iter().map(|asked| {
+                let group = OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone());
+                if let Err(code) = on.coordinates(&state, GROUP, &asked.group_id) {
+                    return group.with_error_code(code.to_wire());
+                }
+                let wanted = asked
+                    .topics
+                    .as_ref()
+                    .map(|topics| topics.iter().map(|topic| (&**topic.name, &topic.partition_indexes[..])).collect());
+                let topics = fetched(state.groups.get(&**asked.group_id), wanted, self.require_stable);
+                group.with_topics(topics.into_iter().map(in_group).collect())
+            });
+            return OffsetFetchResponse::default().with_groups(groups.collect());
+        }
+        if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
+            return refused_before_v8(&self, code, on.version);
+        }
+        let wanted = self
+            .topics
+            .as_ref()
+            .map(|topics| topics.iter().map(|topic| (&**topic.name, &topic.partition_indexes[..])).collect());
+        let topics = fetched(state.groups.get(&**self.group_id), wanted, self.require_stable);
+        let topics = topics.into_iter().map(|topic| alone(topic, on.version));
+        OffsetFetchResponse::default().with_topics(topics.collect())
+    }
+
+    fn refuse(&self, code: ErrorCode) -> OffsetFetchResponse {
+        if self.groups.is_empty() {
+            return refused_before_v8(self, code, 2);
+        }
+        let groups = self.groups.iter().map(|asked| {
+            OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone()).with_error_code(code.to_wire())
+        });
+        OffsetFetchResponse::default().with_groups(groups.collect())
+    }
+}
+
+/// v1 has no error but those of its partitions.
+fn refused_before_v8(request: &OffsetFetchRequest, code: ErrorCode, version: i16) -> OffsetFetchResponse {
+    if version >= 2 {
+        return OffsetFetchResponse::default().with_error_code(code.to_wire());
+    }
+    let topics = request.topics.iter().flatten().map(|topic| {
+        let partitions = topic.partition_indexes.iter();
+        let partitions =
+            partitions.map(|partition| Fetched { partition: *partition, committed: None, code: code.to_wire() });
+        alone((topic.name.to_string(), partitions.collect()), version)
+    });
+    OffsetFetchResponse::default().with_topics(topics.collect())
+}
+
+fn in_group((topic, partitions): (String, Vec<Fetched>)) -> OffsetFetchResponseTopics {
+    let partitions = partitions.into_iter().map(|fetched| {
+        let answer = OffsetFetchResponsePartitions::default()
+            .with_partition_index(fetched.partition)
+            .with_error_code(fetched.code)
+            .with_committed_offset(-1)
+            .with_committed_leader_epoch(-1)
+            .with_metadata(Some("".into()));
+        match fetched.committed {
+            Some(committed) => answer
+                .with_committed_offset(committed.offset)
+                .with_committed_leader_epoch(committed.leader_epoch)
+                .with_metadata(Some(committed.metadata.into())),
+            None => answer,
+        }
+    });
+    OffsetFetchResponseTopics::default().with_name(TopicName(topic.into())).with_partitions(partitions.collect())
+}
+
+fn alone((topic, partitions): (String, Vec<Fetched>), version: i16) -> OffsetFetchResponseTopic {
+    let partitions = partitions.into_iter().map(|fetched| {
+        let answer = OffsetFetchResponsePartition::default()
+            .with_partition_index(fetched.partition)
+            .with_error_code(fetched.code)
+            .with_committed_offset(-1)
+            .with_metadata(Some("".into()));
+        match fetched.committed {
+            Some(committed) => answer
+                .with_committed_offset(committed.offset)
+                .with_committed_leader_epoch(if version >= 5 { committed.leader_epoch } else { -1 })
+                .with_metadata(Some(committed.metadata.into())),
+            None => answer,
+        }
+    });
+    OffsetFetchResponseTopic::default().with_name(TopicName(topic.into())).with_partitions(partitions.collect())
+}
+
+impl Api for OffsetDeleteRequest {
+    async fn serve(self, on: Context) -> OffsetDeleteResponse {
+        let mut state = on.state();
+        if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
+            return self.refuse(code);
+        }
+        let Some(group) = state.groups.get_mut(&**self.group_id) else {
+            return self.refuse(ErrorCode::GroupIdNotFound);
+        };
+        let subscribed = !group.members.is_empty();
+        let topics = self.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                let key = (Arc::from(&**topic.name), wanted.partition_index);
+                // Which topics a live group reads is the clients' own business in a classic group: all, to be safe.
+                let code = if subscribed { ErrorCode::GroupSubscribedToTopic.to_wire() } else { 0 };
+                if !subscribed {
+                    group.offsets.remove(&key);
+                }
+                OffsetDeleteResponsePartition::default()
+                    .with_partition_index(wanted.partition_index)
+                    .with_error_code(code)
+            });
+            OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        });
+        OffsetDeleteResponse::default().with_topics(topics.collect())
+    }
+
+    fn refuse(&self, code: ErrorCode) -> OffsetDeleteResponse {
+        OffsetDeleteResponse::default().with_error_code(code.to_wire())
+    }
+}

@@ -1,0 +1,339 @@
+// Produce: v3-13 (v0-2 are listed, as Apache does, and close the connection).
+//! Batches in. They are kept as sent: what is checked is the head and the CRC, not the records, except in a compacted
+//! topic, where each needs a key.
+//!
+//! - v7 brings zstd; before, it is `UNSUPPORTED_COMPRESSION_TYPE`.
+//! - v8 adds record errors, v10 the new leader of a partition that has moved, v13 topic ids instead of names.
+//! - acks=0 is never answered; an error then closes the connection, so that the client learns of it.
+//! - A duplicate of one of the producer's last five batches is answered with the offset that it got (success).
+
+use super::Context;
+use super::api::Api;
+use super::log::Log;
+use super::producers::{self, Sequenced};
+use super::state::{Partition, State};
+use crate::error::ErrorCode;
+use crate::ids::{NodeId, TopicId};
+use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
+use crate::record::batch::{BatchHeader, RawBatch, batches};
+use crate::record::compression::{Compression, Decompressor};
+use crate::record::decode::open;
+use crate::wire::StrBytes;
+use crate::wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use crate::wire::messages::{BrokerId, ProduceRequest, ProduceResponse};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What a partition's batch came to: where it stands, or why not.
+type Outcome = Result<Appended, Rejected>;
+
+#[derive(Debug, Clone, Copy)]
+struct Appended {
+    base_offset: i64,
+    log_append_time: i64,
+    log_start_offset: i64,
+}
+
+#[derive(Debug)]
+struct Rejected {
+    code: ErrorCode,
+    message: Option<String>,
+    /// Records that are to blame, by their place in the batch.
+    records: Vec<(i32, String)>,
+}
+
+impl From<ErrorCode> for Rejected {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, records: Vec::new() }
+    }
+}
+
+fn rejected(code: ErrorCode, message: impl Into<String>) -> Rejected {
+    Rejected { message: Some(message.into()), ..code.into() }
+}
+
+impl Api for ProduceRequest {
+    async fn serve(self, on: Context) -> ProduceResponse {
+        if !matches!(self.acks, -1..=1) {
+            return self.refuse(ErrorCode::InvalidRequiredAcks);
+        }
+        let mut moved = Vec::new();
+        let topics = self.topic_data.iter().map(|topic| {
+            let partitions = topic.partition_data.iter().map(|data| {
+                let name = on.state().wire_topic(&topic.name, TopicId(topic.topic_id.into_bytes()), on.version >= 13);
+                let outcome = match (&name, &data.records) {
+                    (Err(code), _) => Err((*code).into()),
+                    (Ok(name), Some(records)) => append(&on, &self, name, data.index, records),
+                    (Ok(_), None) => {
+                        Err(rejected(ErrorCode::InvalidRecord, "Produce requests must have a record batch"))
+                    }
+                };
+                let answer = answered(data.index, outcome, on.version);
+                let stale = answer.error_code == ErrorCode::NotLeaderOrFollower.to_wire() && on.version >= 10;
+                match (stale, name) {
+                    (true, Ok(name)) => with_leader(&on.state(), answer, &name, &mut moved),
+                    _ => answer,
+                }
+            });
+            TopicProduceResponse::default()
+                .with_name(topic.name.clone())
+                .with_topic_id(topic.topic_id)
+                .with_partition_responses(partitions.collect())
+        });
+        let topics = topics.collect();
+        let endpoints = endpoints(&on.state(), moved);
+        ProduceResponse::default().with_responses(topics).with_node_endpoints(endpoints)
+    }
+
+    fn refuse(&self, code: ErrorCode) -> ProduceResponse {
+        let topics = self.topic_data.iter().map(|topic| {
+            let partitions = topic.partition_data.iter().map(|data| answered(data.index, Err(code.into()), 3));
+            TopicProduceResponse::default()
+                .with_name(topic.name.clone())
+                .with_topic_id(topic.topic_id)
+                .with_partition_responses(partitions.collect())
+        });
+        ProduceResponse::default().with_responses(topics.collect())
+    }
+
+    fn wants_answer(&self) -> bool {
+        self.acks != 0
+    }
+
+    fn failed(response: &ProduceResponse) -> bool {
+        response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partition_responses)
+            .any(|partition| partition.error_code != 0)
+    }
+}
+
+fn answered(index: i32, outcome: Outcome, version: i16) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(index);
+    match outcome {
+        Ok(appended) => answer
+            .with_base_offset(appended.base_offset)
+            .with_log_append_time_ms(appended.log_append_time)
+            .with_log_start_offset(if version >= 5 { appended.log_start_offset } else { -1 }),
+        Err(rejected) => {
+            let answer =
+                answer.with_error_code(rejected.code.to_wire()).with_base_offset(-1).with_log_append_time_ms(-1);
+            if version < 8 {
+                return answer;
+            }
+            let records = rejected.records.into_iter().map(|(index, why)| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(index)
+                    .with_batch_index_error_message(Some(StrBytes::from(why)))
+            });
+            answer.with_record_errors(records.collect()).with_error_message(rejected.message.map(StrBytes::from))
+        }
+    }
+}
+
+fn with_leader(
+    state: &State,
+    answer: PartitionProduceResponse,
+    topic: &str,
+    moved: &mut Vec<NodeId>,
+) -> PartitionProduceResponse {
+    let partition = state.topics.get(topic).and_then(|topic| topic.partitions.get(answer.index as usize));
+    let Some((partition, leader)) = partition.and_then(|partition| Some((partition, partition.leader?))) else {
+        return answer;
+    };
+    moved.push(leader);
+    answer.with_current_leader(
+        LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader.0)).with_leader_epoch(partition.leader_epoch),
+    )
+}
+
+fn endpoints(state: &State, mut nodes: Vec<NodeId>) -> Vec<NodeEndpoint> {
+    nodes.sort();
+    nodes.dedup();
+    let endpoint = |id: NodeId| {
+        let (host, port) = state.nodes.get(&id)?.endpoint.host_and_port();
+        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host.to_string().into());
+        Some(endpoint.with_port(i32::from(port)))
+    };
+    nodes.into_iter().filter_map(endpoint).collect()
+}
+
+fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, records: &Bytes) -> Outcome {
+    // What needs no lock first: the CRC, and the copy that frees the request's frame.
+    let mut batch = checked_batch(records, on.version)?;
+    let mut state = on.state();
+    let rules = state.rules(topic)?;
+    state.led_partition(on.node, topic, index)?;
+    let header = *batch.header();
+    let now = on.unix_millis();
+    if batch.bytes().len() > rules.max_message_bytes {
+        let (size, limit) = (batch.bytes().len(), rules.max_message_bytes);
+        let why = format!(
+            "The record batch size in the append to {topic}-{index} is {size} bytes which exceeds the maximum configured value of {limit}."
+        );
+        return Err(rejected(ErrorCode::MessageTooLarge, why));
+    }
+    if !rules.log_append_time && header.max_timestamp >= 0 {
+        let ahead = header.max_timestamp.saturating_sub(now);
+        if ahead > rules.timestamp_after_max_ms || ahead.saturating_neg() > rules.timestamp_before_max_ms {
+            let why = format!("Timestamp {} is out of range of the broker's clock {now}", header.max_timestamp);
+            return Err(rejected(ErrorCode::InvalidTimestamp, why));
+        }
+    }
+    if rules.compacted {
+        every_record_has_a_key(&batch)?;
+    }
+    let mut log_append_time = -1;
+    if rules.log_append_time {
+        log_append_time = now;
+        batch.set_log_append_time(now);
+    }
+    let transactional = header.attributes.is_transactional();
+    if transactional {
+        let id = request.transactional_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
+        state.may_write(on.version, id, &header, topic, index)?;
+    }
+    let partition = state.led_partition(on.node, topic, index)?;
+    if request.acks == -1 && partition.isr.len() < rules.min_insync_replicas {
+        return Err(ErrorCode::NotEnoughReplicas.into());
+    }
+    let appended = |log: &Log, base_offset, log_append_time| Appended {
+        base_offset,
+        log_append_time,
+        log_start_offset: log.start_offset(),
+    };
+    if header.producer_id >= 0 {
+        match producers::check_sequence(&partition.log, &header)? {
+            Sequenced::Next => {}
+            Sequenced::Duplicate { base_offset, log_append_time } => {
+                return Ok(appended(&partition.log, base_offset, log_append_time));
+            }
+        }
+    }
+    let base_offset = store(partition, batch, transactional);
+    if header.producer_id >= 0 {
+        producers::remember(&mut partition.log, &header, base_offset, log_append_time);
+    }
+    Ok(appended(&partition.log, base_offset, log_append_time))
+}
+
+/// Appends a batch that has passed every check, and wakes who waits for it.
+pub(super) fn store(partition: &mut Partition, mut batch: RawBatch, transactional: bool) -> i64 {
+    let header = *batch.header();
+    let epoch = partition.leader_epoch;
+    let count = i64::from(header.last_offset_delta) + 1;
+    let base_offset =
+        partition.log.append(count, header.max_timestamp.max(batch.header().max_timestamp), epoch, |base_offset| {
+            batch.set_base_offset(base_offset);
+            batch.set_partition_leader_epoch(epoch);
+            batch.into_bytes()
+        });
+    if transactional {
+        partition.log.open_transaction(header.producer_id, base_offset);
+    }
+    partition.wake();
+    base_offset
+}
+
+/// The one batch of a partition's data, checked by itself and copied out of the request's frame.
+fn checked_batch(records: &Bytes, version: i16) -> Result<RawBatch, Rejected> {
+    let magic = records.get(16).map(|magic| *magic as i8);
+    if magic.is_some_and(|magic| magic != 2) {
+        let why = format!(
+            "Produce requests with version {version} are only allowed to contain record batches with magic version 2"
+        );
+        return Err(rejected(ErrorCode::InvalidRecord, why));
+    }
+    let mut whole = batches(records);
+    let first = whole.next().ok_or_else(|| rejected(ErrorCode::CorruptMessage, "a batch that ends too early"))?;
+    let first = first.map_err(|why| rejected(ErrorCode::CorruptMessage, why.to_string()))?;
+    if !whole.remaining().is_empty() {
+        let why = format!(
+            "Produce requests with version {version} are only allowed to contain exactly one record batch per partition"
+        );
+        return Err(rejected(ErrorCode::InvalidRecord, why));
+    }
+    first.verify_crc().map_err(|why| rejected(ErrorCode::CorruptMessage, why.to_string()))?;
+    let header = first.header();
+    let compression = header
+        .attributes
+        .compression()
+        .map_err(|why| rejected(ErrorCode::UnsupportedCompressionType, why.to_string()))?;
+    if compression == Compression::Zstd && version < 7 {
+        let why = format!("Produce requests with version {version} are not allowed to use ZStandard compression");
+        return Err(rejected(ErrorCode::UnsupportedCompressionType, why));
+    }
+    check_header(header)?;
+    let copy = Bytes::copy_from_slice(first.bytes());
+    RawBatch::parse(&copy).map_err(|_| ErrorCode::CorruptMessage.into())
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), Rejected> {
+    let invalid = |why: String| Err(rejected(ErrorCode::InvalidRecord, why));
+    if header.attributes.is_control() {
+        return invalid("Clients are not allowed to write control records".into());
+    }
+    if header.record_count <= 0 || header.record_count != header.last_offset_delta + 1 {
+        return invalid(format!(
+            "{} records, but the last offset delta is {}",
+            header.record_count, header.last_offset_delta
+        ));
+    }
+    if header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0) {
+        return invalid(format!("A producer id ({}) without an epoch or a sequence", header.producer_id));
+    }
+    if header.attributes.is_transactional() && header.producer_id < 0 {
+        return invalid("A transactional batch without a producer id".into());
+    }
+    Ok(())
+}
+
+fn every_record_has_a_key(batch: &RawBatch) -> Result<(), Rejected> {
+    let mut scratch = Decompressor::default();
+    let corrupt = |why: crate::error::Error| rejected(ErrorCode::InvalidRecord, why.to_string());
+    let records = open(batch.bytes(), &mut scratch, DEFAULT_DECOMPRESSED_LIMIT).map_err(corrupt)?;
+    let mut keyless = Vec::new();
+    for (i, record) in records.enumerate() {
+        if record.map_err(corrupt)?.key.is_none() {
+            keyless.push((i as i32, "Compacted topic cannot accept message without key.".to_owned()));
+        }
+    }
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    let message = Some("One or more records have been rejected due to missing keys".to_owned());
+    Err(Rejected { code: ErrorCode::InvalidRecord, message, records: keyless })
+}
+
+/// What a topic's configs say about a batch.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    max_message_bytes: usize,
+    log_append_time: bool,
+    timestamp_after_max_ms: i64,
+    timestamp_before_max_ms: i64,
+    min_insync_replicas: usize,
+    compacted: bool,
+}
+
+impl State {
+    fn rules(&self, topic: &str) -> Result<Rules, ErrorCode> {
+        let config = &self.topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?.config;
+        Ok(Rules {
+            max_message_bytes: config.max_message_bytes().unwrap_or(self.settings.message_max_bytes),
+            log_append_time: config.is_log_append_time(),
+            timestamp_after_max_ms: config.timestamp_after_max_ms(),
+            timestamp_before_max_ms: config.timestamp_before_max_ms(),
+            min_insync_replicas: config.min_insync_replicas(),
+            compacted: config.is_compacted(),
+        })
+    }
+
+    /// The topic that a request means, by name or, in the newer versions, by id.
+    pub(super) fn wire_topic(&self, name: &str, id: TopicId, by_id: bool) -> Result<Arc<str>, ErrorCode> {
+        if by_id { self.topic_name(id).ok_or(ErrorCode::UnknownTopicId) } else { Ok(name.into()) }
+    }
+}

@@ -1,0 +1,124 @@
+// InitProducerId: v0-5.
+//! Producer ids, and what a partition remembers of each producer: its epoch and its last five batches.
+//!
+//! - v3 lets a producer name the id and epoch that it has, to go on from (KIP-360).
+//! - A producer that the partition knows nothing of may begin at any sequence, as in Apache Kafka since 2.4.
+
+use super::Context;
+use super::api::Api;
+use super::log::Log;
+use crate::error::ErrorCode;
+use crate::record::batch::BatchHeader;
+use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
+use std::collections::VecDeque;
+
+/// How many batches of a producer a partition can tell from new ones.
+const REMEMBERED: usize = 5;
+
+/// What a partition remembers of one producer.
+#[derive(Debug, Default)]
+pub(super) struct ProducerState {
+    epoch: i16,
+    /// The last batches of this epoch, oldest first.
+    batches: VecDeque<Remembered>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Remembered {
+    first: i32,
+    last: i32,
+    base_offset: i64,
+    log_append_time: i64,
+}
+
+/// What a batch is in its producer's sequence.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sequenced {
+    /// The one that is due.
+    Next,
+    /// One that is there already.
+    Duplicate { base_offset: i64, log_append_time: i64 },
+}
+
+/// Sequence numbers wrap to 0 after the largest `i32`.
+fn add(sequence: i32, delta: i32) -> i32 {
+    ((i64::from(sequence) + i64::from(delta)) % (i64::from(i32::MAX) + 1)) as i32
+}
+
+/// Whether a producer's batch is due in this log.
+pub(super) fn check_sequence(log: &Log, header: &BatchHeader) -> Result<Sequenced, ErrorCode> {
+    let Some(known) = log.producers.get(&header.producer_id) else { return Ok(Sequenced::Next) };
+    if header.producer_epoch < known.epoch {
+        return Err(ErrorCode::InvalidProducerEpoch);
+    }
+    if header.producer_epoch > known.epoch {
+        return if header.base_sequence == 0 { Ok(Sequenced::Next) } else { Err(ErrorCode::OutOfOrderSequenceNumber) };
+    }
+    let last = add(header.base_sequence, header.last_offset_delta);
+    if let Some(same) = known.batches.iter().find(|batch| batch.first == header.base_sequence && batch.last == last) {
+        return Ok(Sequenced::Duplicate { base_offset: same.base_offset, log_append_time: same.log_append_time });
+    }
+    match known.batches.back() {
+        Some(newest) if add(newest.last, 1) != header.base_sequence => Err(ErrorCode::OutOfOrderSequenceNumber),
+        _ => Ok(Sequenced::Next),
+    }
+}
+
+/// Remembers a batch that was stored at `base_offset`.
+pub(super) fn remember(log: &mut Log, header: &BatchHeader, base_offset: i64, log_append_time: i64) {
+    let state = log.producers.entry(header.producer_id).or_default();
+    if state.epoch != header.producer_epoch {
+        state.epoch = header.producer_epoch;
+        state.batches.clear();
+    }
+    if state.batches.len() == REMEMBERED {
+        state.batches.pop_front();
+    }
+    let (first, last) = (header.base_sequence, add(header.base_sequence, header.last_offset_delta));
+    state.batches.push_back(Remembered { first, last, base_offset, log_append_time });
+}
+
+/// The ids given out.
+#[derive(Debug, Default)]
+pub(super) struct Producers {
+    last_id: i64,
+}
+
+impl Producers {
+    /// A producer id that nobody had before.
+    pub(super) fn next_id(&mut self) -> i64 {
+        self.last_id += 1;
+        self.last_id + 999 // the first id is 1000, so that an id is not taken for an epoch in what people read
+    }
+}
+
+impl Api for InitProducerIdRequest {
+    async fn serve(self, on: Context) -> InitProducerIdResponse {
+        if self.transactional_id.is_some() {
+            return self.refuse(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        let id = on.state().producers.next_id();
+        InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0)
+    }
+
+    fn refuse(&self, code: ErrorCode) -> InitProducerIdResponse {
+        InitProducerIdResponse::default()
+            .with_error_code(code.to_wire())
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1)
+    }
+}
+
+impl super::state::State {
+    /// Whether a transactional batch may be written: not yet, there are no transactions.
+    pub(super) fn may_write(
+        &mut self,
+        _version: i16,
+        _transactional_id: &str,
+        _header: &BatchHeader,
+        _topic: &str,
+        _partition: i32,
+    ) -> Result<(), ErrorCode> {
+        Err(ErrorCode::InvalidTxnState)
+    }
+}

@@ -1,0 +1,364 @@
+//! What the cluster knows: brokers, topics, partitions and their leaders. One value behind one lock; the families'
+//! files add their own parts.
+
+use super::configs::TopicConfig;
+use super::connection::Endpoint;
+use super::control::Control;
+use super::groups::{Group, GroupSettings};
+use super::log::Log;
+use super::producers::Producers;
+use crate::error::ErrorCode;
+use crate::ids::{NodeId, TopicId};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+
+/// A refusal, and why, for a person.
+pub(super) type Refusal = (ErrorCode, String);
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub auto_create: bool,
+    pub default_partitions: i32,
+    pub default_replication: Option<i16>,
+    pub initial_rebalance_delay: Duration,
+    pub min_session_timeout: Duration,
+    pub message_max_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auto_create: true,
+            default_partitions: 1,
+            default_replication: None,
+            initial_rebalance_delay: Duration::ZERO,
+            min_session_timeout: Duration::from_secs(1),
+            message_max_bytes: 1_048_588,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub endpoint: Endpoint,
+    pub alive: bool,
+    pub listening: Option<JoinHandle<()>>,
+    pub connections: HashMap<u64, AbortHandle>,
+}
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub name: Arc<str>,
+    pub id: TopicId,
+    pub partitions: Vec<Partition>,
+    pub config: TopicConfig,
+}
+
+#[derive(Debug)]
+pub(super) struct Partition {
+    /// `None` while every replica is down.
+    pub leader: Option<NodeId>,
+    pub leader_epoch: i32,
+    pub replicas: Vec<NodeId>,
+    pub isr: Vec<NodeId>,
+    pub log: Log,
+    /// Parked fetches, woken by whatever makes more readable or moves the leader.
+    waiters: Vec<Arc<Notify>>,
+}
+
+impl Partition {
+    fn new(replicas: Vec<NodeId>, alive: impl Fn(NodeId) -> bool) -> Self {
+        let isr: Vec<_> = replicas.iter().copied().filter(|node| alive(*node)).collect();
+        let leader = isr.first().copied();
+        Self { leader, leader_epoch: 0, replicas, isr, log: Log::default(), waiters: Vec::new() }
+    }
+
+    /// Has `waiter` told about the next change.
+    pub(super) fn park(&mut self, waiter: &Arc<Notify>) {
+        // A fetch that has ended leaves us its last reference; one that was woken by another partition is here already.
+        self.waiters.retain(|parked| Arc::strong_count(parked) > 1 && !Arc::ptr_eq(parked, waiter));
+        self.waiters.push(Arc::clone(waiter));
+    }
+
+    /// Tells every parked fetch to look again.
+    pub(super) fn wake(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            waiter.notify_one();
+        }
+    }
+
+    /// What a leader answers a client that says which epoch it knows; -1 is not knowing.
+    pub(super) fn check_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
+        match epoch {
+            epoch if epoch < 0 || epoch == self.leader_epoch => Ok(()),
+            epoch if epoch < self.leader_epoch => Err(ErrorCode::FencedLeaderEpoch),
+            _ => Err(ErrorCode::UnknownLeaderEpoch),
+        }
+    }
+
+    fn lead_by(&mut self, leader: Option<NodeId>) {
+        if self.leader != leader {
+            self.leader = leader;
+            self.leader_epoch += 1;
+            self.wake();
+        }
+    }
+}
+
+/// A topic to be, checked.
+#[derive(Debug)]
+pub(super) struct TopicSpec {
+    pub name: Arc<str>,
+    pub replicas: Vec<Vec<NodeId>>,
+    pub config: TopicConfig,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub settings: Settings,
+    pub nodes: BTreeMap<NodeId, Node>,
+    pub topics: BTreeMap<Arc<str>, Topic>,
+    names: HashMap<TopicId, Arc<str>>,
+    pub groups: BTreeMap<Arc<str>, Group>,
+    pub producers: Producers,
+    pub control: Control,
+    /// Groups and transactional ids that were told to live elsewhere than where their hash says.
+    pub coordinators: HashMap<(i8, Arc<str>), NodeId>,
+    pub closed: bool,
+    connections: u64,
+    topics_made: u64,
+}
+
+impl State {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            nodes: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            names: HashMap::new(),
+            groups: BTreeMap::new(),
+            producers: Producers::default(),
+            control: Control::default(),
+            coordinators: HashMap::new(),
+            closed: false,
+            connections: 0,
+            topics_made: 0,
+        }
+    }
+
+    pub(super) fn next_connection(&mut self) -> u64 {
+        self.connections += 1;
+        self.connections
+    }
+
+    /// What the cluster calls itself.
+    pub(super) fn cluster_id(&self) -> &'static str {
+        "milena-test-cluster-00"
+    }
+
+    /// The brokers that are up.
+    pub(super) fn alive(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().filter(|(_, node)| node.alive).map(|(id, node)| (*id, node))
+    }
+
+    pub(super) fn is_alive(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|node| node.alive)
+    }
+
+    /// The controller: the first broker that is up.
+    pub(super) fn controller(&self) -> Option<NodeId> {
+        self.alive().next().map(|(id, _)| id)
+    }
+
+    /// Whose groups or transactional ids these are: by hash, unless moved; the next one if that broker is down.
+    pub(super) fn coordinator(&self, kind: i8, key: &str) -> Option<NodeId> {
+        let moved = self.coordinators.get(&(kind, Arc::from(key))).copied().filter(|node| self.is_alive(*node));
+        moved.or_else(|| {
+            let nodes: Vec<_> = self.nodes.keys().copied().collect();
+            let start = hash(key.as_bytes()) as usize % nodes.len().max(1);
+            nodes.iter().cycle().skip(start).take(nodes.len()).copied().find(|node| self.is_alive(*node))
+        })
+    }
+
+    /// The name of the topic with this id.
+    pub(super) fn topic_name(&self, id: TopicId) -> Option<Arc<str>> {
+        self.names.get(&id).cloned()
+    }
+
+    /// The partition, if this broker leads it.
+    pub(super) fn led_partition(
+        &mut self,
+        node: NodeId,
+        topic: &str,
+        partition: i32,
+    ) -> Result<&mut Partition, ErrorCode> {
+        let topic = self.topics.get_mut(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let partition = usize::try_from(partition).ok().and_then(|index| topic.partitions.get_mut(index));
+        let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if partition.leader == Some(node) { Ok(partition) } else { Err(ErrorCode::NotLeaderOrFollower) }
+    }
+
+    /// Checks a topic to be made: `partitions` and `replication` are -1 for the defaults.
+    pub(super) fn topic_spec(
+        &self,
+        name: &str,
+        partitions: i32,
+        replication: i16,
+        config: BTreeMap<String, String>,
+    ) -> Result<TopicSpec, Refusal> {
+        check_topic_name(name).map_err(|why| (ErrorCode::InvalidTopicException, why))?;
+        if self.topics.contains_key(name) {
+            return Err((ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
+        }
+        let config = TopicConfig::new(config).map_err(|why| (ErrorCode::InvalidConfig, why))?;
+        let partitions = if partitions == -1 { self.settings.default_partitions } else { partitions };
+        if partitions <= 0 {
+            let why = "Number of partitions was set to an invalid non-positive value.".to_owned();
+            return Err((ErrorCode::InvalidPartitions, why));
+        }
+        let nodes: Vec<_> = self.nodes.keys().copied().collect();
+        let default = self.settings.default_replication.unwrap_or(nodes.len().min(3) as i16);
+        let replication = if replication == -1 { default } else { replication };
+        if replication <= 0 || replication as usize > nodes.len() {
+            let why = format!(
+                "Unable to replicate the partition {replication} time(s): {} broker(s) are registered.",
+                nodes.len()
+            );
+            return Err((ErrorCode::InvalidReplicationFactor, why));
+        }
+        // Leaders are spread over the brokers, topics begin at different ones.
+        let first = self.topics_made as usize;
+        let replicas = (0..partitions as usize)
+            .map(|i| (0..replication as usize).map(|r| nodes[(first + i + r) % nodes.len()]).collect())
+            .collect();
+        Ok(TopicSpec { name: name.into(), replicas, config })
+    }
+
+    pub(super) fn create_topic(&mut self, spec: TopicSpec) -> Result<TopicId, Refusal> {
+        self.topics_made += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(b"milena-t");
+        id[8..].copy_from_slice(&self.topics_made.to_be_bytes());
+        let id = TopicId(id);
+        let alive = |node| self.nodes.get(&node).is_some_and(|node| node.alive);
+        let partitions = spec.replicas.into_iter().map(|replicas| Partition::new(replicas, alive)).collect();
+        self.names.insert(id, spec.name.clone());
+        self.topics.insert(spec.name.clone(), Topic { name: spec.name, id, partitions, config: spec.config });
+        Ok(id)
+    }
+
+    /// Adds partitions up to `count`.
+    pub(super) fn add_partitions(&mut self, topic: &str, count: usize) {
+        let nodes: Vec<_> = self.nodes.keys().copied().collect();
+        let alive: HashSet<_> = self.alive().map(|(id, _)| id).collect();
+        let Some(topic) = self.topics.get_mut(topic) else { return };
+        let replication = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
+        for i in topic.partitions.len()..count {
+            let replicas = (0..replication).map(|r| nodes[(i + r) % nodes.len()]).collect();
+            topic.partitions.push(Partition::new(replicas, |node| alive.contains(&node)));
+        }
+    }
+
+    pub(super) fn delete_topic(&mut self, name: &str) -> bool {
+        let Some(mut topic) = self.topics.remove(name) else { return false };
+        self.names.remove(&topic.id);
+        topic.partitions.iter_mut().for_each(Partition::wake);
+        for group in self.groups.values_mut() {
+            group.forget_topic(name);
+        }
+        true
+    }
+
+    /// Makes `leader` lead the partition, as a replica of it.
+    pub(super) fn move_leader(&mut self, topic: &str, partition: i32, leader: NodeId) -> bool {
+        let partition = self
+            .topics
+            .get_mut(topic)
+            .and_then(|topic| topic.partitions.get_mut(usize::try_from(partition).unwrap_or(usize::MAX)));
+        let Some(partition) = partition else { return false };
+        for list in [&mut partition.replicas, &mut partition.isr] {
+            if !list.contains(&leader) {
+                list.push(leader);
+            }
+        }
+        partition.lead_by(Some(leader));
+        true
+    }
+
+    /// Ends a broker's listener and connections, and has others lead what it led.
+    pub(super) fn stop_node(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.alive = false;
+        if let Some(listening) = &node.listening {
+            listening.abort();
+        }
+        for (_, connection) in node.connections.drain() {
+            connection.abort();
+        }
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            // The last in-sync replica stays one: it has the data.
+            if partition.isr.len() > 1 {
+                partition.isr.retain(|node| *node != id);
+            }
+            if partition.leader == Some(id) {
+                partition.lead_by(partition.isr.iter().copied().find(|node| *node != id));
+            }
+        }
+    }
+
+    /// After a broker has come back: it is in sync at once, and leads what nobody leads.
+    pub(super) fn node_started(&mut self, id: NodeId) {
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            if partition.replicas.contains(&id) {
+                if !partition.isr.contains(&id) {
+                    partition.isr.push(id);
+                }
+                if partition.leader.is_none() {
+                    partition.lead_by(Some(id));
+                }
+            }
+        }
+    }
+
+    pub(super) fn group_settings(&self) -> GroupSettings {
+        GroupSettings {
+            initial_rebalance_delay: self.settings.initial_rebalance_delay,
+            min_session_timeout: self.settings.min_session_timeout,
+        }
+    }
+
+    /// When [`Self::expire`] has something to do, at the earliest.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.groups.values().filter_map(Group::next_deadline).min()
+    }
+
+    /// Does what has become due.
+    pub(super) fn expire(&mut self, now: Instant, _unix_millis: i64) {
+        for group in self.groups.values_mut() {
+            group.expire(now);
+        }
+    }
+}
+
+/// Kafka's rules for a topic's name.
+fn check_topic_name(name: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match name {
+        "" => Err("Topic name is invalid: the empty string is not allowed".into()),
+        "." | ".." => Err("Topic name is invalid: '.' or '..' is not allowed".into()),
+        name if name.len() > 249 => Err("Topic name is invalid: it is longer than 249 characters".into()),
+        name if !name.chars().all(legal) => Err(format!(
+            "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// FNV-1a: the same coordinator for the same name in every run.
+fn hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}

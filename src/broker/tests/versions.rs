@@ -1,0 +1,187 @@
+//! What ApiVersions lists is what works.
+
+use super::*;
+use crate::error::ErrorCode;
+use crate::wire::messages::{
+    self as schema, ApiVersionsRequest, MetadataRequest, metadata_request::MetadataRequestTopic,
+};
+
+/// Asks in every version of `R`, in which `shape` can leave out what the version has not got.
+async fn sweep<R: Request>(cluster: &TestCluster, api: ApiKey, shape: impl Fn(i16) -> R) {
+    let (min, max) = api.versions();
+    for version in min..=max {
+        let mut peer = Peer::connect(cluster, 1).await;
+        peer.send(version, &shape(version)).await;
+        let answer = peer.receive::<R>(version).await;
+        assert!(answer.is_some(), "{api:?} v{version} closes the connection");
+        // And the refusal on command has to be one that the version can say.
+        cluster.fault(api).once().error(ErrorCode::UnknownServerError);
+        peer.send(version, &shape(version)).await;
+        assert!(peer.receive::<R>(version).await.is_some(), "a refused {api:?} v{version} closes the connection");
+    }
+}
+
+macro_rules! sweep_all {
+    ($cluster:expr, $covered:expr, $($api:ident, $request:ident, $shape:expr;)*) => {
+        $(
+            sweep::<schema::$request>(&$cluster, ApiKey::$api, $shape).await;
+            $covered.push(ApiKey::$api);
+        )*
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_api_listed_works_in_every_version_listed() {
+    let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let id = peer.call(12, &MetadataRequest::default().with_topics(None)).await.topics[0].topic_id;
+    peer.produce("t", 0, batch(&[(1, "a"), (2, "b")])).await;
+    let group = || schema::GroupId("g".into());
+    let mut covered = Vec::new();
+    sweep_all! { cluster, covered,
+        Produce, ProduceRequest, |version| {
+            let mut request = produce("t", 1, batch(&[(5, "x")]));
+            if version >= 13 { request.topic_data[0].name = TopicName::default(); request.topic_data[0].topic_id = id; }
+            request
+        };
+        Fetch, FetchRequest, |version| {
+            let mut request = fetch("t", 0, 0, 0);
+            if version >= 13 { request.topics[0].topic = TopicName::default(); request.topics[0].topic_id = id; }
+            request.with_isolation_level(1)
+        };
+        ListOffsets, ListOffsetsRequest, |_| {
+            use schema::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+            let at = |timestamp| ListOffsetsPartition::default().with_current_leader_epoch(-1).with_timestamp(timestamp);
+            let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions([-1, -2, 2, 9].map(at).to_vec());
+            schema::ListOffsetsRequest::default().with_topics(vec![topic])
+        };
+        Metadata, MetadataRequest, |version| {
+            let named = |topic: &str| MetadataRequestTopic::default().with_name(Some(name(topic)));
+            let mut topics = vec![named("t"), named("..")];
+            if version >= 10 { topics.push(MetadataRequestTopic::default().with_name(None).with_topic_id(id)); }
+            if version >= 12 { topics.push(MetadataRequestTopic::default().with_name(None).with_topic_id(uuid::Uuid::from_bytes([9; 16]))); }
+            MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(true)
+        };
+        OffsetCommit, OffsetCommitRequest, |_| {
+            use schema::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+            let one = OffsetCommitRequestPartition::default().with_committed_offset(1).with_committed_metadata(Some("m".into()));
+            let topic = OffsetCommitRequestTopic::default().with_name(name("t")).with_partitions(vec![one]);
+            schema::OffsetCommitRequest::default().with_group_id(group()).with_generation_id_or_member_epoch(-1).with_topics(vec![topic])
+        };
+        OffsetFetch, OffsetFetchRequest, |version| {
+            use schema::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
+            if version >= 8 {
+                let all = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(None);
+                return schema::OffsetFetchRequest::default().with_groups(vec![all]);
+            }
+            let topic = OffsetFetchRequestTopic::default().with_name(name("t")).with_partition_indexes(vec![0, 1]);
+            schema::OffsetFetchRequest::default().with_group_id(group()).with_topics(Some(vec![topic]))
+        };
+        FindCoordinator, FindCoordinatorRequest, |version| {
+            let request = schema::FindCoordinatorRequest::default();
+            if version >= 4 { request.with_coordinator_keys(vec!["g".into(), "h".into()]) } else { request.with_key("g".into()) }
+        };
+        JoinGroup, JoinGroupRequest, |version| {
+            use schema::join_group_request::JoinGroupRequestProtocol;
+            let range = JoinGroupRequestProtocol::default().with_name("range".into()).with_metadata(Bytes::from_static(b"m"));
+            schema::JoinGroupRequest::default()
+                .with_group_id(schema::GroupId(format!("join-{version}").into()))
+                .with_session_timeout_ms(10_000)
+                .with_protocol_type("consumer".into())
+                .with_protocols(vec![range])
+        };
+        Heartbeat, HeartbeatRequest, |_| schema::HeartbeatRequest::default().with_group_id(group());
+        LeaveGroup, LeaveGroupRequest, |version| {
+            let request = schema::LeaveGroupRequest::default().with_group_id(group());
+            let member = schema::leave_group_request::MemberIdentity::default().with_member_id("nobody".into());
+            if version >= 3 { request.with_members(vec![member]) } else { request.with_member_id("nobody".into()) }
+        };
+        SyncGroup, SyncGroupRequest, |_| schema::SyncGroupRequest::default().with_group_id(group());
+        DescribeGroups, DescribeGroupsRequest, |_| schema::DescribeGroupsRequest::default()
+            .with_groups(vec![group(), schema::GroupId("none".into()), schema::GroupId("join-9".into())]);
+        ListGroups, ListGroupsRequest, |_| schema::ListGroupsRequest::default();
+        ApiVersions, ApiVersionsRequest, |version| {
+            let request = ApiVersionsRequest::default();
+            if version < 3 { return request; }
+            request.with_client_software_name("peer".into()).with_client_software_version("1".into())
+        };
+        CreateTopics, CreateTopicsRequest, |version| {
+            use schema::create_topics_request::CreatableTopic;
+            let topic = |name: String| CreatableTopic::default().with_name(TopicName(name.into())).with_num_partitions(2).with_replication_factor(1);
+            schema::CreateTopicsRequest::default().with_topics(vec![topic(format!("new-{version}")), topic("t".into())])
+        };
+        DeleteTopics, DeleteTopicsRequest, |version| {
+            use schema::delete_topics_request::DeleteTopicState;
+            let request = schema::DeleteTopicsRequest::default();
+            if version < 6 { return request.with_topic_names(vec![name("new-2"), name("none")]); }
+            let unknown = DeleteTopicState::default().with_name(None).with_topic_id(uuid::Uuid::from_bytes([9; 16]));
+            request.with_topics(vec![DeleteTopicState::default().with_name(Some(name("new-3"))), unknown])
+        };
+        DeleteRecords, DeleteRecordsRequest, |_| {
+            use schema::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+            let topic = DeleteRecordsTopic::default().with_name(name("t")).with_partitions(vec![DeleteRecordsPartition::default()]);
+            schema::DeleteRecordsRequest::default().with_topics(vec![topic])
+        };
+        InitProducerId, InitProducerIdRequest, |_| schema::InitProducerIdRequest::default().with_transactional_id(None);
+        OffsetForLeaderEpoch, OffsetForLeaderEpochRequest, |_| {
+            use schema::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+            let topic = OffsetForLeaderTopic::default().with_topic(name("t")).with_partitions(vec![OffsetForLeaderPartition::default()]);
+            schema::OffsetForLeaderEpochRequest::default().with_topics(vec![topic])
+        };
+        DescribeConfigs, DescribeConfigsRequest, |_| {
+            use schema::describe_configs_request::DescribeConfigsResource;
+            let resource = |kind, name: &'static str| DescribeConfigsResource::default().with_resource_type(kind).with_resource_name(name.into()).with_configuration_keys(None);
+            schema::DescribeConfigsRequest::default().with_include_synonyms(true).with_resources(vec![resource(2, "t"), resource(4, "1"), resource(2, "none"), resource(9, "")])
+        };
+        CreatePartitions, CreatePartitionsRequest, |version| {
+            use schema::create_partitions_request::CreatePartitionsTopic;
+            let topic = CreatePartitionsTopic::default().with_name(name("t")).with_count(4 + i32::from(version));
+            schema::CreatePartitionsRequest::default().with_topics(vec![topic])
+        };
+        DeleteGroups, DeleteGroupsRequest, |_| schema::DeleteGroupsRequest::default().with_groups_names(vec![group()]);
+        IncrementalAlterConfigs, IncrementalAlterConfigsRequest, |_| {
+            use schema::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+            let config = AlterableConfig::default().with_name("retention.ms".into()).with_value(Some("5".into()));
+            let topic = AlterConfigsResource::default().with_resource_type(2).with_resource_name("t".into()).with_configs(vec![config]);
+            schema::IncrementalAlterConfigsRequest::default().with_resources(vec![topic])
+        };
+        OffsetDelete, OffsetDeleteRequest, |_| schema::OffsetDeleteRequest::default().with_group_id(group());
+        DescribeCluster, DescribeClusterRequest, |version| {
+            let request = schema::DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
+            if version >= 1 { request.with_endpoint_type(1) } else { request }
+        };
+    }
+    covered.sort();
+    let mut all = ApiKey::ALL.to_vec();
+    all.sort();
+    assert_eq!(covered, all, "an API is listed and not tried here");
+}
+
+/// KIP-511: a client that is too new learns what there is from an answer in the oldest layout.
+#[tokio::test(start_paused = true)]
+async fn api_versions_too_new_is_answered_in_v0_with_error_35() {
+    let cluster = TestCluster::builder().in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    peer.stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 99, 0, 0, 0, 0, 0xff, 0xff]).await.unwrap();
+    let response = peer.receive::<ApiVersionsRequest>(0).await.expect("an answer");
+    assert_eq!(response.error_code, 35);
+    assert!(response.api_keys.iter().any(|api| api.api_key == 18 && api.max_version == 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_api_or_version_and_bytes_that_are_not_kafka_close_the_connection_and_only_that() {
+    let cluster = TestCluster::builder().in_memory().start().await.unwrap();
+    let hostile: [&[u8]; 5] = [
+        &[0, 0, 0, 10, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff], // an API that there is not
+        &[0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 0, 0xff, 0xff],   // Metadata v99
+        &[0xff, 0xff, 0xff, 0xff],                             // a negative length
+        &[0, 0, 0, 1, 7],                                      // a frame without a header
+        &[0, 0, 0, 14, 0, 3, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff], // a count of two milliards
+    ];
+    for bytes in hostile {
+        let mut peer = Peer::connect(&cluster, 1).await;
+        peer.stream.write_all(bytes).await.unwrap();
+        assert!(peer.receive::<MetadataRequest>(1).await.is_none(), "{bytes:?}");
+    }
+    assert!(!Peer::connect(&cluster, 1).await.call(1, &MetadataRequest::default()).await.brokers.is_empty());
+}

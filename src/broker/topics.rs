@@ -1,0 +1,189 @@
+// CreateTopics: v2-7. DeleteTopics: v1-6. CreatePartitions: v0-3.
+//! Topics made, grown and deleted. Any broker takes these, as Apache's brokers do by forwarding to the controller.
+//!
+//! - CreateTopics v4 takes -1 for the default number of partitions and replicas, v5 answers with what the topic got, v7
+//!   with its id.
+//! - DeleteTopics v6 takes topic ids too.
+
+use super::Context;
+use super::api::Api;
+use super::state::{Refusal, State, TopicSpec};
+use crate::error::ErrorCode;
+use crate::ids::{NodeId, TopicId};
+use crate::wire::StrBytes;
+use crate::wire::messages::create_partitions_request::CreatePartitionsTopic;
+use crate::wire::messages::create_partitions_response::CreatePartitionsTopicResult;
+use crate::wire::messages::create_topics_request::CreatableTopic;
+use crate::wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use crate::wire::messages::delete_topics_response::DeletableTopicResult;
+use crate::wire::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, TopicName,
+};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+impl Api for CreateTopicsRequest {
+    async fn serve(self, on: Context) -> CreateTopicsResponse {
+        let mut state = on.state();
+        let mut named: HashMap<&str, usize> = HashMap::new();
+        for topic in &self.topics {
+            *named.entry(&**topic.name).or_default() += 1;
+        }
+        let results = self.topics.iter().filter_map(|topic| match named.get(&**topic.name) {
+            Some(1) => Some(create(&mut state, topic, self.validate_only, on.version)),
+            _ => named
+                .remove(&**topic.name)
+                .map(|_| refused(topic, (ErrorCode::InvalidRequest, "Duplicate topic name.".into()), on.version)),
+        });
+        CreateTopicsResponse::default().with_topics(results.collect())
+    }
+
+    fn refuse(&self, code: ErrorCode) -> CreateTopicsResponse {
+        let results = self.topics.iter().map(|topic| refused(topic, (code, code.name().into()), 2));
+        CreateTopicsResponse::default().with_topics(results.collect())
+    }
+}
+
+fn refused(topic: &CreatableTopic, (code, why): Refusal, version: i16) -> CreatableTopicResult {
+    let result = CreatableTopicResult::default()
+        .with_name(topic.name.clone())
+        .with_error_code(code.to_wire())
+        .with_error_message(Some(StrBytes::from(why)));
+    if version >= 5 { result.with_num_partitions(-1).with_replication_factor(-1) } else { result }
+}
+
+fn create(state: &mut State, topic: &CreatableTopic, validate_only: bool, version: i16) -> CreatableTopicResult {
+    let spec = match spec(state, topic) {
+        Ok(spec) => spec,
+        Err(refusal) => return refused(topic, refusal, version),
+    };
+    let result = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None);
+    let result = if version >= 5 { with_details(state, &spec, result) } else { result };
+    if validate_only {
+        return result;
+    }
+    match state.create_topic(spec) {
+        Ok(id) if version >= 7 => result.with_topic_id(Uuid::from_bytes(id.0)),
+        Ok(_) => result,
+        Err(refusal) => refused(topic, refusal, version),
+    }
+}
+
+fn spec(state: &State, topic: &CreatableTopic) -> Result<TopicSpec, Refusal> {
+    let configs = topic.configs.iter().map(|config| {
+        let value = config.value.as_ref().ok_or((ErrorCode::InvalidConfig, format!("{} is null", config.name)))?;
+        Ok((config.name.to_string(), value.to_string()))
+    });
+    let configs = configs.collect::<Result<_, Refusal>>()?;
+    if topic.assignments.is_empty() {
+        return state.topic_spec(&topic.name, topic.num_partitions, topic.replication_factor, configs);
+    }
+    if topic.num_partitions != -1 || topic.replication_factor != -1 {
+        let why =
+            "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
+        return Err((ErrorCode::InvalidRequest, why.into()));
+    }
+    let invalid = |why: &str| Err((ErrorCode::InvalidReplicaAssignment, why.to_owned()));
+    let mut spec = state.topic_spec(&topic.name, topic.assignments.len() as i32, 1, configs)?;
+    for (i, replicas) in spec.replicas.iter_mut().enumerate() {
+        let Some(given) = topic.assignments.iter().find(|given| given.partition_index == i as i32) else {
+            return invalid("partitions should be a consecutive 0-based integer sequence");
+        };
+        *replicas = given.broker_ids.iter().map(|id| NodeId(id.0)).collect();
+        if replicas.is_empty() || replicas.iter().any(|node| !state.nodes.contains_key(node)) {
+            return invalid("The manual partition assignment includes a broker that is not registered, or none.");
+        }
+    }
+    Ok(spec)
+}
+
+fn with_details(state: &State, spec: &TopicSpec, result: CreatableTopicResult) -> CreatableTopicResult {
+    const DYNAMIC_TOPIC: i8 = 1;
+    const DEFAULT: i8 = 5;
+    let configs = spec.config.entries(state).into_iter().map(|(name, value, set, _)| {
+        CreatableTopicConfigs::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_value(Some(StrBytes::from(value)))
+            .with_config_source(if set { DYNAMIC_TOPIC } else { DEFAULT })
+    });
+    result
+        .with_num_partitions(spec.replicas.len() as i32)
+        .with_replication_factor(spec.replicas.first().map_or(0, |replicas| replicas.len() as i16))
+        .with_configs(Some(configs.collect()))
+}
+
+impl Api for DeleteTopicsRequest {
+    async fn serve(self, on: Context) -> DeleteTopicsResponse {
+        let mut state = on.state();
+        delete(&self, |name, id| {
+            let name = match name {
+                Some(name) => name,
+                None => state.topic_name(id).map(|name| name.to_string()).ok_or((ErrorCode::UnknownTopicId, None))?,
+            };
+            if state.delete_topic(&name) { Ok(name) } else { Err((ErrorCode::UnknownTopicOrPartition, Some(name))) }
+        })
+    }
+
+    fn refuse(&self, code: ErrorCode) -> DeleteTopicsResponse {
+        delete(self, |name, _| Err((code, name)))
+    }
+}
+
+fn delete(
+    request: &DeleteTopicsRequest,
+    mut delete: impl FnMut(Option<String>, TopicId) -> Result<String, (ErrorCode, Option<String>)>,
+) -> DeleteTopicsResponse {
+    let by_name = request.topic_names.iter().map(|name| (Some(name.to_string()), Uuid::nil()));
+    let by_either =
+        request.topics.iter().map(|topic| (topic.name.as_ref().map(|name| name.to_string()), topic.topic_id));
+    let responses = by_name.chain(by_either).map(|(name, id)| {
+        let result = DeletableTopicResult::default().with_topic_id(id);
+        let wire = |name: String| Some(TopicName(name.into()));
+        match delete(name, TopicId(id.into_bytes())) {
+            Ok(name) => result.with_name(wire(name)),
+            Err((code, name)) => result.with_name(name.and_then(wire)).with_error_code(code.to_wire()),
+        }
+    });
+    DeleteTopicsResponse::default().with_responses(responses.collect())
+}
+
+impl Api for CreatePartitionsRequest {
+    async fn serve(self, on: Context) -> CreatePartitionsResponse {
+        let mut state = on.state();
+        let results = self.topics.iter().map(|topic| match grow(&mut state, topic, self.validate_only) {
+            Ok(()) => CreatePartitionsTopicResult::default().with_name(topic.name.clone()).with_error_message(None),
+            Err(refusal) => not_grown(topic, refusal),
+        });
+        CreatePartitionsResponse::default().with_results(results.collect())
+    }
+
+    fn refuse(&self, code: ErrorCode) -> CreatePartitionsResponse {
+        let results = self.topics.iter().map(|topic| not_grown(topic, (code, code.name().into())));
+        CreatePartitionsResponse::default().with_results(results.collect())
+    }
+}
+
+fn not_grown(topic: &CreatePartitionsTopic, (code, why): Refusal) -> CreatePartitionsTopicResult {
+    CreatePartitionsTopicResult::default()
+        .with_name(topic.name.clone())
+        .with_error_code(code.to_wire())
+        .with_error_message(Some(StrBytes::from(why)))
+}
+
+fn grow(state: &mut State, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refusal> {
+    let unknown = (ErrorCode::UnknownTopicOrPartition, String::new());
+    let now = state.topics.get(&**wanted.name).ok_or(unknown)?.partitions.len();
+    let count = usize::try_from(wanted.count).unwrap_or(0);
+    if count <= now {
+        let why = format!(
+            "The topic {} currently has {now} partition(s); {} would not be an increase.",
+            &*wanted.name, wanted.count
+        );
+        return Err((ErrorCode::InvalidPartitions, why));
+    }
+    if !validate_only {
+        state.add_partitions(&wanted.name, count);
+    }
+    Ok(())
+}
