@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("producer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
     ("consumer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
     ("properties", &["client", "consumer", "error", "producer"]),
-    ("admin", &["client", "error", "ids", "wire"]),
+    ("admin", &["client", "error", "ids", "net", "wire"]),
     ("broker", &["connect", "error", "ids", "record", "wire"]), // shares bytes with the client, never logic
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record"]),
     (

@@ -8,6 +8,8 @@
 mod args;
 mod broker;
 mod config;
+mod groups;
+mod topics;
 
 use args::{Global, Result};
 use clap::{Parser, Subcommand};
@@ -29,6 +31,10 @@ enum Command {
     Broker(broker::Args),
     /// Shows the effective configuration and where each value comes from
     Config(config::Args),
+    /// Consumer groups and their lag
+    Groups(groups::Args),
+    /// Topics and their configs
+    Topics(topics::Args),
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
 }
 
@@ -66,5 +72,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Broker(args) => broker::run(args, global).await,
         Command::Config(args) => config::run(args, global).await,
+        Command::Groups(args) => groups::run(args, global).await,
+        Command::Topics(args) => topics::run(args, global).await,
     }
 }
