@@ -166,6 +166,11 @@ impl Client {
         Backoff::new(self.inner.config.retry_backoff, self.inner.config.retry_backoff_max, self.seed())
     }
 
+    /// `retry.backoff.ms` and `retry.backoff.max.ms`.
+    pub(crate) fn retry_backoff(&self) -> (Duration, Duration) {
+        (self.inner.config.retry_backoff, self.inner.config.retry_backoff_max)
+    }
+
     /// Waits; for retries.
     pub(crate) async fn sleep(&self, wait: Duration) {
         crate::net::clock::sleep_until(self.now() + wait).await;

@@ -10,15 +10,21 @@
 //! | `coordinator` | which broker coordinates the group |
 //! | `offset_commit`, `offset_fetch` | what is committed, in which order, and read back |
 //! | `metadata` | what the cluster looks like, when to ask again |
+//! | `subscription` | what a consumer reads, how far, and where a position comes from |
+//! | `fetcher` | what to fetch from whom, what an answer changes, what is handed out next |
+//! | `completed_fetch` | which batches of an answer an application sees |
 
 pub mod backoff;
+mod completed_fetch;
 pub mod connection;
 pub mod coordinator;
+pub mod fetcher;
 pub mod group;
 pub mod metadata;
 pub mod negotiation;
 pub mod offset_commit;
 pub mod offset_fetch;
+pub mod subscription;
 
 use crate::error::Error;
 use std::time::Instant;

@@ -1,0 +1,169 @@
+//! The tasks of a consumer: one that fetches per broker, and one that looks after them, follows the leaders, and finds
+//! positions that are not known. What they decide is the [`Fetcher`](crate::machine::fetcher::Fetcher)'s.
+
+use super::Shared;
+use super::offsets::{Lookup, OffsetAndTimestamp, ask_leader};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::NodeId;
+use crate::machine::fetcher::{Answered, FetchPlan, ResetLookup, Step};
+use crate::machine::subscription::Position;
+use crate::net::brokers::Purpose;
+use crate::net::clock::sleep_until;
+use crate::net::connection::Answer;
+use crate::wire::fetch::{self, FIRST_WITH_TOPIC_IDS, FetchPartition, FetchResponse};
+use crate::wire::messages::FetchRequest;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// Runs until the consumer is closed or the client is.
+pub(super) async fn supervise(shared: Arc<Shared>) {
+    let mut clusters = shared.client.watch_cluster();
+    let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+    let mut lookups = FuturesUnordered::new();
+    let cluster = clusters.borrow_and_update().clone();
+    shared.change(|fetcher, now| fetcher.set_cluster(now, cluster));
+    while !shared.is_closed() {
+        let unix_millis = shared.unix_millis();
+        let (start, resets, wake_at) = shared
+            .change(|fetcher, now| (fetcher.start_nodes(), fetcher.resets(now, unix_millis), fetcher.next_reset()));
+        tasks.retain(|task| !task.is_finished());
+        for node in start {
+            tasks.push(shared.client.spawn(fetch_from(shared.clone(), node, shared.wake_of(node))));
+        }
+        let mut by_leader: BTreeMap<NodeId, Vec<ResetLookup>> = BTreeMap::new();
+        for reset in resets {
+            by_leader.entry(reset.leader).or_default().push(reset);
+        }
+        for (leader, resets) in by_leader {
+            lookups.push(look_up(shared.clone(), leader, resets));
+        }
+        tokio::select! {
+            changed = clusters.changed() => {
+                if changed.is_err() {
+                    shared.fail(Error::with_message(ErrorKind::Closed, "the client is closed"));
+                    break;
+                }
+                let cluster = clusters.borrow_and_update().clone();
+                shared.change(|fetcher, now| fetcher.set_cluster(now, cluster));
+            }
+            Some((resets, answer)) = lookups.next() => apply(&shared, resets, answer),
+            () = shared.supervise.notified() => {}
+            () = sleep_until(wake_at.unwrap_or_else(|| shared.client.now())), if wake_at.is_some() => {}
+        }
+    }
+    for task in &tasks {
+        task.abort(); // drops the wait for an answer, which breaks nothing
+    }
+    for task in tasks {
+        let _ = task.await;
+    }
+    shared.client.release(shared.id);
+}
+
+type LookedUp = Result<Vec<Result<Option<OffsetAndTimestamp>>>>;
+
+async fn look_up(shared: Arc<Shared>, leader: NodeId, resets: Vec<ResetLookup>) -> (Vec<ResetLookup>, LookedUp) {
+    let lookup =
+        |reset: &ResetLookup| Lookup { name: reset.name.clone(), leader_epoch: reset.leader_epoch, spec: reset.spec };
+    let lookups: Vec<_> = resets.iter().map(lookup).collect();
+    let deadline = shared.client.api_deadline();
+    let isolation = shared.config.isolation_level;
+    let answer = ask_leader(&shared.client, leader, isolation, &lookups, deadline).await;
+    (resets, answer)
+}
+
+fn apply(shared: &Arc<Shared>, resets: Vec<ResetLookup>, answers: LookedUp) {
+    let answers = answers.unwrap_or_else(|error| resets.iter().map(|_| Err(error.clone())).collect());
+    for (reset, answer) in resets.iter().zip(answers) {
+        let answer = answer.map(|at| at.map(|at| Position { offset: at.offset, leader_epoch: at.leader_epoch }));
+        let answered = shared.change(|fetcher, now| fetcher.reset_answer(now, reset, answer));
+        shared.follow(answered, shared.client.cluster().generation);
+    }
+}
+
+/// Fetches from `node` for as long as it leads something.
+async fn fetch_from(shared: Arc<Shared>, node: NodeId, wake: Arc<Notify>) {
+    let mut backoff = shared.client.backoff();
+    loop {
+        match shared.change(|fetcher, now| fetcher.step(now, node)) {
+            Step::Gone => {
+                shared.supervise.notify_one(); // it may lead something again by now
+                return;
+            }
+            Step::Wait(until) => wait(&wake, until).await,
+            Step::Fetch(plan) => {
+                let answer = fetch(&shared, &plan).await;
+                let failure = answer.as_ref().err().cloned();
+                let throttle = answer.as_ref().map_or(0, |(response, _)| response.throttle_ms);
+                let answered = shared.change(|fetcher, now| fetcher.answer(now, &plan, answer));
+                shared.follow(answered, plan.cluster);
+                match failure {
+                    None => backoff.reset(),
+                    Some(error) => {
+                        tracing::debug!(%error, %node, "no answer to a Fetch");
+                        shared.client.sleep(backoff.next_wait()).await;
+                    }
+                }
+                if let Ok(throttle @ 1..) = u64::try_from(throttle) {
+                    shared.client.sleep(Duration::from_millis(throttle)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn wait(wake: &Notify, until: Option<Instant>) {
+    match until {
+        None => wake.notified().await,
+        Some(until) => {
+            tokio::select! {
+                () = wake.notified() => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+}
+
+async fn fetch(shared: &Shared, plan: &FetchPlan) -> Result<(FetchResponse, usize)> {
+    let client = &shared.client;
+    let deadline = client.api_deadline();
+    let connection = client.connection(plan.node, Purpose::Fetch(shared.id), deadline).await?;
+    let mut version = connection.versions().pick::<FetchRequest>().map_err(|error| connection.place(error))?;
+    if version >= FIRST_WITH_TOPIC_IDS && plan.partitions.iter().any(|partition| partition.topic_id.is_zero()) {
+        version = FIRST_WITH_TOPIC_IDS - 1; // a broker in between that knows no ids
+    }
+    let correlation_id = connection.next_correlation_id();
+    let partitions = plan.partitions.iter().map(|partition| FetchPartition {
+        topic: &partition.name.topic,
+        topic_id: partition.topic_id,
+        partition: partition.name.partition,
+        leader_epoch: partition.leader_epoch,
+        offset: partition.offset,
+        max_bytes: partition.max_bytes,
+    });
+    let rack = &shared.config.client_rack;
+    let frame = fetch::encode(version, correlation_id, connection.client_id(), plan.parameters, rack, partitions);
+    let timeout = client.call_timeout(deadline) + shared.config.fetch_max_wait;
+    let answer = connection.send(fetch::API_KEY, correlation_id, vec![frame], Answer::Expected, timeout).await?;
+    let response = fetch::decode(version, &answer).map_err(|error| connection.place(error))?;
+    Ok((response, answer.len()))
+}
+
+impl Shared {
+    /// Does what an answer asks for.
+    fn follow(&self, answered: Answered, cluster: u64) {
+        if answered.data {
+            self.data.notify_one();
+        }
+        if answered.refresh {
+            self.client.refresh(cluster);
+        }
+        if answered.supervise {
+            self.supervise.notify_one();
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What to ask a node for next, and what its answer changes.
+
+use super::{Answered, FetchPlan, Fetcher, Lease, PlannedPartition, REMIND, Step, WAITING};
+use crate::error::{Error, ErrorCode, ErrorKind, Result};
+use crate::ids::{LeaderEpoch, NodeId};
+use crate::machine::completed_fetch::CompletedFetch;
+use crate::machine::subscription::{FetchState, OffsetReset, Partition};
+use crate::record::batch::BatchHeader;
+use crate::wire::fetch::{FetchParameters, FetchResponse, FetchedPartition, FetchedTopic, IsolationLevel};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Fetcher {
+    /// What `node`'s fetch task is to do next. It must come back with the answer ([`Fetcher::answer`]) first.
+    pub fn step(&mut self, now: Instant, node: NodeId) -> Step {
+        let running = self.nodes.values().filter(|node| node.running).count().max(1);
+        let share = self.config.budget.saturating_sub(self.parked) / running;
+        let id = self.next_id + 1;
+        let state = self.nodes.entry(node).or_default();
+        state.waits = false;
+        let (mut leads, mut held_up, mut wake_at) = (false, false, None::<Instant>);
+        let mut planned = Vec::new();
+        for (name, partition) in self.subscription.partitions.iter() {
+            if partition.leader != Some(node) {
+                continue;
+            }
+            leads = true;
+            if partition.paused || partition.state != FetchState::Fetching || partition.in_flight.is_some() {
+                continue;
+            }
+            if let Some(at) = partition.not_before.filter(|at| *at > now) {
+                wake_at = Some(wake_at.map_or(at, |earliest| earliest.min(at)));
+                continue;
+            }
+            held_up |= partition.buffered >= self.config.max_partition_bytes || partition.buffer.len() >= WAITING;
+            planned.push((partition.served, name));
+        }
+        if !leads {
+            state.running = false;
+            return Step::Gone;
+        }
+        if held_up || planned.is_empty() || state.used > share / 2 {
+            state.waits = true;
+            return Step::Wait(wake_at);
+        }
+        planned.sort_by_key(|(served, _)| *served);
+        let names: Vec<_> = planned.into_iter().map(|(_, name)| name.clone()).collect();
+        let mut least = 1;
+        let mut sum = 0usize;
+        let mut partitions = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(partition) = self.subscription.partitions.get_mut(&name) else { continue };
+            partition.in_flight = Some(id);
+            let max_bytes = self.config.max_partition_bytes.max(partition.least_bytes);
+            least = least.max(partition.least_bytes);
+            sum = sum.saturating_add(max_bytes);
+            partitions.push(PlannedPartition {
+                topic_id: partition.topic_id,
+                leader_epoch: partition.leader_epoch,
+                offset: partition.next_fetch,
+                max_bytes: to_i32(max_bytes),
+                generation: partition.generation,
+                name,
+            });
+        }
+        let max_bytes = self.config.max_bytes.min(share / 2).min(sum).max(least);
+        if let Some(state) = self.nodes.get_mut(&node) {
+            state.reserved = max_bytes;
+        }
+        self.next_id = id;
+        let parameters = FetchParameters {
+            max_wait_ms: i32::try_from(self.config.max_wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: self.config.min_bytes,
+            max_bytes: to_i32(max_bytes),
+            isolation: self.config.isolation,
+            session_id: 0,
+            session_epoch: -1,
+        };
+        Step::Fetch(FetchPlan { id, node, cluster: self.cluster.generation, parameters, partitions })
+    }
+
+    /// The answer to a Fetch, and how long its frame was; or why there is none. No answer changes no position.
+    pub fn answer(
+        &mut self,
+        now: Instant,
+        plan: &FetchPlan,
+        response: Result<(FetchResponse, usize), Error>,
+    ) -> Answered {
+        let mut answered = Answered::default();
+        if let Some(state) = self.nodes.get_mut(&plan.node) {
+            state.reserved = 0;
+        }
+        match response {
+            Err(error) if error.is_retriable() => answered.refresh = true,
+            Err(error) => {
+                // Not allowed, no common version, bytes that are not Kafka's: the application should know.
+                for planned in &plan.partitions {
+                    if self.current(plan, planned).is_some() {
+                        self.complain(now, &planned.name, error.clone().partition(planned.name.clone()));
+                        answered.data = true;
+                    }
+                }
+            }
+            Ok((FetchResponse { error: Some(code), .. }, _)) => {
+                for planned in &plan.partitions {
+                    self.failed(now, plan, planned, code, None, &mut answered);
+                }
+            }
+            Ok((response, length)) => {
+                let lease = Arc::new(Lease::Node(plan.node, length));
+                if let Some(state) = self.nodes.get_mut(&plan.node) {
+                    state.used += length;
+                }
+                let mut expected = 0;
+                for fetched in response.partitions {
+                    let Some(at) = find(plan, &fetched, expected) else { continue }; // not asked for
+                    expected = at + 1;
+                    let planned = &plan.partitions[at];
+                    match fetched.error {
+                        None => self.fetched(now, plan, planned, &fetched, &lease, &mut answered),
+                        Some(code) => self.failed(now, plan, planned, code, fetched.current_leader, &mut answered),
+                    }
+                }
+                self.give_back(lease); // unless something of the answer waits for the application
+            }
+        }
+        for planned in &plan.partitions {
+            if let Some(partition) = self.subscription.partitions.get_mut(&planned.name)
+                && partition.in_flight == Some(plan.id)
+            {
+                partition.in_flight = None;
+            }
+        }
+        answered
+    }
+
+    /// The partition, if it still waits for just this.
+    fn current(&mut self, plan: &FetchPlan, planned: &PlannedPartition) -> Option<&mut Partition> {
+        self.subscription
+            .partitions
+            .get_mut(&planned.name)
+            .filter(|partition| partition.generation == planned.generation && partition.in_flight == Some(plan.id))
+    }
+
+    fn fetched(
+        &mut self,
+        now: Instant,
+        plan: &FetchPlan,
+        planned: &PlannedPartition,
+        fetched: &FetchedPartition,
+        lease: &Arc<Lease>,
+        answered: &mut Answered,
+    ) {
+        let (isolation, served) = (self.config.isolation, self.served + 1);
+        let Some(partition) = self.current(plan, planned) else { return };
+        let known = |offset: i64| (offset >= 0).then_some(offset);
+        partition.high_watermark = known(fetched.high_watermark);
+        partition.last_stable_offset = known(fetched.last_stable_offset);
+        partition.log_start_offset = known(fetched.log_start_offset);
+        partition.failures = 0;
+        partition.problem = None;
+        let Whole { length, next, cut, error } = whole_batches(&fetched.records);
+        let next = next.filter(|next| *next > partition.next_fetch);
+        let mut error = error;
+        if let Some(next) = next {
+            let batches = fetched.records.slice(..length);
+            let fetch = CompletedFetch::new(partition.next_fetch, batches, &fetched.aborted, lease.clone());
+            partition.buffered += fetch.len();
+            partition.buffer.push_back(fetch);
+            partition.next_fetch = next;
+            partition.least_bytes = 0;
+            partition.served = served;
+            answered.data = true;
+        } else if length > 0 && error.is_none() {
+            let message = format!("the broker was asked for offset {} and gave what is before it", planned.offset);
+            error = Some(Error::with_message(ErrorKind::Malformed, message));
+        } else if cut > planned.max_bytes as usize {
+            partition.least_bytes = cut; // brokers without KIP-74 cut the first batch too
+        }
+        let end = match isolation {
+            IsolationLevel::ReadUncommitted => partition.high_watermark,
+            IsolationLevel::ReadCommitted => partition.last_stable_offset.or(partition.high_watermark),
+        };
+        partition.end = end.filter(|end| partition.next_fetch >= *end);
+        let (paused, tells) = (partition.paused, partition.end.is_some());
+        if let (Some(error), None) = (error, next) {
+            partition.not_before = Some(now + REMIND);
+            let error = error.partition(planned.name.clone()).node(plan.node);
+            self.complain(now, &planned.name, error);
+            answered.data = true;
+        }
+        if tells && self.config.partition_end {
+            self.tell.insert(planned.name.clone());
+            answered.data = true;
+        }
+        self.served = served;
+        if paused {
+            self.park(&planned.name);
+        } else {
+            self.enqueue(&planned.name);
+        }
+    }
+
+    fn failed(
+        &mut self,
+        now: Instant,
+        plan: &FetchPlan,
+        planned: &PlannedPartition,
+        code: ErrorCode,
+        successor: Option<(NodeId, LeaderEpoch)>,
+        answered: &mut Answered,
+    ) {
+        let backoff = self.config.retry_backoff;
+        let (most, reset) = (self.config.retry_backoff_max, self.config.reset);
+        let successor = successor.filter(|(node, _)| self.cluster.nodes.contains_key(node));
+        let Some(partition) = self.current(plan, planned) else { return };
+        let wait = backoff.saturating_mul(1 << partition.failures.min(20)).min(most);
+        partition.failures = partition.failures.saturating_add(1);
+        partition.not_before = Some(now + wait);
+        tracing::debug!(partition = %planned.name, %code, node = %plan.node, "Fetch failed");
+        match code {
+            ErrorCode::OffsetOutOfRange if !partition.buffer.is_empty() => {
+                // What has arrived is good and comes first; ask again when it has been handed out.
+            }
+            ErrorCode::OffsetOutOfRange => {
+                let out_of_range = format!("offset {} is out of range", planned.offset);
+                self.reset(now, &planned.name, &out_of_range);
+                answered.data |= reset == OffsetReset::None;
+                answered.supervise = true;
+            }
+            ErrorCode::NotLeaderOrFollower
+            | ErrorCode::FencedLeaderEpoch
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::InconsistentTopicId
+            | ErrorCode::LeaderNotAvailable
+            | ErrorCode::ReplicaNotAvailable
+            | ErrorCode::KafkaStorageError => {
+                answered.refresh = true;
+                if let Some((leader, epoch)) = successor.filter(|(_, epoch)| Some(*epoch) > partition.leader_epoch) {
+                    (partition.leader, partition.leader_epoch) = (Some(leader), Some(epoch));
+                    partition.not_before = None;
+                    answered.supervise = true;
+                    self.wake_leader(&planned.name);
+                }
+            }
+            // The broker is behind, or busy: it will come round.
+            ErrorCode::UnknownLeaderEpoch | ErrorCode::OffsetNotAvailable | ErrorCode::ThrottlingQuotaExceeded => {}
+            code => {
+                let error = Error::broker(code).api("Fetch").node(plan.node).partition(planned.name.clone());
+                self.complain(now, &planned.name, error);
+                answered.data = true;
+            }
+        }
+    }
+}
+
+/// Where in the plan a partition of an answer stands: usually where it is expected.
+fn find(plan: &FetchPlan, fetched: &FetchedPartition, expected: usize) -> Option<usize> {
+    let is = |planned: &PlannedPartition| {
+        planned.name.partition == fetched.partition
+            && match &fetched.topic {
+                FetchedTopic::Name(name) => planned.name.topic.as_bytes() == &name[..],
+                FetchedTopic::Id(id) => planned.topic_id == *id,
+            }
+    };
+    match plan.partitions.get(expected).is_some_and(is) {
+        true => Some(expected),
+        false => plan.partitions.iter().position(is),
+    }
+}
+
+/// What can be said of a record set by its heads.
+struct Whole {
+    /// Bytes of whole batches.
+    length: usize,
+    /// The offset behind the last of them, by its head: its last records may be compacted away.
+    next: Option<i64>,
+    /// The size of the batch that was cut off, if its head says.
+    cut: usize,
+    error: Option<Error>,
+}
+
+fn whole_batches(records: &Bytes) -> Whole {
+    let mut whole = Whole { length: 0, next: None, cut: 0, error: None };
+    loop {
+        match BatchHeader::parse(&records[whole.length..]) {
+            Ok(Some(header)) if header.size() <= records.len() - whole.length => {
+                whole.length += header.size();
+                whole.next = Some(header.next_offset().max(whole.next.unwrap_or(0)));
+            }
+            Ok(Some(header)) => {
+                whole.cut = header.size();
+                return whole;
+            }
+            Ok(None) => return whole,
+            Err(error) => {
+                whole.error = Some(error);
+                return whole;
+            }
+        }
+    }
+}
+
+fn to_i32(bytes: usize) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
+}

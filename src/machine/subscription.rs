@@ -1,0 +1,246 @@
+//! What a consumer reads, and how far: the assignment, a position per partition, what is paused, and where a position
+//! comes from that is not known yet.
+//!
+//! Whatever moves a position (assign, seek, reset) gives the partition a new *generation*: answers and buffered data
+//! of an older one are stale and dropped, however late they come.
+
+use super::completed_fetch::CompletedFetch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicId, TopicPartition};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// `auto.offset.reset`: where to start without a committed offset, and where to go on when the position is out of
+/// range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OffsetReset {
+    /// At the oldest record there is.
+    Earliest,
+    /// At the end: only what is written from then on. Kafka's default.
+    #[default]
+    Latest,
+    /// At the first record that is at most this old, by its timestamp; at the end if there is none (KIP-1106).
+    ByDuration(Duration),
+    /// Nowhere: an error of kind `NoOffset`, and the application must `seek`.
+    None,
+}
+
+/// The place in a log that a ListOffsets request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OffsetSpec {
+    /// The oldest record.
+    Earliest,
+    /// The end: the high watermark, or the last stable offset for read-committed.
+    Latest,
+    /// The first record with this timestamp or a later one.
+    Timestamp(i64),
+    /// The record with the largest timestamp (from ListOffsets v7).
+    MaxTimestamp,
+}
+
+impl OffsetSpec {
+    /// As requests say it.
+    pub fn to_wire(self) -> i64 {
+        match self {
+            Self::Latest => -1,
+            Self::Earliest => -2,
+            Self::MaxTimestamp => -3,
+            Self::Timestamp(timestamp) => timestamp,
+        }
+    }
+
+    /// The first version of ListOffsets that knows it.
+    pub fn first_version(self) -> i16 {
+        if self == Self::MaxTimestamp { 7 } else { 1 }
+    }
+}
+
+/// The next record to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Its offset.
+    pub offset: i64,
+    /// The leader epoch of the record before it, if known.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// Whether a partition has a position.
+///
+/// ```text
+///                 committed offset, seek
+/// Initializing ---------------------------> Fetching <---- seek, from anywhere
+///      | nothing committed                  |      ^
+///      v              OFFSET_OUT_OF_RANGE   |      | ListOffsets has an answer
+/// AwaitReset <------------------------------+      |
+///      |  +----------------------------------------+
+///      | auto.offset.reset=none
+///      v
+/// NoOffset (until a seek)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchState {
+    /// A committed offset is being looked up.
+    Initializing,
+    /// A broker is to say where this is.
+    AwaitReset(OffsetReset),
+    /// There is no position and no rule to make one.
+    NoOffset,
+    /// There is a position.
+    Fetching,
+}
+
+/// Where a newly assigned partition starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// There.
+    At(OffsetAndMetadata),
+    /// Where `auto.offset.reset` says.
+    Reset,
+    /// Not yet known: fetching begins with a `seek` or [`SubscriptionState::start`].
+    Later,
+}
+
+/// One assigned partition.
+#[derive(Debug)]
+pub struct Partition {
+    pub(in crate::machine) topic_id: TopicId,
+    pub(in crate::machine) leader: Option<NodeId>,
+    pub(in crate::machine) leader_epoch: Option<LeaderEpoch>,
+    pub(in crate::machine) state: FetchState,
+    /// The next record to hand out.
+    pub(in crate::machine) position: Position,
+    /// The next offset to ask for; never below the position.
+    pub(in crate::machine) next_fetch: i64,
+    pub(in crate::machine) generation: u64,
+    pub(in crate::machine) paused: bool,
+    /// The Fetch or ListOffsets under way that this partition is part of.
+    pub(in crate::machine) in_flight: Option<u64>,
+    /// After an error: not asked for before this.
+    pub(in crate::machine) not_before: Option<Instant>,
+    pub(in crate::machine) failures: u32,
+    pub(in crate::machine) high_watermark: Option<i64>,
+    pub(in crate::machine) last_stable_offset: Option<i64>,
+    pub(in crate::machine) log_start_offset: Option<i64>,
+    /// What has arrived and was not handed out, in order.
+    pub(in crate::machine) buffer: VecDeque<CompletedFetch>,
+    pub(in crate::machine) buffered: usize,
+    /// Whether it stands in the queue of partitions with something to hand out.
+    pub(in crate::machine) queued: bool,
+    /// The end of the log, as seen by an answer that got there.
+    pub(in crate::machine) end: Option<i64>,
+    /// The end that the application was told of last.
+    pub(in crate::machine) end_told: Option<i64>,
+    /// What the application should know, and when to tell it (again).
+    pub(in crate::machine) problem: Option<(Error, Instant)>,
+    /// A batch of this size did not fit.
+    pub(in crate::machine) least_bytes: usize,
+    /// When it last got data, in answers: who has waited longest comes first.
+    pub(in crate::machine) served: u64,
+}
+
+impl Partition {
+    fn new(generation: u64) -> Self {
+        Self {
+            topic_id: TopicId::ZERO,
+            leader: None,
+            leader_epoch: None,
+            state: FetchState::Initializing,
+            position: Position { offset: -1, leader_epoch: None },
+            next_fetch: -1,
+            generation,
+            paused: false,
+            in_flight: None,
+            not_before: None,
+            failures: 0,
+            high_watermark: None,
+            last_stable_offset: None,
+            log_start_offset: None,
+            buffer: VecDeque::new(),
+            buffered: 0,
+            queued: false,
+            end: None,
+            end_told: None,
+            problem: None,
+            least_bytes: 0,
+            served: 0,
+        }
+    }
+
+    /// The position, if there is one.
+    pub fn position(&self) -> Option<Position> {
+        (self.state == FetchState::Fetching).then_some(self.position)
+    }
+
+    /// The end of what is replicated, as of the last answer.
+    pub fn high_watermark(&self) -> Option<i64> {
+        self.high_watermark
+    }
+
+    /// Goes on elsewhere. What is buffered or under way is stale from now on; the caller gives the buffer's room back.
+    pub(in crate::machine) fn move_to(&mut self, position: Position, generation: u64) {
+        self.position = position;
+        self.next_fetch = position.offset;
+        self.state = FetchState::Fetching;
+        self.start_over(generation);
+    }
+
+    pub(in crate::machine) fn start_over(&mut self, generation: u64) {
+        self.generation = generation;
+        self.in_flight = None;
+        self.not_before = None;
+        self.failures = 0;
+        self.end = None;
+        self.end_told = None;
+        self.problem = None;
+        self.least_bytes = 0;
+    }
+}
+
+/// The assigned partitions.
+#[derive(Debug, Default)]
+pub struct SubscriptionState {
+    pub(in crate::machine) partitions: BTreeMap<TopicPartition, Partition>,
+    generations: u64,
+}
+
+impl SubscriptionState {
+    pub(in crate::machine) fn next_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
+    }
+
+    /// Adds a partition without a position; nothing happens to one that is there already.
+    pub(in crate::machine) fn add(&mut self, name: TopicPartition) {
+        let generation = self.next_generation();
+        self.partitions.entry(name).or_insert_with(|| Partition::new(generation));
+    }
+
+    /// All assigned partitions, in order.
+    pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions.keys()
+    }
+
+    /// An assigned partition.
+    pub fn get(&self, name: &TopicPartition) -> Option<&Partition> {
+        self.partitions.get(name)
+    }
+
+    /// Whether a partition is assigned and paused.
+    pub fn is_paused(&self, name: &TopicPartition) -> bool {
+        self.partitions.get(name).is_some_and(|partition| partition.paused)
+    }
+
+    pub(in crate::machine) fn get_mut(&mut self, name: &TopicPartition) -> Result<&mut Partition> {
+        self.partitions.get_mut(name).ok_or_else(|| {
+            Error::with_message(ErrorKind::State, "the partition is not assigned").partition(name.clone())
+        })
+    }
+
+    /// The next record to read of each partition that has a position, as it would be committed.
+    pub fn positions(&self) -> impl Iterator<Item = (TopicPartition, OffsetAndMetadata)> + '_ {
+        self.partitions.iter().filter_map(|(name, partition)| {
+            let Position { offset, leader_epoch } = partition.position()?;
+            Some((name.clone(), OffsetAndMetadata { offset, leader_epoch, metadata: String::new() }))
+        })
+    }
+}
