@@ -6,5 +6,11 @@
 //!                |        +-> T.late, T.dlq <----+
 //!                +-> sink (purchases) -> database
 //! ```
+//!
+//! `event`, `timestamp`, `window`, `merge::state`, `rows` and `receipt` are values without clock, socket or task.
 
 pub mod config;
+pub mod event;
+pub mod rows;
+pub mod timestamp;
+pub mod window;
