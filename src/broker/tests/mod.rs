@@ -1,5 +1,8 @@
 //! A peer that speaks to the cluster request by request, in any version: what the families' tests are told with.
 
+mod groups;
+mod lifecycle;
+mod records;
 mod versions;
 
 use crate::broker::*;
