@@ -83,6 +83,12 @@ impl OffsetCommit {
         self.queue.is_empty()
     }
 
+    /// Whether a commit of any of these is not done.
+    pub fn concerns(&self, partitions: &[TopicPartition]) -> bool {
+        let concerns = |commit: &Commit| partitions.iter().any(|partition| commit.left.contains_key(partition));
+        self.queue.iter().any(concerns)
+    }
+
     /// Puts a commit behind the others.
     pub fn push(&mut self, mut commit: Commit, membership: &Membership) {
         if membership.standing() != Standing::Outside {

@@ -32,7 +32,7 @@ enum Command {
         #[arg(long, default_value_t = -1, value_name = "R")]
         replication: i16,
         /// A config of the topic, such as retention.ms=86400000
-        #[arg(short, long = "topic-config", value_name = "KEY=VALUE", value_parser = pair)]
+        #[arg(short = 'c', long = "topic-config", value_name = "KEY=VALUE", value_parser = pair)]
         entries: Vec<(String, String)>,
         /// Succeeds if the topic exists already
         #[arg(long)]

@@ -52,7 +52,7 @@ const JOIN_SLACK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 enum State {
     Unjoined,
-    Revoking { id: RevocationId, partitions: Vec<TopicPartition>, deadline: Instant },
+    Revoking { id: RevocationId, partitions: Vec<TopicPartition>, deadline: Instant, acknowledged: bool },
     PreparingRebalance,
     Counting { members: Vec<GroupMember>, skip: bool },
     Syncing(Vec<SyncGroupRequestAssignment>),
@@ -181,9 +181,25 @@ impl Membership {
 
     /// See [`super::ConsumerCoordinator::revoked`].
     pub fn revoked(&mut self, acknowledged: RevocationId) {
-        if let State::Revoking { id, partitions, .. } = &self.state
+        if let State::Revoking { id, acknowledged: is_acknowledged, .. } = &mut self.state
             && *id == acknowledged
         {
+            *is_acknowledged = true;
+        }
+    }
+
+    /// What the application has let go of. It goes once its last commits are answered: a JoinGroup that overtook them,
+    /// over its own connection, would make them commits of a generation that is no more.
+    pub fn acknowledged(&self) -> Option<&[TopicPartition]> {
+        match &self.state {
+            State::Revoking { partitions, acknowledged: true, .. } => Some(partitions),
+            _ => None,
+        }
+    }
+
+    /// What was acknowledged is no longer ours.
+    pub fn let_go(&mut self) {
+        if let State::Revoking { partitions, .. } = &self.state {
             self.owned.retain(|partition, _| !partitions.contains(partition));
             self.state = State::PreparingRebalance;
         }
@@ -349,7 +365,7 @@ impl Membership {
         let wait = self.config.max_poll_interval.saturating_sub(self.config.heartbeat_interval);
         let deadline = now + wait.max(self.config.max_poll_interval / 2);
         out.tell(GroupEvent::Revoking { id, partitions: partitions.clone() });
-        self.state = State::Revoking { id, partitions, deadline };
+        self.state = State::Revoking { id, partitions, deadline, acknowledged: false };
     }
 
     /// Sends what the state asks for, and the heartbeat if it is time. `may_leave`: the last commits are done.

@@ -15,6 +15,8 @@
 
 pub mod assignor;
 pub mod membership;
+#[cfg(test)]
+mod simulation;
 pub mod sticky;
 #[cfg(test)]
 mod tests;
@@ -268,6 +270,7 @@ impl ConsumerCoordinator {
     fn step(&mut self, now: Instant) {
         self.commits.expire(now, &mut self.coordinator);
         self.fetches.expire(now);
+        self.let_go();
         self.membership.decide(now, &mut self.out);
         if self.wants_coordinator() {
             self.coordinator.find(now, &mut self.out);
@@ -275,11 +278,18 @@ impl ConsumerCoordinator {
         let node = self.coordinator.node();
         self.commits.send(now, node, &self.membership, &mut self.out);
         self.fetches.send(now, node, &mut self.out);
+        self.let_go();
         // The last commits go before the farewell.
         self.membership.send(now, node, self.commits.is_empty(), &mut self.out);
         if self.is_closed() {
             self.commits.fail_all(&closed());
             self.fetches.fail_all(&closed());
+        }
+    }
+
+    fn let_go(&mut self) {
+        if self.membership.acknowledged().is_some_and(|partitions| !self.commits.concerns(partitions)) {
+            self.membership.let_go();
         }
     }
 
