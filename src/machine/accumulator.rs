@@ -1,0 +1,749 @@
+//! `RecordAccumulator`: records become wire bytes on the caller's task, in the open batch of their partition.
+//!
+//! What holds, and what the speed rests on:
+//! - A record is written once, in wire form, under one short lock (its partition's). No allocation, task, channel or waker
+//!   per record. Whatever costs more than an atomic happens once per batch.
+//! - A full batch is detached under the lock and compressed outside of it. A placeholder keeps its place in the queue, and
+//!   drain stops at the first batch that is not sealed yet: the order of a partition is the order of appends.
+//! - Lock order: partition, then schedule. No other lock is held across another.
+//! - Memory is reserved per batch when it opens, by capacity, from one semaphore: first come, first served, and
+//!   `try_append` doesn't overtake those who wait. It comes back when the batch is done, never earlier.
+//! - While someone waits for memory every open batch is ready, else batches on many partitions could hold all of it and
+//!   wait for records that can't come.
+//! - The sender is woken when a batch is ready *and* it said that it has room, or when its timer has to be armed.
+
+use super::Clock;
+use super::batch::{Callback, OpenBatch, ProducerBatch, Ticket};
+use super::partitioner::{Sticky, partition_for_key};
+use crate::error::{Certainty, Error, ErrorKind, Result};
+use crate::record::Header;
+use crate::record::batch::HEADER_LEN;
+use crate::record::compression::{Compression, Compressor};
+use crate::record::encode::{RecordEncoder, max_record_size};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+/// A task that sends in a loop never waits by itself; it lets others run after this many records on one partition.
+/// By count and not at each wake-up of the sender: on two workers the caller would change cores for each batch.
+const RECORDS_PER_TURN: u32 = 1024;
+/// Buffers kept for the next batches, at most: they are not counted in `buffer.memory`.
+const FREE_BYTES: usize = 1 << 20;
+
+/// What the accumulator must know of the producer's configuration.
+#[derive(Debug, Clone)]
+pub struct AccumulatorConfig {
+    /// `batch.size`: the bytes of a batch before compression, its head included.
+    pub batch_size: usize,
+    /// `buffer.memory`: the bytes of all batches, open, sealed and in flight.
+    pub buffer_memory: usize,
+    /// `linger.ms`.
+    pub linger: Duration,
+    /// `delivery.timeout.ms`.
+    pub delivery_timeout: Duration,
+    /// `max.request.size`, which no record alone may pass.
+    pub max_request_size: usize,
+    /// `compression.type`.
+    pub compression: Compression,
+    /// `compression.<type>.level`.
+    pub level: Option<i32>,
+}
+
+/// A topic's partitions. Callers may hold one of these instead of a name: it saves them the lookup.
+pub struct TopicQueues {
+    name: Arc<str>,
+    count: AtomicU32,
+    /// Partition `p` is in segment `log2(p + 1)`, which has `2^segment` of them: so that there can be more of them later
+    /// while nothing that exists moves, and a look takes no lock.
+    segments: [OnceLock<Box<[PartitionQueue]>>; 24],
+    /// Those with a leader, for records without a key. Looked at once per batch.
+    available: Mutex<Arc<[u32]>>,
+}
+
+/// One partition's batches that the sender has not taken yet.
+#[derive(Default)]
+pub struct PartitionQueue {
+    /// A number of its own among all partitions of the producer, from 0.
+    pub index: usize,
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    open: Option<OpenBatch>,
+    full: VecDeque<Slot>,
+    /// The sender knows that there is something, and looks until there is nothing.
+    announced: bool,
+    closed: bool,
+    turn: u32, // starts apart for each partition, or many partitions would all let a long time go by
+}
+
+enum Slot {
+    Sealing(u64),
+    Sealed(ProducerBatch),
+}
+
+/// What the sender looks at.
+#[derive(Default)]
+struct Schedule {
+    /// Partitions with a sealed batch that the sender doesn't know of.
+    ready: Vec<(Arc<TopicQueues>, u32)>,
+    /// Open batches in the order of their deadlines, which is the order of opening, since all linger equally long.
+    opened: VecDeque<Opened>,
+    unfinished: Unfinished,
+    sender: Option<Waker>,
+    wants_ready: bool,
+    wants_opened: bool,
+    /// Open batches with a smaller id don't linger. In here, not an atomic beside it: the sender must not miss it between
+    /// looking and leaving its waker.
+    flush_until: u64,
+    /// Senders that wait for memory.
+    waiting: usize,
+    closed: bool,
+}
+
+struct Opened {
+    ready_at: Instant,
+    topic: Arc<TopicQueues>,
+    partition: u32,
+    id: u64,
+}
+
+/// Which batches have no outcome yet, as a window over their ids.
+#[derive(Default)]
+struct Unfinished {
+    base: u64,
+    batches: VecDeque<Progress>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Progress {
+    Open,
+    Sealed(u32),
+    Done,
+}
+
+impl Unfinished {
+    fn next_id(&self) -> u64 {
+        self.base + self.batches.len() as u64
+    }
+
+    fn set(&mut self, id: u64, progress: Progress) {
+        if let Some(batch) = id.checked_sub(self.base).and_then(|at| self.batches.get_mut(at as usize)) {
+            *batch = progress;
+        }
+        while self.batches.front() == Some(&Progress::Done) {
+            self.batches.pop_front();
+            self.base += 1;
+        }
+    }
+}
+
+/// Where a record goes.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    /// To this partition.
+    Partition(u32),
+    /// To the partition of its key.
+    Key(&'a [u8]),
+    /// To where this handle's records without a key go at the moment.
+    Sticky(&'a Sticky),
+}
+
+/// A record to append.
+#[derive(Clone, Copy)]
+pub struct NewRecord<'a> {
+    /// Its key, or null.
+    pub key: Option<&'a [u8]>,
+    /// Its value, or null.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: &'a [Header<'a>],
+    /// Milliseconds since 1970; `None` for now.
+    pub timestamp: Option<i64>,
+    /// When `send` was called, if that is not now.
+    pub sent_at: Option<Instant>,
+}
+
+/// When an open batch is ready although it is not full.
+#[derive(Debug, Clone, Copy)]
+pub struct Readiness {
+    now: Instant,
+    flush_until: u64,
+    all: bool,
+}
+
+/// What [`RecordAccumulator::drain`] found.
+#[derive(Debug)]
+pub enum Drained {
+    /// The next batch of the partition.
+    Batch(ProducerBatch),
+    /// An open batch that lingers until then.
+    Lingers(Instant),
+    /// Nothing, or a batch that is being compressed: it will be announced.
+    Nothing,
+}
+
+/// See the module's head.
+pub struct RecordAccumulator {
+    config: AccumulatorConfig,
+    clock: Arc<dyn Clock>,
+    topics: Mutex<HashMap<Arc<str>, Arc<TopicQueues>>>,
+    schedule: Mutex<Schedule>,
+    memory: Arc<Semaphore>,
+    free: Mutex<Vec<Vec<u8>>>, // of batch.size each
+    compressors: Mutex<Vec<Compressor>>,
+    finished: Notify,
+    next_index: AtomicUsize,
+    yield_due: AtomicBool,
+}
+
+impl RecordAccumulator {
+    /// Empty.
+    pub fn new(config: AccumulatorConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            memory: Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS))),
+            config,
+            clock,
+            topics: Mutex::default(),
+            schedule: Mutex::default(),
+            free: Mutex::default(),
+            compressors: Mutex::default(),
+            finished: Notify::new(),
+            next_index: AtomicUsize::new(0),
+            yield_due: AtomicBool::new(false),
+        }
+    }
+
+    /// The topic's partitions, `partitions` of them at least from now on. There are never fewer than before: what is
+    /// queued for a partition that is no more waits for it until it expires.
+    pub fn add_topic(&self, name: &str, partitions: usize) -> Arc<TopicQueues> {
+        let mut topics = lock(&self.topics);
+        let topic = match topics.get(name) {
+            Some(topic) => topic.clone(),
+            None => {
+                let topic = Arc::new(TopicQueues::new(name.into()));
+                topics.insert(topic.name.clone(), topic.clone());
+                topic
+            }
+        };
+        topic.grow(partitions, &self.next_index, lock(&self.schedule).closed);
+        topic
+    }
+
+    /// The topic's partitions, if it was added.
+    pub fn topic(&self, name: &str) -> Option<Arc<TopicQueues>> {
+        lock(&self.topics).get(name).cloned()
+    }
+
+    /// All topics that were added.
+    pub fn topics(&self) -> Vec<Arc<TopicQueues>> {
+        lock(&self.topics).values().cloned().collect()
+    }
+
+    /// The memory that must be had to append this record to a new batch.
+    ///
+    /// # Errors
+    /// `RecordTooLarge` if that could never be had.
+    pub fn needs(&self, record: &NewRecord<'_>) -> Result<usize> {
+        let size = HEADER_LEN + max_record_size(record.key, record.value, record.headers);
+        let limit = self.config.max_request_size.min(self.config.buffer_memory).min(u32::MAX as usize);
+        if size > limit {
+            return Err(self.too_large(record, size));
+        }
+        Ok(size.max(self.config.batch_size).min(limit.max(size)))
+    }
+
+    #[cold]
+    fn too_large(&self, _record: &NewRecord<'_>, size: usize) -> Error {
+        let (request, memory) = (self.config.max_request_size, self.config.buffer_memory);
+        let message =
+            format!("a record of up to {size} bytes, with max.request.size {request} and buffer.memory {memory}");
+        Error::with_message(ErrorKind::RecordTooLarge, message).certainty(Certainty::NotSent)
+    }
+
+    /// Whether the caller's task has sent long enough to let others run. To be asked, and obeyed, *before* an append: a
+    /// future that is dropped while it lets others run must not have appended.
+    #[inline]
+    pub fn yield_due(&self) -> bool {
+        self.yield_due.load(Ordering::Relaxed) && self.yield_due.swap(false, Ordering::Relaxed)
+    }
+
+    /// Waits for memory for a new batch, in the order of the calls. Dropped before it is ready it has taken nothing.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let _waiting = Waiting::new(self);
+        self.memory.clone().acquire_many_owned(bytes as u32).await.map_err(|_| closed())
+    }
+
+    /// Appends a record and gives its ticket. `None`: there is no memory for a new batch at the moment; then nothing has
+    /// happened, to `callback` neither. With `paid` the memory is there already, and what isn't used of it goes back.
+    ///
+    /// # Errors
+    /// `RecordTooLarge`, `Closed`, or `InvalidArgument` for a partition that the topic hasn't got.
+    #[inline]
+    pub fn try_append(
+        &self,
+        topic: &Arc<TopicQueues>,
+        target: Target<'_>,
+        record: &NewRecord<'_>,
+        mut paid: Option<OwnedSemaphorePermit>,
+        callback: &mut Option<Callback>,
+    ) -> Result<Option<Ticket>> {
+        let timestamp = match record.timestamp {
+            Some(timestamp) => timestamp,
+            None => self.clock.unix_millis(),
+        };
+        let need = self.needs(record)?;
+        let count = topic.partition_count();
+        let (partition, mut sticky) = match target {
+            Target::Partition(partition) => (partition, None),
+            Target::Key(key) if count > 0 => (partition_for_key(key, count), None),
+            Target::Sticky(sticky) if count > 0 => match sticky.get() {
+                Some((partition, fresh)) => (partition, Some((sticky, fresh))),
+                None => (sticky.choose(&topic.available(), count), Some((sticky, true))),
+            },
+            _ => return Err(no_partition(topic, 0)),
+        };
+        let mut partition = partition;
+        loop {
+            let queue = topic.partition(partition).ok_or_else(|| no_partition(topic, partition))?;
+            let mut state = lock(&queue.state);
+            if state.closed {
+                return Err(closed());
+            }
+            if let Some(batch) = &mut state.open
+                && let Some(index) = batch.encoder.append(timestamp, record.key, record.value, record.headers)
+            {
+                let ticket = batch.ticket(index, timestamp, callback.take());
+                state.turn += 1;
+                if state.turn == RECORDS_PER_TURN {
+                    state.turn = 0;
+                    self.yield_due.store(true, Ordering::Relaxed);
+                }
+                drop(state);
+                if let Some((sticky, true)) = sticky {
+                    sticky.used(partition);
+                }
+                return Ok(Some(ticket));
+            }
+            let detached = state.detach();
+            // A record without a key doesn't open a second batch where it is, it moves on.
+            let moves = matches!(sticky, Some((_, false)));
+            let opened = if moves { None } else { self.open(topic, partition, &mut state, need, timestamp, record, &mut paid, callback) };
+            drop(state);
+            self.seal(topic, partition, detached);
+            match (opened, sticky) {
+                (None, Some((choice, false))) => {
+                    partition = choice.choose(&topic.available(), count);
+                    sticky = Some((choice, true));
+                }
+                (None, _) => return Ok(None),
+                (Some(ticket), sticky) => {
+                    if let Some((sticky, _)) = sticky {
+                        sticky.used(partition);
+                    }
+                    return ticket.map(Some);
+                }
+            }
+        }
+    }
+
+    /// A new batch with its first record. `None`: no memory.
+    #[allow(clippy::too_many_arguments, reason = "one step of `try_append`, apart because it happens once per batch")]
+    fn open(
+        &self,
+        topic: &Arc<TopicQueues>,
+        partition: u32,
+        state: &mut QueueState,
+        need: usize,
+        timestamp: i64,
+        record: &NewRecord<'_>,
+        paid: &mut Option<OwnedSemaphorePermit>,
+        callback: &mut Option<Callback>,
+    ) -> Option<Result<Ticket>> {
+        let memory = match paid.take() {
+            Some(memory) => memory,
+            None => match self.memory.clone().try_acquire_many_owned(need as u32) {
+                Ok(memory) => memory,
+                Err(TryAcquireError::NoPermits) => return None,
+                Err(TryAcquireError::Closed) => return Some(Err(closed())),
+            },
+        };
+        let mut encoder = RecordEncoder::new(self.buffer(need), self.config.batch_size);
+        let Some(index) = encoder.append(timestamp, record.key, record.value, record.headers) else {
+            return Some(Err(self.too_large(record, need)));
+        };
+        let now = self.clock.now();
+        let times = (now + self.config.linger, record.sent_at.unwrap_or(now) + self.config.delivery_timeout);
+        let mut schedule = lock(&self.schedule);
+        let id = schedule.unfinished.next_id();
+        schedule.unfinished.batches.push_back(Progress::Open);
+        schedule.opened.push_back(Opened { ready_at: times.0, topic: topic.clone(), partition, id });
+        let mut batch = OpenBatch::new(id, encoder, times, memory, (topic.name.clone(), partition));
+        let ticket = batch.ticket(index, timestamp, callback.take());
+        state.open = Some(batch);
+        if schedule.wants_opened || (schedule.wants_ready && schedule.waiting > 0) {
+            wake_sender(schedule);
+        }
+        Some(Ok(ticket))
+    }
+
+    /// Compresses and freezes a batch that has its place in the queue already, outside of the partition's lock, on the
+    /// task of whoever found it full: its bytes are in that core's cache.
+    fn seal(&self, topic: &Arc<TopicQueues>, partition: u32, detached: Option<OpenBatch>) {
+        let (Some(open), Some(queue)) = (detached, topic.partition(partition)) else { return };
+        let id = open.id;
+        let sealed = self.seal_open(topic, partition, open);
+        let mut state = lock(&queue.state);
+        let Some(at) = state.full.iter().position(|slot| matches!(slot, Slot::Sealing(sealing) if *sealing == id)) else {
+            return; // closed meanwhile: dropping the batch answers its deliveries
+        };
+        match sealed {
+            Some(batch) => state.full[at] = Slot::Sealed(batch),
+            None => drop(state.full.remove(at)),
+        }
+        if !std::mem::replace(&mut state.announced, true) {
+            let mut schedule = lock(&self.schedule);
+            drop(state);
+            schedule.ready.push((topic.clone(), partition));
+            if schedule.wants_ready {
+                wake_sender(schedule);
+            }
+        }
+    }
+
+    fn seal_open(&self, topic: &Arc<TopicQueues>, partition: u32, open: OpenBatch) -> Option<ProducerBatch> {
+        let (id, records) = (open.id, open.encoder.record_count());
+        let mut compressor = match self.config.compression {
+            Compression::None => Compressor::default(),
+            _ => lock(&self.compressors).pop().unwrap_or_default(),
+        };
+        let codec = (self.config.compression, self.config.level);
+        let (sealed, buffer) = open.seal(topic.clone(), partition, codec, &mut compressor);
+        if self.config.compression != Compression::None {
+            lock(&self.compressors).push(compressor);
+        }
+        self.recycle(buffer);
+        match sealed {
+            Ok(batch) => {
+                lock(&self.schedule).unfinished.set(id, Progress::Sealed(records));
+                Some(batch)
+            }
+            Err(id) => {
+                self.on_settled(id);
+                None
+            }
+        }
+    }
+
+    /// For the sender: the partitions that have something ready and that it doesn't know of go to `ready`, and its waker
+    /// stays. `room`: it could send at once. Gives the rule for [`drain`](Self::drain), and when to come back at the latest.
+    pub fn collect(
+        &self,
+        now: Instant,
+        waker: &Waker,
+        room: bool,
+        ready: &mut Vec<(Arc<TopicQueues>, u32)>,
+    ) -> (Readiness, Option<Instant>) {
+        let mut schedule = lock(&self.schedule);
+        let readiness =
+            Readiness { now, flush_until: schedule.flush_until, all: schedule.waiting > 0 || schedule.closed };
+        ready.append(&mut schedule.ready);
+        while schedule.opened.front().is_some_and(|first| readiness.is_ready(first.id, first.ready_at)) {
+            // A batch that has been sealed since is an announcement too many, which does no harm.
+            ready.extend(schedule.opened.pop_front().map(|first| (first.topic, first.partition)));
+        }
+        if !schedule.sender.as_ref().is_some_and(|left| left.will_wake(waker)) {
+            schedule.sender = Some(waker.clone());
+        }
+        (schedule.wants_ready, schedule.wants_opened) = (room, schedule.opened.is_empty());
+        (readiness, schedule.opened.front().map(|first| first.ready_at))
+    }
+
+    /// For the sender: the next batch of a partition, in the order of appends. It goes on until there is nothing, and
+    /// comes back when `collect` says so.
+    pub fn drain(&self, topic: &Arc<TopicQueues>, partition: u32, readiness: Readiness) -> Drained {
+        let Some(queue) = topic.partition(partition) else { return Drained::Nothing };
+        loop {
+            let mut state = lock(&queue.state);
+            match state.full.front() {
+                Some(Slot::Sealed(_)) => {
+                    if let Some(Slot::Sealed(batch)) = state.full.pop_front() {
+                        state.announced = true;
+                        return Drained::Batch(batch);
+                    }
+                }
+                Some(Slot::Sealing(_)) => {
+                    state.announced = false;
+                    return Drained::Nothing;
+                }
+                None => {}
+            }
+            state.announced = false;
+            let Some(open) = &state.open else { return Drained::Nothing };
+            if !readiness.is_ready(open.id, open.ready_at) {
+                return Drained::Lingers(open.ready_at);
+            }
+            // Nobody else drains, so the batch keeps its place while it is in our hands.
+            let open = state.open.take();
+            state.announced = true;
+            drop(state);
+            if let Some(batch) = open.and_then(|open| self.seal_open(topic, partition, open)) {
+                return Drained::Batch(batch);
+            }
+        }
+    }
+
+    /// When the oldest batch of a partition that the sender has not taken fails.
+    pub fn oldest_deadline(&self, topic: &TopicQueues, partition: u32) -> Option<Instant> {
+        let state = lock(&topic.partition(partition)?.state);
+        match state.full.front() {
+            Some(Slot::Sealed(batch)) => Some(batch.deadline),
+            Some(Slot::Sealing(_)) => None,
+            None => state.open.as_ref().map(|open| open.deadline),
+        }
+    }
+
+    /// For the sender: the oldest batch of a partition if its time is up, whatever it waits for.
+    pub fn take_expired(&self, topic: &Arc<TopicQueues>, partition: u32, now: Instant) -> Option<ProducerBatch> {
+        if self.oldest_deadline(topic, partition)? > now {
+            return None;
+        }
+        let all = Readiness { now, flush_until: u64::MAX, all: true };
+        match self.drain(topic, partition, all) {
+            Drained::Batch(batch) => Some(batch),
+            _ => None,
+        }
+    }
+
+    /// A batch has its outcome: those who flush may go on.
+    pub fn on_settled(&self, id: u64) {
+        let mut schedule = lock(&self.schedule);
+        let before = schedule.unfinished.base;
+        schedule.unfinished.set(id, Progress::Done);
+        let moved = schedule.unfinished.base > before && schedule.flush_until > before;
+        drop(schedule);
+        if moved {
+            self.finished.notify_waiters();
+        }
+    }
+
+    /// Gives a settled batch's memory back, and keeps its buffer if nothing else refers to it.
+    pub fn release(&self, batch: ProducerBatch) {
+        let buffer = batch.release();
+        self.recycle(buffer);
+    }
+
+    /// What was appended until now doesn't linger. Gives what to wait for with [`flushed`](Self::flushed).
+    pub fn flush(&self) -> u64 {
+        let mut schedule = lock(&self.schedule);
+        schedule.flush_until = schedule.unfinished.next_id();
+        let until = schedule.flush_until;
+        wake_sender(schedule);
+        until
+    }
+
+    /// Waits until every batch opened before `until` has its outcome. Dropping it stops nothing.
+    pub async fn flushed(&self, until: u64) {
+        loop {
+            let mut finished = std::pin::pin!(self.finished.notified());
+            finished.as_mut().enable(); // before the look, or the last answer could come in between
+            if lock(&self.schedule).unfinished.base >= until {
+                return;
+            }
+            finished.await;
+        }
+    }
+
+    /// How many records of batches opened before `until` have no outcome yet.
+    pub fn unfinished_records(&self, until: u64) -> usize {
+        let open: HashMap<u64, u32> = self
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+            .filter_map(|queue| lock(&queue.state).open.as_ref().map(|open| (open.id, open.encoder.record_count())))
+            .collect();
+        let schedule = lock(&self.schedule);
+        let ids = schedule.unfinished.base..until;
+        let records = |(id, progress): (u64, &Progress)| match progress {
+            Progress::Open => open.get(&id).copied().unwrap_or(1) as usize,
+            Progress::Sealed(records) => *records as usize,
+            Progress::Done => 0,
+        };
+        ids.zip(&schedule.unfinished.batches).map(records).sum()
+    }
+
+    /// Takes no more records: `Closed` from now on, also for those who wait for memory. What is there is ready at once.
+    pub fn close(&self) {
+        let mut schedule = lock(&self.schedule);
+        schedule.closed = true;
+        wake_sender(schedule);
+        self.memory.close();
+        for topic in self.topics() {
+            topic.partitions().for_each(|queue| lock(&queue.state).closed = true);
+        }
+        let mut schedule = lock(&self.schedule);
+        schedule.flush_until = u64::MAX;
+        wake_sender(schedule);
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.schedule).closed
+    }
+
+    /// Bytes of `buffer.memory` that no batch holds.
+    pub fn free_memory(&self) -> usize {
+        self.memory.available_permits()
+    }
+
+    /// Wakes the sender, so that it looks at what has changed outside of it.
+    pub fn wake(&self) {
+        wake_sender(lock(&self.schedule));
+    }
+
+    fn buffer(&self, capacity: usize) -> Vec<u8> {
+        let capacity = capacity.saturating_sub(HEADER_LEN);
+        if capacity <= self.config.batch_size && let Some(buffer) = lock(&self.free).pop() {
+            return buffer;
+        }
+        Vec::with_capacity(capacity)
+    }
+
+    fn recycle(&self, buffer: Option<Vec<u8>>) {
+        let standard = self.config.batch_size.saturating_sub(HEADER_LEN);
+        let Some(buffer) = buffer.filter(|buffer| buffer.capacity() == standard) else { return };
+        let mut free = lock(&self.free);
+        if free.len() * standard < FREE_BYTES {
+            free.push(buffer); // last in, first out: the warm one is next
+        }
+    }
+}
+
+impl fmt::Debug for RecordAccumulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordAccumulator").field("free_memory", &self.free_memory()).finish_non_exhaustive()
+    }
+}
+
+impl QueueState {
+    /// Takes the open batch and leaves its place.
+    fn detach(&mut self) -> Option<OpenBatch> {
+        let open = self.open.take()?;
+        self.full.push_back(Slot::Sealing(open.id));
+        Some(open)
+    }
+}
+
+impl Readiness {
+    fn is_ready(&self, id: u64, ready_at: Instant) -> bool {
+        self.all || id < self.flush_until || ready_at <= self.now
+    }
+}
+
+impl TopicQueues {
+    fn new(name: Arc<str>) -> Self {
+        let segments = [const { OnceLock::new() }; 24];
+        Self { name, count: AtomicU32::new(0), segments, available: Mutex::new(Arc::from([])) }
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How many partitions there are.
+    pub fn partition_count(&self) -> u32 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// One partition.
+    pub fn partition(&self, partition: u32) -> Option<&PartitionQueue> {
+        let segment = (partition.checked_add(1)?).ilog2();
+        self.segments.get(segment as usize)?.get()?.get((partition + 1 - (1 << segment)) as usize)
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = &PartitionQueue> {
+        self.segments.iter().filter_map(OnceLock::get).flatten()
+    }
+
+    /// Tells which partitions have a leader: records without a key go only there, if there are any.
+    pub fn set_available(&self, partitions: Vec<u32>) {
+        *lock(&self.available) = partitions.into();
+    }
+
+    fn available(&self) -> Arc<[u32]> {
+        lock(&self.available).clone()
+    }
+
+    /// Called under the lock of the accumulator's topics.
+    fn grow(&self, partitions: usize, next_index: &AtomicUsize, closed: bool) {
+        let partitions = partitions.min((1 << self.segments.len()) - 1) as u32;
+        for segment in 0..=partitions.max(1).ilog2() {
+            self.segments[segment as usize].get_or_init(|| {
+                let first = next_index.fetch_add(1 << segment, Ordering::Relaxed);
+                let queue = |i: usize| {
+                    let turn = (first + i) as u32 * 257 % RECORDS_PER_TURN;
+                    let state = QueueState { turn, closed, ..QueueState::default() };
+                    PartitionQueue { index: first + i, state: Mutex::new(state) }
+                };
+                (0..1 << segment).map(queue).collect()
+            });
+        }
+        self.count.fetch_max(partitions, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for TopicQueues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicQueues").field("name", &self.name).field("partitions", &self.count).finish()
+    }
+}
+
+/// Counts one who waits for memory, from his first look to his last.
+struct Waiting<'a>(&'a RecordAccumulator);
+
+impl<'a> Waiting<'a> {
+    fn new(accumulator: &'a RecordAccumulator) -> Self {
+        let mut schedule = lock(&accumulator.schedule);
+        schedule.waiting += 1;
+        wake_sender(schedule);
+        Self(accumulator)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.schedule).waiting -= 1;
+    }
+}
+
+fn wake_sender(mut schedule: MutexGuard<'_, Schedule>) {
+    (schedule.wants_ready, schedule.wants_opened) = (false, false);
+    let waker = schedule.sender.take();
+    drop(schedule);
+    waker.into_iter().for_each(Waker::wake);
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::with_message(ErrorKind::Closed, "the producer is closed").certainty(Certainty::NotSent)
+}
+
+#[cold]
+fn no_partition(topic: &TopicQueues, partition: u32) -> Error {
+    let message = format!("partition {partition} of a topic that has {}", topic.partition_count());
+    Error::with_message(ErrorKind::InvalidArgument, message).topic(topic.name.clone()).certainty(Certainty::NotSent)
+}
+
+/// A panic elsewhere leaves our values whole (each is changed by moves), so poison is not passed on.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

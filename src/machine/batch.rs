@@ -1,0 +1,289 @@
+//! `ProducerBatch`: the records of one partition that go over the wire together. It is the unit of nearly everything:
+//! memory, sequence numbers, retries, outcomes.
+//!
+//! ```text
+//! OpenBatch --seal, outside of the partition's lock--> ProducerBatch --first drain--> numbered --answer--> Outcome
+//!  a buffer that grows                                  body: Bytes                   head: 61 bytes
+//! ```
+//! A sealed body is immutable until the final answer, and the same bytes are sent however often it takes
+//! (KAFKA-19012: a reused buffer put records on another topic).
+
+use super::accumulator::{TopicQueues, lock};
+use crate::error::{Certainty, Error, ErrorKind, Result};
+use crate::ids::ProducerIdAndEpoch;
+use crate::record::batch::HEADER_LEN;
+use crate::record::compression::{Compression, Compressor};
+use crate::record::encode::{BatchBody, RecordEncoder};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// What the broker said of a batch that it has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The offset of the batch's first record; `None` if the broker did not say (`acks=0`, or a duplicate of a batch
+    /// that it has written already).
+    pub base_offset: Option<i64>,
+    /// The broker's time, which then is every record's timestamp (`message.timestamp.type=LogAppendTime`).
+    pub log_append_time: Option<i64>,
+}
+
+/// What the deliveries of one batch wait for: one for all of them, so that a record costs an `Arc` and an index.
+#[derive(Debug)]
+pub struct Outcome {
+    topic: Arc<str>,
+    partition: i32,
+    result: OnceLock<Result<Acknowledged>>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Outcome {
+    fn new(topic: Arc<str>, partition: i32) -> Self {
+        Self { topic, partition, result: OnceLock::new(), wakers: Mutex::default() }
+    }
+
+    /// The first answer stands.
+    fn complete(&self, result: Result<Acknowledged>) {
+        let mut wakers = lock(&self.wakers); // under the lock, so that a delivery either sees the result or is woken
+        let _ = self.result.set(result);
+        let wakers = std::mem::take(&mut *wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// One record's share of its batch's outcome.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    outcome: Arc<Outcome>,
+    index: u32,
+    timestamp: i64,
+}
+
+impl Ticket {
+    /// The topic that the record goes to.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.outcome.topic
+    }
+
+    /// The partition that the record goes to.
+    pub fn partition(&self) -> i32 {
+        self.outcome.partition
+    }
+
+    /// Offset, if the broker said it, and timestamp of the record; `None` while there is no answer.
+    pub fn result(&self) -> Option<Result<(Option<i64>, i64)>> {
+        let result = self.outcome.result.get()?;
+        Some(result.as_ref().map_err(Error::clone).map(|written| {
+            let offset = written.base_offset.map(|base| base + i64::from(self.index));
+            (offset, written.log_append_time.unwrap_or(self.timestamp))
+        }))
+    }
+
+    /// [`result`](Self::result), or the task is woken when there is one.
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<Result<(Option<i64>, i64)>> {
+        if let Some(result) = self.result() {
+            return Poll::Ready(result);
+        }
+        let mut wakers = lock(&self.outcome.wakers);
+        if let Some(result) = self.result() {
+            return Poll::Ready(result);
+        }
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// Called once with the ticket of a record whose batch has its outcome, on the sender's task.
+pub type Callback = Box<dyn FnOnce(Ticket) + Send>;
+
+/// A batch that still takes records. Its partition's lock guards it.
+pub struct OpenBatch {
+    /// In the order in which batches were opened, over all partitions.
+    pub id: u64,
+    /// The records so far.
+    pub encoder: RecordEncoder,
+    /// When it is ready at the latest: `linger.ms` after its first record.
+    pub ready_at: Instant,
+    /// When it fails at the latest: `delivery.timeout.ms` after the `send` of its first record.
+    pub deadline: Instant,
+    /// Its part of `buffer.memory`.
+    pub memory: OwnedSemaphorePermit,
+    outcome: Arc<Outcome>,
+    callbacks: Vec<(u32, i64, Callback)>,
+}
+
+impl OpenBatch {
+    /// An empty batch for a partition.
+    pub fn new(
+        id: u64,
+        encoder: RecordEncoder,
+        (ready_at, deadline): (Instant, Instant),
+        memory: OwnedSemaphorePermit,
+        (topic, partition): (Arc<str>, u32),
+    ) -> Self {
+        let outcome = Arc::new(Outcome::new(topic, partition as i32));
+        Self { id, encoder, ready_at, deadline, memory, outcome, callbacks: Vec::new() }
+    }
+
+    /// The ticket of the record that was appended as number `index`.
+    pub fn ticket(&mut self, index: u32, timestamp: i64, callback: Option<Callback>) -> Ticket {
+        if let Some(callback) = callback {
+            self.callbacks.push((index, timestamp, callback));
+        }
+        Ticket { outcome: self.outcome.clone(), index, timestamp }
+    }
+
+    /// Compresses the records and makes them immutable, gives back the memory that this saves, and the buffer if it can
+    /// be used again. On an error the batch has failed with it.
+    pub fn seal(
+        self,
+        topic: Arc<TopicQueues>,
+        partition: u32,
+        (compression, level): (Compression, Option<i32>),
+        compressor: &mut Compressor,
+    ) -> (Result<ProducerBatch, u64>, Option<Vec<u8>>) {
+        let Self { id, encoder, deadline, mut memory, outcome, callbacks, .. } = self;
+        let capacity = encoder.capacity();
+        match encoder.seal(compression, level, compressor) {
+            Ok((body, buffer)) => {
+                // What it really holds: the capacity of a buffer, not the length of what is in it.
+                let held = HEADER_LEN + if buffer.is_none() { capacity } else { body.bytes().len() };
+                drop(memory.split(memory.num_permits().saturating_sub(held)));
+                let batch = ProducerBatch {
+                    id,
+                    topic,
+                    partition,
+                    body: Some(body),
+                    deadline,
+                    attempts: 0,
+                    possibly_sent: false,
+                    numbered: None,
+                    outcome,
+                    callbacks,
+                    memory,
+                };
+                (Ok(batch), buffer)
+            }
+            Err(error) => {
+                settle(&outcome, callbacks, Err(error.certainty(Certainty::NotSent)));
+                (Err(id), None)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for OpenBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenBatch").field("id", &self.id).field("records", &self.encoder.record_count()).finish()
+    }
+}
+
+/// The place of a batch in its writer's sequence, and the head that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    /// Who writes; [`ProducerIdAndEpoch::NONE`] without idempotence.
+    pub producer: ProducerIdAndEpoch,
+    /// The sequence of its first record, -1 without idempotence.
+    pub base_sequence: i32,
+    /// The first 61 bytes of the batch.
+    pub head: [u8; HEADER_LEN],
+}
+
+/// A sealed batch, until its final answer.
+pub struct ProducerBatch {
+    /// In the order in which batches were opened, over all partitions: within a partition the order of the records.
+    pub id: u64,
+    /// The topic that it goes to.
+    pub topic: Arc<TopicQueues>,
+    /// The partition that it goes to.
+    pub partition: u32,
+    /// When it fails at the latest.
+    pub deadline: Instant,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Whether one of these attempts may have been written.
+    pub possibly_sent: bool,
+    /// Written at its first drain and kept while the outcome is not known.
+    pub numbered: Option<Numbered>,
+    body: Option<BatchBody>, // taken only when its buffer is to be used again, at the end
+    outcome: Arc<Outcome>,
+    callbacks: Vec<(u32, i64, Callback)>,
+    memory: OwnedSemaphorePermit,
+}
+
+impl ProducerBatch {
+    /// The records, as they go over the wire.
+    pub fn body(&self) -> &BatchBody {
+        self.body.as_ref().expect("taken only by `release`, which takes the batch")
+    }
+
+    /// How many records it holds.
+    pub fn record_count(&self) -> u32 {
+        self.body().record_count()
+    }
+
+    /// Gives it its place in the sequence and writes the head. Only a batch that can't have been written may be numbered
+    /// again.
+    pub fn number(&mut self, producer: ProducerIdAndEpoch, base_sequence: i32) {
+        let head = self.body().head(producer, base_sequence, false);
+        self.numbered = Some(Numbered { producer, base_sequence, head });
+    }
+
+    /// Tells everyone who waits. The first answer stands.
+    pub fn settle(&mut self, result: Result<Acknowledged>) {
+        settle(&self.outcome, std::mem::take(&mut self.callbacks), result);
+    }
+
+    /// Whether the outcome is known to those who wait.
+    pub fn is_settled(&self) -> bool {
+        self.outcome.result.get().is_some()
+    }
+
+    /// The bytes of `buffer.memory` that it holds.
+    pub fn held(&self) -> usize {
+        self.memory.num_permits()
+    }
+
+    /// Gives its memory back, and its buffer if nothing else (a write under way) refers to it.
+    pub fn release(mut self) -> Option<Vec<u8>> {
+        let body = self.body.take()?;
+        match body.compression() {
+            Compression::None => body.into_bytes().try_into_mut().ok().map(Vec::from),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for ProducerBatch {
+    /// Nobody waits for ever, whatever happens to the sender.
+    fn drop(&mut self) {
+        if !self.is_settled() {
+            let certainty = if self.attempts > 0 { Certainty::PossiblySent } else { Certainty::NotSent };
+            self.settle(Err(Error::new(ErrorKind::Closed).certainty(certainty)));
+        }
+    }
+}
+
+impl fmt::Debug for ProducerBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("ProducerBatch");
+        out.field("id", &self.id).field("topic", &self.topic.name()).field("partition", &self.partition);
+        out.field("attempts", &self.attempts).finish_non_exhaustive()
+    }
+}
+
+fn settle(outcome: &Arc<Outcome>, callbacks: Vec<(u32, i64, Callback)>, result: Result<Acknowledged>) {
+    outcome.complete(result);
+    for (index, timestamp, callback) in callbacks {
+        let ticket = Ticket { outcome: outcome.clone(), index, timestamp };
+        // A callback that panics must not take the sender, and with it everyone else's records, along.
+        if catch_unwind(AssertUnwindSafe(move || callback(ticket))).is_err() {
+            tracing::error!("a producer's callback panicked");
+        }
+    }
+}
