@@ -65,14 +65,14 @@ pub struct TopicQueues {
 }
 
 /// One partition's batches that the sender has not taken yet.
-#[derive(Default)]
+#[derive(Debug)]
 pub struct PartitionQueue {
     /// A number of its own among all partitions of the producer, from 0.
     pub index: usize,
     state: Mutex<QueueState>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct QueueState {
     open: Option<OpenBatch>,
     full: VecDeque<Slot>,
@@ -82,6 +82,7 @@ struct QueueState {
     turn: u32, // starts apart for each partition, or many partitions would all let a long time go by
 }
 
+#[derive(Debug)]
 enum Slot {
     Sealing(u64),
     Sealed(ProducerBatch),
@@ -94,6 +95,8 @@ struct Schedule {
     ready: Vec<(Arc<TopicQueues>, u32)>,
     /// Open batches in the order of their deadlines, which is the order of opening, since all linger equally long.
     opened: VecDeque<Opened>,
+    /// Of the batches opened since the sender looked.
+    earliest_deadline: Option<Instant>,
     unfinished: Unfinished,
     sender: Option<Waker>,
     wants_ready: bool,
@@ -104,10 +107,12 @@ struct Schedule {
     /// Senders that wait for memory.
     waiting: usize,
     closed: bool,
+    abandoned: bool,
 }
 
 struct Opened {
     ready_at: Instant,
+    deadline: Instant,
     topic: Arc<TopicQueues>,
     partition: u32,
     id: u64,
@@ -144,7 +149,7 @@ impl Unfinished {
 }
 
 /// Where a record goes.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
     /// To this partition.
     Partition(u32),
@@ -155,7 +160,7 @@ pub enum Target<'a> {
 }
 
 /// A record to append.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct NewRecord<'a> {
     /// Its key, or null.
     pub key: Option<&'a [u8]>,
@@ -175,6 +180,19 @@ pub struct Readiness {
     now: Instant,
     flush_until: u64,
     all: bool,
+}
+
+/// What [`RecordAccumulator::collect`] found besides what is ready.
+#[derive(Debug, Clone, Copy)]
+pub struct Collected {
+    /// The rule for [`RecordAccumulator::drain`].
+    pub readiness: Readiness,
+    /// When the next open batch has lingered: look again then.
+    pub lingers_until: Option<Instant>,
+    /// The earliest deadline of the batches opened since the last look.
+    pub deadline: Option<Instant>,
+    /// Every handle is gone, or its owner has no more patience.
+    pub abandoned: bool,
 }
 
 /// What [`RecordAccumulator::drain`] found.
@@ -204,9 +222,11 @@ pub struct RecordAccumulator {
 
 impl RecordAccumulator {
     /// Empty.
-    pub fn new(config: AccumulatorConfig, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(mut config: AccumulatorConfig, clock: Arc<dyn Clock>) -> Self {
+        config.buffer_memory = config.buffer_memory.min(Semaphore::MAX_PERMITS);
+        config.batch_size = config.batch_size.min(config.buffer_memory).min(i32::MAX as usize);
         Self {
-            memory: Arc::new(Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS))),
+            memory: Arc::new(Semaphore::new(config.buffer_memory)),
             config,
             clock,
             topics: Mutex::default(),
@@ -253,13 +273,13 @@ impl RecordAccumulator {
         let size = HEADER_LEN + max_record_size(record.key, record.value, record.headers);
         let limit = self.config.max_request_size.min(self.config.buffer_memory).min(u32::MAX as usize);
         if size > limit {
-            return Err(self.too_large(record, size));
+            return Err(self.too_large(size));
         }
-        Ok(size.max(self.config.batch_size).min(limit.max(size)))
+        Ok(size.max(self.config.batch_size))
     }
 
     #[cold]
-    fn too_large(&self, _record: &NewRecord<'_>, size: usize) -> Error {
+    fn too_large(&self, size: usize) -> Error {
         let (request, memory) = (self.config.max_request_size, self.config.buffer_memory);
         let message =
             format!("a record of up to {size} bytes, with max.request.size {request} and buffer.memory {memory}");
@@ -378,14 +398,16 @@ impl RecordAccumulator {
         };
         let mut encoder = RecordEncoder::new(self.buffer(need), self.config.batch_size);
         let Some(index) = encoder.append(timestamp, record.key, record.value, record.headers) else {
-            return Some(Err(self.too_large(record, need)));
+            return Some(Err(self.too_large(need)));
         };
         let now = self.clock.now();
         let times = (now + self.config.linger, record.sent_at.unwrap_or(now) + self.config.delivery_timeout);
         let mut schedule = lock(&self.schedule);
         let id = schedule.unfinished.next_id();
         schedule.unfinished.batches.push_back(Progress::Open);
-        schedule.opened.push_back(Opened { ready_at: times.0, topic: topic.clone(), partition, id });
+        schedule.earliest_deadline = schedule.earliest_deadline.into_iter().chain([times.1]).min();
+        let (ready_at, deadline) = times;
+        schedule.opened.push_back(Opened { ready_at, deadline, topic: topic.clone(), partition, id });
         let mut batch = OpenBatch::new(id, encoder, times, memory, (topic.name.clone(), partition));
         let ticket = batch.ticket(index, timestamp, callback.take());
         state.open = Some(batch);
@@ -403,7 +425,9 @@ impl RecordAccumulator {
         let sealed = self.seal_open(topic, partition, open);
         let mut state = lock(&queue.state);
         let Some(at) = state.full.iter().position(|slot| matches!(slot, Slot::Sealing(sealing) if *sealing == id)) else {
-            return; // closed meanwhile: dropping the batch answers its deliveries
+            drop(state);
+            drop(sealed); // closed meanwhile: this answers its deliveries
+            return self.on_settled(id);
         };
         match sealed {
             Some(batch) => state.full[at] = Slot::Sealed(batch),
@@ -421,15 +445,10 @@ impl RecordAccumulator {
 
     fn seal_open(&self, topic: &Arc<TopicQueues>, partition: u32, open: OpenBatch) -> Option<ProducerBatch> {
         let (id, records) = (open.id, open.encoder.record_count());
-        let mut compressor = match self.config.compression {
-            Compression::None => Compressor::default(),
-            _ => lock(&self.compressors).pop().unwrap_or_default(),
-        };
+        let mut compressor = lock(&self.compressors).pop().unwrap_or_default();
         let codec = (self.config.compression, self.config.level);
         let (sealed, buffer) = open.seal(topic.clone(), partition, codec, &mut compressor);
-        if self.config.compression != Compression::None {
-            lock(&self.compressors).push(compressor);
-        }
+        lock(&self.compressors).push(compressor);
         self.recycle(buffer);
         match sealed {
             Ok(batch) => {
@@ -451,7 +470,7 @@ impl RecordAccumulator {
         waker: &Waker,
         room: bool,
         ready: &mut Vec<(Arc<TopicQueues>, u32)>,
-    ) -> (Readiness, Option<Instant>) {
+    ) -> Collected {
         let mut schedule = lock(&self.schedule);
         let readiness =
             Readiness { now, flush_until: schedule.flush_until, all: schedule.waiting > 0 || schedule.closed };
@@ -464,7 +483,17 @@ impl RecordAccumulator {
             schedule.sender = Some(waker.clone());
         }
         (schedule.wants_ready, schedule.wants_opened) = (room, schedule.opened.is_empty());
-        (readiness, schedule.opened.front().map(|first| first.ready_at))
+        Collected {
+            readiness,
+            lingers_until: schedule.opened.front().map(|first| first.ready_at),
+            deadline: schedule.earliest_deadline.take(),
+            abandoned: schedule.abandoned,
+        }
+    }
+
+    /// When the first of the open batches that linger fails.
+    pub fn open_deadline(&self) -> Option<Instant> {
+        lock(&self.schedule).opened.iter().map(|opened| opened.deadline).min()
     }
 
     /// For the sender: the next batch of a partition, in the order of appends. It goes on until there is nothing, and
@@ -594,6 +623,34 @@ impl RecordAccumulator {
         wake_sender(schedule);
     }
 
+    /// As [`close`](Self::close), and what is not sent yet is not to be sent.
+    pub fn abandon(&self) {
+        self.close();
+        let mut schedule = lock(&self.schedule);
+        schedule.abandoned = true;
+        wake_sender(schedule);
+    }
+
+    /// For the sender, after [`close`](Self::close): everything that it has not taken. What is being compressed at the
+    /// moment fails by itself.
+    pub fn take_all(&self) -> Vec<ProducerBatch> {
+        let mut all = Vec::new();
+        for topic in self.topics() {
+            for (partition, queue) in (0..).zip(topic.partitions()) {
+                let mut state = lock(&queue.state);
+                let (full, open) = (std::mem::take(&mut state.full), state.open.take());
+                state.closed = true;
+                drop(state);
+                all.extend(full.into_iter().filter_map(|slot| match slot {
+                    Slot::Sealed(batch) => Some(batch),
+                    Slot::Sealing(_) => None,
+                }));
+                all.extend(open.and_then(|open| self.seal_open(&topic, partition, open)));
+            }
+        }
+        all
+    }
+
     /// Whether [`close`](Self::close) was called.
     pub fn is_closed(&self) -> bool {
         lock(&self.schedule).closed
@@ -611,7 +668,7 @@ impl RecordAccumulator {
 
     fn buffer(&self, capacity: usize) -> Vec<u8> {
         let capacity = capacity.saturating_sub(HEADER_LEN);
-        if capacity <= self.config.batch_size && let Some(buffer) = lock(&self.free).pop() {
+        if capacity + HEADER_LEN == self.config.batch_size && let Some(buffer) = lock(&self.free).pop() {
             return buffer;
         }
         Vec::with_capacity(capacity)
@@ -619,7 +676,7 @@ impl RecordAccumulator {
 
     fn recycle(&self, buffer: Option<Vec<u8>>) {
         let standard = self.config.batch_size.saturating_sub(HEADER_LEN);
-        let Some(buffer) = buffer.filter(|buffer| buffer.capacity() == standard) else { return };
+        let Some(buffer) = buffer.filter(|buffer| standard > 0 && buffer.capacity() == standard) else { return };
         let mut free = lock(&self.free);
         if free.len() * standard < FREE_BYTES {
             free.push(buffer); // last in, first out: the warm one is next
@@ -643,6 +700,16 @@ impl QueueState {
 }
 
 impl Readiness {
+    /// When it was made.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Whether something may be ready by it that was not before, its time apart.
+    pub fn is_wider(&self, before: Option<Self>) -> bool {
+        before.is_none_or(|before| (self.all && !before.all) || self.flush_until > before.flush_until)
+    }
+
     fn is_ready(&self, id: u64, ready_at: Instant) -> bool {
         self.all || id < self.flush_until || ready_at <= self.now
     }
@@ -714,7 +781,9 @@ impl<'a> Waiting<'a> {
     fn new(accumulator: &'a RecordAccumulator) -> Self {
         let mut schedule = lock(&accumulator.schedule);
         schedule.waiting += 1;
-        wake_sender(schedule);
+        if schedule.wants_ready {
+            wake_sender(schedule);
+        }
         Self(accumulator)
     }
 }

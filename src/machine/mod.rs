@@ -13,8 +13,14 @@
 //! | `subscription` | what a consumer reads, how far, and where a position comes from |
 //! | `fetcher` | what to fetch from whom, what an answer changes, what is handed out next |
 //! | `completed_fetch` | which batches of an answer an application sees |
+//! | `accumulator` | records into batches, on the caller's task; memory |
+//! | `batch` | one batch from its first record to its outcome |
+//! | `partitioner` | which partition a record goes to |
+//! | `sender` | which batch goes to which broker when, and what an answer means |
 
+pub mod accumulator;
 pub mod backoff;
+pub mod batch;
 mod completed_fetch;
 pub mod connection;
 pub mod coordinator;
@@ -24,6 +30,8 @@ pub mod metadata;
 pub mod negotiation;
 pub mod offset_commit;
 pub mod offset_fetch;
+pub mod partitioner;
+pub mod sender;
 pub mod subscription;
 
 use crate::error::Error;

@@ -1,1 +1,438 @@
-//! Producer.
+//! [`Producer`]: writes records to topics.
+//!
+//! ```text
+//! send --(your task: hash, copy into the partition's open batch)--> RecordAccumulator
+//!                                                                     | full, or lingered
+//! Delivery <--outcome of the batch-- Sender, one task per producer <--+
+//!                                      |  ^ one request per node: a batch of each partition
+//!                                      v  |
+//!                                    connections
+//! ```
+//! Two waits, two `await`s: `send` waits for room in `buffer.memory`, a [`Delivery`] for the acknowledgement.
+
+mod config;
+mod delivery;
+mod driver;
+mod record;
+
+pub use config::{Acks, ProducerConfig};
+pub use delivery::{Delivery, RecordMetadata};
+pub use record::ProducerRecord;
+
+use crate::client::Client;
+use crate::error::{Certainty, Error, ErrorKind, Result};
+use crate::machine::accumulator::{NewRecord, RecordAccumulator, Target, TopicQueues};
+use crate::machine::batch::{Callback, Ticket};
+use crate::machine::partitioner::Sticky;
+use crate::machine::sender::Sender;
+use driver::Driver;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::timeout_at;
+
+impl Client {
+    /// A producer on this client's connections. It runs one task.
+    ///
+    /// # Errors
+    /// `Config` for settings that contradict each other.
+    pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
+        let request_timeout = self.config().request_timeout;
+        let backoff = (self.config().retry_backoff, self.config().retry_backoff_max);
+        let accumulator = RecordAccumulator::new(config.accumulator(request_timeout)?, Arc::new(self.clock()));
+        let accumulator = Arc::new(accumulator);
+        let sender = Sender::new(config.sender(backoff, self.seed())?, accumulator.clone());
+        let driver = Driver::new(self.clone(), sender, request_timeout, config.compression_type());
+        let (running, ended) = watch::channel(());
+        self.spawn({
+            let accumulator = accumulator.clone();
+            async move {
+                driver.run(accumulator).await;
+                drop(running);
+            }
+        });
+        let shared = Arc::new(Shared { client: self.clone(), accumulator, max_block: config.max_block_time(), ended });
+        Ok(Producer::new(shared))
+    }
+}
+
+/// A handle to one producer. Cheap to clone: clones share batches, memory and order, and each has a sticky partition of
+/// its own for records without a key, so give each task its clone.
+///
+/// Dropping the last handle does not wait: records that are not under way yet fail as `NotSent`, with one warning that
+/// counts them, and the task ends within a second. [`close`](Self::close) waits for them instead.
+#[derive(Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+    topics: Mutex<KnownTopics>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    accumulator: Arc<RecordAccumulator>,
+    max_block: Duration,
+    ended: watch::Receiver<()>,
+}
+
+/// The topics that one handle has written to. Nearly always it is the one of the last record.
+#[derive(Debug, Default)]
+struct KnownTopics {
+    last: Option<Arc<KnownTopic>>,
+    all: HashMap<Arc<str>, Arc<KnownTopic>>,
+}
+
+#[derive(Debug)]
+struct KnownTopic {
+    queues: Arc<TopicQueues>,
+    sticky: Sticky,
+}
+
+impl Producer {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, topics: Mutex::default() }
+    }
+
+    /// Appends a record to its partition's batch, once there is room in `buffer.memory`: first come, first served.
+    ///
+    /// Dropping the future before it is ready means that the record was not taken. After that it is sent, whatever happens
+    /// to the [`Delivery`].
+    ///
+    /// # Errors
+    /// `RecordTooLarge`; `BufferFull` or the reason why there is no metadata, after `max.block.ms`; `InvalidArgument` for a
+    /// partition that the topic hasn't got; `Closed`. In all of them the record is `NotSent`.
+    pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
+        let (topic, began) = self.known(record.topic).await?;
+        self.shared.append(&topic.queues, &topic.sticky, &record, began, &mut None).await.map(Delivery::new)
+    }
+
+    /// As [`send`](Self::send), and `callback` is called once with the outcome, on the producer's task: it must not block.
+    /// On an error here it is not called.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub async fn send_with(
+        &self,
+        record: ProducerRecord<'_>,
+        callback: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
+    ) -> Result<()> {
+        let (topic, began) = self.known(record.topic).await?;
+        let mut callback = Some(delivery::callback(callback));
+        self.shared.append(&topic.queues, &topic.sticky, &record, began, &mut callback).await.map(drop)
+    }
+
+    /// As [`send`](Self::send), without waiting.
+    ///
+    /// # Errors
+    /// `BufferFull` if `send` would have to wait: for memory, or for the topic's metadata, which then is asked for.
+    pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
+        let Some(topic) = self.look_up(record.topic) else {
+            self.shared.client.want_topics([record.topic.into()], true);
+            let error = Error::with_message(ErrorKind::BufferFull, "the topic's metadata is not there yet");
+            return Err(error.topic(record.topic).certainty(Certainty::NotSent));
+        };
+        self.shared.try_append(&topic.queues, &topic.sticky, &record)
+    }
+
+    /// A handle that writes to one topic and saves the look-up, with a sticky partition of its own.
+    pub fn topic(&self, name: impl Into<Arc<str>>) -> TopicProducer {
+        TopicProducer::new(self.shared.clone(), name.into())
+    }
+
+    /// Sends what was appended until now without lingering, and waits until all of it has an outcome, failures included.
+    /// Gives how many records have none yet when `timeout` is up.
+    ///
+    /// Dropping the future stops nothing.
+    ///
+    /// # Errors
+    /// None at the moment: a failure of a record is its delivery's.
+    pub async fn flush(&self, timeout: Duration) -> Result<usize> {
+        Ok(self.shared.flush(timeout).await)
+    }
+
+    /// Takes no more records, waits until those taken have an outcome, and ends the task. Other handles of this producer are
+    /// closed with it. Whatever is left at the timeout fails, with one warning that counts it.
+    ///
+    /// Dropping the future leaves the producer open or closed to new records, and what was taken is sent.
+    ///
+    /// # Errors
+    /// `Timeout` if records were left.
+    pub async fn close(&self, timeout: Duration) -> Result<()> {
+        self.shared.accumulator.close();
+        let left = self.shared.flush(timeout).await;
+        self.shared.accumulator.abandon();
+        let _ = self.shared.ended.clone().changed().await; // ends when its task does
+        match left {
+            0 => Ok(()),
+            left => Err(Error::with_message(ErrorKind::Timeout, format!("{left} records were not acknowledged in time"))),
+        }
+    }
+
+    /// Bytes of `buffer.memory` that nothing holds at the moment.
+    pub fn free_memory(&self) -> usize {
+        self.shared.accumulator.free_memory()
+    }
+
+    /// The topic's partitions, waited for if need be, and since when.
+    async fn known(&self, name: &str) -> Result<(Arc<KnownTopic>, Option<Instant>)> {
+        if let Some(topic) = self.look_up(name) {
+            return Ok((topic, None));
+        }
+        let (queues, began) = self.shared.resolve(name).await?;
+        Ok((self.remember(queues), Some(began)))
+    }
+
+    fn look_up(&self, name: &str) -> Option<Arc<KnownTopic>> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &topics.last
+            && **last.queues.name() == *name
+        {
+            return Some(last.clone());
+        }
+        let known = topics.all.get(name).cloned();
+        if let Some(known) = known {
+            topics.last = Some(known.clone());
+            return Some(known);
+        }
+        drop(topics);
+        // Another handle may know it, or the client.
+        let queues = self.shared.accumulator.topic(name).or_else(|| {
+            let topic = self.shared.client.cluster().topics.get(name)?.clone();
+            self.shared.client.want_topics([topic.name.clone()], true);
+            Some(self.shared.accumulator.add_topic(name, topic.partitions.len()))
+        })?;
+        Some(self.remember(queues))
+    }
+
+    fn remember(&self, queues: Arc<TopicQueues>) -> Arc<KnownTopic> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let sticky = || Arc::new(KnownTopic { queues: queues.clone(), sticky: Sticky::new(self.shared.client.seed()) });
+        let topic = topics.all.entry(queues.name().clone()).or_insert_with(sticky).clone();
+        topics.last = Some(topic.clone());
+        topic
+    }
+}
+
+impl Clone for Producer {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
+
+/// A handle that writes to one topic: [`Producer::topic`]. Cheap to clone; each clone has a sticky partition of its own for
+/// records without a key.
+#[derive(Debug)]
+pub struct TopicProducer {
+    shared: Arc<Shared>,
+    name: Arc<str>,
+    queues: OnceLock<Arc<TopicQueues>>,
+    sticky: Sticky,
+}
+
+impl TopicProducer {
+    fn new(shared: Arc<Shared>, name: Arc<str>) -> Self {
+        let sticky = Sticky::new(shared.client.seed());
+        let queues = shared.accumulator.topic(&name).map(OnceLock::from).unwrap_or_default();
+        Self { shared, name, queues, sticky }
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An empty record for this topic.
+    pub fn record(&self) -> ProducerRecord<'_> {
+        ProducerRecord::new(&self.name)
+    }
+
+    /// As [`Producer::send`].
+    ///
+    /// # Errors
+    /// Those of [`Producer::send`], and `InvalidArgument` for a record of another topic.
+    pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
+        self.check(&record)?;
+        let (queues, began) = match self.queues.get() {
+            Some(queues) => (queues, None),
+            None => self.resolve().await?,
+        };
+        self.shared.append(queues, &self.sticky, &record, began, &mut None).await.map(Delivery::new)
+    }
+
+    /// As [`Producer::try_send`].
+    ///
+    /// # Errors
+    /// Those of [`Producer::try_send`], and `InvalidArgument` for a record of another topic.
+    pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
+        self.check(&record)?;
+        let Some(queues) = self.queues.get() else {
+            return Producer::new(self.shared.clone()).try_send(record).inspect(|_| {
+                let _ = self.shared.accumulator.topic(&self.name).map(|queues| self.queues.set(queues));
+            });
+        };
+        self.shared.try_append(queues, &self.sticky, &record)
+    }
+
+    async fn resolve(&self) -> Result<(&Arc<TopicQueues>, Option<Instant>)> {
+        let (queues, began) = self.shared.resolve(&self.name).await?;
+        Ok((self.queues.get_or_init(|| queues), Some(began)))
+    }
+
+    fn check(&self, record: &ProducerRecord<'_>) -> Result<()> {
+        if std::ptr::eq(record.topic, &*self.name) || *record.topic == *self.name {
+            return Ok(());
+        }
+        let message = format!("a record of topic {} for the handle of {}", record.topic, self.name);
+        Err(Error::with_message(ErrorKind::InvalidArgument, message).certainty(Certainty::NotSent))
+    }
+}
+
+impl Clone for TopicProducer {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone(), self.name.clone())
+    }
+}
+
+impl Shared {
+    /// The topic's partitions, once they are known, and when the wait began. The first record of a topic asks for its
+    /// metadata at once.
+    async fn resolve(&self, name: &str) -> Result<(Arc<TopicQueues>, Instant)> {
+        let began = self.client.now();
+        if let Some(queues) = self.accumulator.topic(name) {
+            return Ok((queues, began));
+        }
+        let topic = self.client.topic(name, true, began + self.max_block).await;
+        let topic = topic.map_err(|error| error.certainty(Certainty::NotSent))?;
+        Ok((self.accumulator.add_topic(name, topic.partitions.len()), began))
+    }
+
+    #[inline]
+    async fn append(
+        &self,
+        queues: &Arc<TopicQueues>,
+        sticky: &Sticky,
+        record: &ProducerRecord<'_>,
+        began: Option<Instant>,
+        callback: &mut Option<Callback>,
+    ) -> Result<Ticket> {
+        if self.accumulator.yield_due() {
+            // Before the append and not after it: dropped here, the record is in no batch.
+            tokio::task::yield_now().await;
+        }
+        let new = new_record(record, began);
+        match self.accumulator.try_append(queues, target(record, sticky), &new, None, callback) {
+            Ok(Some(ticket)) => Ok(ticket),
+            Ok(None) => self.append_when_there_is_room(queues, sticky, record, began, callback).await,
+            Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+                self.append_to_new_partition(queues, sticky, record, began, callback, error).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Boxed, so that the future of a `send` that doesn't wait is small.
+    #[cold]
+    fn append_when_there_is_room<'a>(
+        &'a self,
+        queues: &'a Arc<TopicQueues>,
+        sticky: &'a Sticky,
+        record: &'a ProducerRecord<'_>,
+        began: Option<Instant>,
+        callback: &'a mut Option<Callback>,
+    ) -> Pin<Box<dyn Future<Output = Result<Ticket>> + Send + 'a>> {
+        Box::pin(async move {
+            let began = began.unwrap_or_else(|| self.client.now());
+            let new = new_record(record, Some(began));
+            let need = self.accumulator.needs(&new)?;
+            let deadline = began + self.max_block;
+            let paid = match timeout_at(deadline.into(), self.accumulator.reserve(need)).await {
+                Ok(paid) => paid?,
+                Err(_) => return Err(full("buffer.memory is full, and was for max.block.ms")),
+            };
+            // From here to the return nothing awaits.
+            let ticket = self.accumulator.try_append(queues, target(record, sticky), &new, Some(paid), callback)?;
+            ticket.ok_or_else(|| full("buffer.memory is full"))
+        })
+    }
+
+    /// A partition that we have not heard of may be a new one: looks once.
+    #[cold]
+    fn append_to_new_partition<'a>(
+        &'a self,
+        queues: &'a Arc<TopicQueues>,
+        sticky: &'a Sticky,
+        record: &'a ProducerRecord<'_>,
+        began: Option<Instant>,
+        callback: &'a mut Option<Callback>,
+        error: Error,
+    ) -> Pin<Box<dyn Future<Output = Result<Ticket>> + Send + 'a>> {
+        Box::pin(async move {
+            let began = began.unwrap_or_else(|| self.client.now());
+            let generation = self.client.cluster().generation;
+            let cluster = self.client.refreshed(generation, began + self.max_block).await?;
+            let count = cluster.topics.get(queues.name()).map_or(0, |topic| topic.partitions.len());
+            if !record.partition.is_some_and(|partition| (0..count as i64).contains(&i64::from(partition))) {
+                return Err(error);
+            }
+            self.accumulator.add_topic(queues.name(), count);
+            self.append_when_there_is_room(queues, sticky, record, Some(began), callback).await
+        })
+    }
+
+    fn try_append(&self, queues: &Arc<TopicQueues>, sticky: &Sticky, record: &ProducerRecord<'_>) -> Result<Delivery> {
+        let new = new_record(record, None);
+        match self.accumulator.try_append(queues, target(record, sticky), &new, None, &mut None)? {
+            Some(ticket) => Ok(Delivery::new(ticket)),
+            None => Err(full("buffer.memory is full")),
+        }
+    }
+
+    /// How many records are left.
+    async fn flush(&self, timeout: Duration) -> usize {
+        let until = self.accumulator.flush();
+        let deadline = self.client.now() + timeout;
+        let mut ended = self.ended.clone();
+        let flushed = async {
+            tokio::select! {
+                () = self.accumulator.flushed(until) => {}
+                _ = ended.changed() => {} // nobody is there any more to send anything
+            }
+        };
+        let _ = timeout_at(deadline.into(), flushed).await;
+        self.accumulator.unfinished_records(until)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.accumulator.abandon();
+    }
+}
+
+#[inline]
+fn new_record<'a>(record: &'a ProducerRecord<'_>, began: Option<Instant>) -> NewRecord<'a> {
+    NewRecord {
+        key: record.key,
+        value: record.value,
+        headers: &record.headers,
+        timestamp: record.timestamp,
+        sent_at: began,
+    }
+}
+
+#[inline]
+fn target<'a>(record: &'a ProducerRecord<'_>, sticky: &'a Sticky) -> Target<'a> {
+    match (record.partition, record.key) {
+        (Some(partition), _) => Target::Partition(u32::try_from(partition).unwrap_or(u32::MAX)),
+        (None, Some(key)) => Target::Key(key),
+        (None, None) => Target::Sticky(sticky),
+    }
+}
+
+#[cold]
+fn full(message: &'static str) -> Error {
+    Error::with_message(ErrorKind::BufferFull, message).certainty(Certainty::NotSent)
+}

@@ -1,5 +1,7 @@
 //! `ProducerRecord`: what is to be written, borrowed until it is copied into its batch.
 
+use crate::record::Header;
+
 /// A record to write. It borrows key, value and header values: `send` copies them into the batch in wire form, so that
 /// nothing is allocated for it.
 ///
@@ -10,7 +12,7 @@ pub struct ProducerRecord<'a> {
     pub(crate) topic: &'a str,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    pub(crate) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub(crate) headers: Vec<Header<'a>>,
     pub(crate) partition: Option<i32>,
     pub(crate) timestamp: Option<i64>,
 }
@@ -38,14 +40,14 @@ impl<'a> ProducerRecord<'a> {
     /// Adds a header. Names may repeat; the order is kept.
     #[must_use]
     pub fn header<V: AsRef<[u8]> + ?Sized>(mut self, name: &'a str, value: &'a V) -> Self {
-        self.headers.push((name, Some(value.as_ref())));
+        self.headers.push(Header { name: name.as_bytes(), value: Some(value.as_ref()) });
         self
     }
 
     /// Adds a header without a value, which is not the same as an empty value.
     #[must_use]
     pub fn null_header(mut self, name: &'a str) -> Self {
-        self.headers.push((name, None));
+        self.headers.push(Header { name: name.as_bytes(), value: None });
         self
     }
 

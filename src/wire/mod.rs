@@ -8,6 +8,7 @@ pub mod frame;
 pub mod group_protocol;
 pub mod group_requests;
 pub mod guard;
+pub mod produce;
 pub mod request;
 
 /// The schema crate's messages, named here once, so that the rest of the crate needn't know where they come from.

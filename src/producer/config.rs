@@ -1,0 +1,309 @@
+//! What a producer is made with.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::machine::accumulator::AccumulatorConfig;
+use crate::machine::sender::SenderConfig;
+use crate::record::compression::Compression;
+use crate::settings;
+use std::time::Duration;
+
+/// Whose acknowledgement makes a record written: `acks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acks {
+    /// Nobody's: a record counts as written when it was handed to the socket, and its offset is never known.
+    None,
+    /// The leader's. What it has and its followers have not is lost with it.
+    Leader,
+    /// The leader's, once all replicas in sync have the record (`min.insync.replicas`).
+    #[default]
+    All,
+}
+
+impl Acks {
+    fn to_wire(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+/// Settings of a [`Producer`](super::Producer), by Kafka's names and with Kafka 4.3's defaults. `request.timeout.ms` and
+/// `retry.backoff.ms` are the client's.
+#[derive(Debug, Clone)]
+pub struct ProducerConfig {
+    acks: Acks,
+    batch_size: usize,
+    buffer_memory: usize,
+    compression: Compression,
+    levels: [Option<i32>; 5],
+    delivery_timeout: Option<Duration>,
+    idempotence: Option<bool>,
+    linger: Duration,
+    max_block: Duration,
+    max_in_flight: usize,
+    max_request_size: usize,
+    retries: u32,
+}
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self {
+            acks: Acks::All,
+            batch_size: 16_384,
+            buffer_memory: 32 << 20,
+            compression: Compression::None,
+            levels: [None; 5],
+            delivery_timeout: None,
+            idempotence: None,
+            linger: Duration::from_millis(5),
+            max_block: Duration::from_secs(60),
+            max_in_flight: 5,
+            max_request_size: 1 << 20,
+            retries: i32::MAX as u32,
+        }
+    }
+}
+
+impl ProducerConfig {
+    /// Every property that [`ProducerConfig::set`] takes.
+    pub const KEYS: &[&str] = &[
+        "acks",
+        "request.required.acks",
+        "batch.size",
+        "buffer.memory",
+        "queue.buffering.max.kbytes",
+        "compression.type",
+        "compression.codec",
+        "compression.level",
+        "compression.gzip.level",
+        "compression.lz4.level",
+        "compression.zstd.level",
+        "delivery.timeout.ms",
+        "message.timeout.ms",
+        "enable.idempotence",
+        "linger.ms",
+        "queue.buffering.max.ms",
+        "max.block.ms",
+        "max.in.flight.requests.per.connection",
+        "max.in.flight",
+        "max.request.size",
+        "message.max.bytes",
+        "retries",
+        "message.send.max.retries",
+    ];
+
+    /// `acks`: whose acknowledgement makes a record written. Default: all. Anything else turns idempotence off.
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.acks = acks;
+        self
+    }
+
+    /// `batch.size`: the bytes of one partition's batch, before compression. A batch of this size is reserved of
+    /// [`buffer_memory`](Self::buffer_memory) for each partition that is written to. A larger record goes alone.
+    /// Default: 16,384; 0 sends every record by itself.
+    pub fn batch_size(mut self, bytes: usize) -> Self {
+        self.batch_size = bytes;
+        self
+    }
+
+    /// `buffer.memory`: the bytes of all batches that are open, wait or are under way. `send` waits for room. Default: 32 MiB.
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.buffer_memory = bytes;
+        self
+    }
+
+    /// `compression.type`, with the codec's own default level. Default: none.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// `compression.<type>.level`, for the type that is set. Checked when the producer is made.
+    pub fn compression_level(mut self, level: i32) -> Self {
+        self.levels[self.compression.id() as usize] = Some(level);
+        self
+    }
+
+    /// `delivery.timeout.ms`: how long after `send` a record fails at the latest, whatever it waits for. Default: 2 min, or
+    /// linger and request timeout together if that is more.
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.delivery_timeout = Some(timeout);
+        self
+    }
+
+    /// `enable.idempotence`: whether the broker drops what it has already and refuses what is out of order, so that retries
+    /// neither double nor reorder. Default: on, unless `acks`, `retries` or `max.in.flight` (more than 5) rule it out.
+    pub fn idempotence(mut self, on: bool) -> Self {
+        self.idempotence = Some(on);
+        self
+    }
+
+    /// `linger.ms`: how long a batch waits for more after its first record. Default: 5 ms.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// `max.block.ms`: how long `send` waits for metadata and memory, together. Default: 60 s.
+    pub fn max_block(mut self, timeout: Duration) -> Self {
+        self.max_block = timeout;
+        self
+    }
+
+    /// `max.in.flight.requests.per.connection`. Default: 5. Without idempotence, more than 1 lets a batch overtake one that
+    /// is refused and sent again.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = requests;
+        self
+    }
+
+    /// `max.request.size`: the bytes of one record before compression, and of one request. Default: 1 MiB.
+    pub fn max_request_size(mut self, bytes: usize) -> Self {
+        self.max_request_size = bytes;
+        self
+    }
+
+    /// `retries`: how often a batch is sent again at most, within `delivery.timeout.ms`. Default: as often as need be.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Takes one property, by Kafka's or librdkafka's name; `false` if it is none of the producer's.
+    ///
+    /// # Errors
+    /// `Config` if the value can't be.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<bool> {
+        match key {
+            "acks" | "request.required.acks" => {
+                self.acks = match value.trim() {
+                    "all" | "-1" => Acks::All,
+                    "1" => Acks::Leader,
+                    "0" => Acks::None,
+                    _ => return Err(settings::invalid(key, value, &"it is all, -1, 0 or 1")),
+                }
+            }
+            "batch.size" => self.batch_size = settings::parse(key, value)?,
+            "buffer.memory" => self.buffer_memory = settings::parse(key, value)?,
+            "queue.buffering.max.kbytes" => self.buffer_memory = settings::parse::<usize>(key, value)?.saturating_mul(1024),
+            "compression.type" | "compression.codec" => self.compression = settings::parse(key, value)?,
+            "compression.level" => self.levels = [Some(settings::parse(key, value)?); 5],
+            "compression.gzip.level" => self.level(Compression::Gzip, settings::parse(key, value)?),
+            "compression.lz4.level" => self.level(Compression::Lz4, settings::parse(key, value)?),
+            "compression.zstd.level" => self.level(Compression::Zstd, settings::parse(key, value)?),
+            "delivery.timeout.ms" | "message.timeout.ms" => {
+                self.delivery_timeout = Some(settings::millis(key, value)?);
+            }
+            "enable.idempotence" => self.idempotence = Some(settings::boolean(key, value)?),
+            "linger.ms" | "queue.buffering.max.ms" => self.linger = settings::millis(key, value)?,
+            "max.block.ms" => self.max_block = settings::millis(key, value)?,
+            "max.in.flight.requests.per.connection" | "max.in.flight" => {
+                self.max_in_flight = settings::parse(key, value)?;
+            }
+            "max.request.size" | "message.max.bytes" => self.max_request_size = settings::parse(key, value)?,
+            "retries" | "message.send.max.retries" => self.retries = settings::parse(key, value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn level(&mut self, compression: Compression, level: i32) {
+        self.levels[compression.id() as usize] = Some(level);
+    }
+
+    pub(super) fn max_block_time(&self) -> Duration {
+        self.max_block
+    }
+
+    pub(super) fn compression_type(&self) -> Compression {
+        self.compression
+    }
+
+    pub(super) fn accumulator(&self, request_timeout: Duration) -> Result<AccumulatorConfig> {
+        self.compression.check_supported()?;
+        if self.buffer_memory == 0 || self.max_request_size == 0 || self.max_in_flight == 0 {
+            return Err(bad("buffer.memory, max.request.size and max.in.flight.requests.per.connection are above 0"));
+        }
+        let least = self.linger.saturating_add(request_timeout);
+        let delivery_timeout = match self.delivery_timeout {
+            None => Duration::from_secs(120).max(least),
+            Some(timeout) if timeout >= least => timeout,
+            Some(_) => return Err(bad("delivery.timeout.ms is less than linger.ms and request.timeout.ms together")),
+        };
+        Ok(AccumulatorConfig {
+            batch_size: self.batch_size,
+            buffer_memory: self.buffer_memory,
+            linger: self.linger,
+            delivery_timeout,
+            max_request_size: self.max_request_size,
+            compression: self.compression,
+            level: self.levels[self.compression.id() as usize],
+        })
+    }
+
+    pub(super) fn sender(&self, (retry_backoff, retry_backoff_max): (Duration, Duration), seed: u64) -> Result<SenderConfig> {
+        let possible = self.acks == Acks::All && self.retries > 0 && self.max_in_flight <= 5;
+        if self.idempotence == Some(true) && !possible {
+            return Err(bad("enable.idempotence needs acks=all, retries above 0 and at most 5 requests in flight"));
+        }
+        Ok(SenderConfig {
+            acks: self.acks.to_wire(),
+            idempotence: self.idempotence.unwrap_or(possible),
+            max_request_size: self.max_request_size,
+            max_in_flight: self.max_in_flight,
+            retries: self.retries,
+            retry_backoff,
+            retry_backoff_max,
+            seed,
+        })
+    }
+}
+
+fn bad(message: &'static str) -> Error {
+    Error::with_message(ErrorKind::Config, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(config: &ProducerConfig) -> Result<SenderConfig> {
+        config.sender((Duration::from_millis(100), Duration::from_secs(1)), 0)
+    }
+
+    #[test]
+    fn every_key_is_taken() {
+        for key in ProducerConfig::KEYS {
+            let value = match *key {
+                "compression.type" | "compression.codec" => "lz4",
+                "enable.idempotence" => "true",
+                _ => "1",
+            };
+            assert!(ProducerConfig::default().set(key, value).unwrap(), "{key}");
+        }
+        assert!(!ProducerConfig::default().set("group.id", "g").unwrap());
+        assert!(ProducerConfig::default().set("acks", "2").is_err());
+    }
+
+    #[test]
+    fn idempotence_is_on_unless_something_rules_it_out() {
+        assert!(sender(&ProducerConfig::default()).unwrap().idempotence);
+        assert!(!sender(&ProducerConfig::default().acks(Acks::Leader)).unwrap().idempotence);
+        assert!(!sender(&ProducerConfig::default().max_in_flight(6)).unwrap().idempotence);
+        assert!(sender(&ProducerConfig::default().idempotence(true).retries(0)).is_err());
+    }
+
+    #[test]
+    fn the_delivery_timeout_covers_linger_and_a_request() {
+        let request = Duration::from_secs(30);
+        assert_eq!(
+            ProducerConfig::default().accumulator(request).unwrap().delivery_timeout,
+            Duration::from_secs(120)
+        );
+        assert!(ProducerConfig::default().delivery_timeout(Duration::from_secs(29)).accumulator(request).is_err());
+        let long = ProducerConfig::default().linger(Duration::from_secs(200));
+        assert_eq!(long.accumulator(request).unwrap().delivery_timeout, Duration::from_secs(230));
+    }
+}
