@@ -187,7 +187,9 @@ impl ProducerConfig {
             }
             "batch.size" => self.batch_size = settings::parse(key, value)?,
             "buffer.memory" => self.buffer_memory = settings::parse(key, value)?,
-            "queue.buffering.max.kbytes" => self.buffer_memory = settings::parse::<usize>(key, value)?.saturating_mul(1024),
+            "queue.buffering.max.kbytes" => {
+                self.buffer_memory = settings::parse::<usize>(key, value)?.saturating_mul(1024)
+            }
             "compression.type" | "compression.codec" => self.compression = settings::parse(key, value)?,
             "compression.level" => self.levels = [Some(settings::parse(key, value)?); 5],
             "compression.gzip.level" => self.level(Compression::Gzip, settings::parse(key, value)?),
@@ -243,7 +245,11 @@ impl ProducerConfig {
         })
     }
 
-    pub(super) fn sender(&self, (retry_backoff, retry_backoff_max): (Duration, Duration), seed: u64) -> Result<SenderConfig> {
+    pub(super) fn sender(
+        &self,
+        (retry_backoff, retry_backoff_max): (Duration, Duration),
+        seed: u64,
+    ) -> Result<SenderConfig> {
         let possible = self.acks == Acks::All && self.retries > 0 && self.max_in_flight <= 5;
         if self.idempotence == Some(true) && !possible {
             return Err(bad("enable.idempotence needs acks=all, retries above 0 and at most 5 requests in flight"));
@@ -298,10 +304,7 @@ mod tests {
     #[test]
     fn the_delivery_timeout_covers_linger_and_a_request() {
         let request = Duration::from_secs(30);
-        assert_eq!(
-            ProducerConfig::default().accumulator(request).unwrap().delivery_timeout,
-            Duration::from_secs(120)
-        );
+        assert_eq!(ProducerConfig::default().accumulator(request).unwrap().delivery_timeout, Duration::from_secs(120));
         assert!(ProducerConfig::default().delivery_timeout(Duration::from_secs(29)).accumulator(request).is_err());
         let long = ProducerConfig::default().linger(Duration::from_secs(200));
         assert_eq!(long.accumulator(request).unwrap().delivery_timeout, Duration::from_secs(230));

@@ -62,12 +62,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        client: Client,
-        sender: Sender,
-        request_timeout: Duration,
-        compression: Compression,
-    ) -> Self {
+    pub(super) fn new(client: Client, sender: Sender, request_timeout: Duration, compression: Compression) -> Self {
         let mut cluster = client.watch_cluster();
         cluster.mark_changed(); // what is known already is news to the sender
         Self {
@@ -194,9 +189,9 @@ impl Driver {
             SenderRequest::Connect(node) => self.calls.push(Box::pin(async move {
                 Called::Connected(node, id, client.connection(node, Purpose::Produce, deadline).await)
             })),
-            SenderRequest::InitProducerId(request) => self.calls.push(Box::pin(async move {
-                Called::ProducerId(id, client.call_any(&request, deadline).await)
-            })),
+            SenderRequest::InitProducerId(request) => self
+                .calls
+                .push(Box::pin(async move { Called::ProducerId(id, client.call_any(&request, deadline).await) })),
             SenderRequest::Produce(node) => {
                 let sent = self.produce(id, node);
                 match sent {

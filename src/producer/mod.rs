@@ -167,7 +167,9 @@ impl Producer {
         let _ = self.shared.ended.clone().changed().await; // ends when its task does
         match left {
             0 => Ok(()),
-            left => Err(Error::with_message(ErrorKind::Timeout, format!("{left} records were not acknowledged in time"))),
+            left => {
+                Err(Error::with_message(ErrorKind::Timeout, format!("{left} records were not acknowledged in time")))
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod broker;
 mod config;
 mod groups;
 mod topics;
+mod perf;
 
 use args::{Global, Result};
 use clap::{Parser, Subcommand};
@@ -35,6 +36,8 @@ enum Command {
     Groups(groups::Args),
     /// Topics and their configs
     Topics(topics::Args),
+    /// Measures producing and consuming
+    Perf(perf::Args),
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
 }
 
@@ -74,5 +77,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Config(args) => config::run(args, global).await,
         Command::Groups(args) => groups::run(args, global).await,
         Command::Topics(args) => topics::run(args, global).await,
+        Command::Perf(args) => perf::run(args, global).await,
     }
 }
