@@ -9,8 +9,8 @@ mod args;
 mod broker;
 mod config;
 mod groups;
-mod topics;
 mod perf;
+mod topics;
 
 use args::{Global, Result};
 use clap::{Parser, Subcommand};
