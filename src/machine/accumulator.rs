@@ -12,25 +12,29 @@
 //!   wait for records that can't come.
 //! - The sender is woken when a batch is ready *and* it said that it has room, or when its timer has to be armed.
 
+mod schedule;
+mod topic;
+pub use schedule::{Collected, Readiness};
+pub use topic::{PartitionQueue, TopicQueues};
+
 use super::Clock;
 use super::batch::{Callback, OpenBatch, ProducerBatch, Ticket};
+use schedule::{Opened, Progress, Schedule, wake_sender};
+use topic::{QueueState, RECORDS_PER_TURN, Slot};
 use super::partitioner::{Sticky, partition_for_key};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
 use crate::record::compression::{Compression, Compressor};
 use crate::record::encode::{RecordEncoder, max_record_size};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-/// A task that sends in a loop never waits by itself; it lets others run after this many records on one partition.
-/// By count and not at each wake-up of the sender: on two workers the caller would change cores for each batch.
-const RECORDS_PER_TURN: u32 = 1024;
 /// Buffers kept for the next batches, at most: they are not counted in `buffer.memory`.
 const FREE_BYTES: usize = 1 << 20;
 
@@ -51,101 +55,6 @@ pub struct AccumulatorConfig {
     pub compression: Compression,
     /// `compression.<type>.level`.
     pub level: Option<i32>,
-}
-
-/// A topic's partitions. Callers may hold one of these instead of a name: it saves them the lookup.
-pub struct TopicQueues {
-    name: Arc<str>,
-    count: AtomicU32,
-    /// Partition `p` is in segment `log2(p + 1)`, which has `2^segment` of them: so that there can be more of them later
-    /// while nothing that exists moves, and a look takes no lock.
-    segments: [OnceLock<Box<[PartitionQueue]>>; 24],
-    /// Those with a leader, for records without a key. Looked at once per batch.
-    available: Mutex<Arc<[u32]>>,
-}
-
-/// One partition's batches that the sender has not taken yet.
-#[derive(Debug)]
-pub struct PartitionQueue {
-    /// A number of its own among all partitions of the producer, from 0.
-    pub index: usize,
-    state: Mutex<QueueState>,
-}
-
-#[derive(Debug, Default)]
-struct QueueState {
-    open: Option<OpenBatch>,
-    full: VecDeque<Slot>,
-    /// The sender knows that there is something, and looks until there is nothing.
-    announced: bool,
-    closed: bool,
-    turn: u32, // starts apart for each partition, or many partitions would all let a long time go by
-}
-
-#[derive(Debug)]
-enum Slot {
-    Sealing(u64),
-    Sealed(ProducerBatch),
-}
-
-/// What the sender looks at.
-#[derive(Default)]
-struct Schedule {
-    /// Partitions with a sealed batch that the sender doesn't know of.
-    ready: Vec<(Arc<TopicQueues>, u32)>,
-    /// Open batches in the order of their deadlines, which is the order of opening, since all linger equally long.
-    opened: VecDeque<Opened>,
-    /// Of the batches opened since the sender looked.
-    earliest_deadline: Option<Instant>,
-    unfinished: Unfinished,
-    sender: Option<Waker>,
-    wants_ready: bool,
-    wants_opened: bool,
-    /// Open batches with a smaller id don't linger. In here, not an atomic beside it: the sender must not miss it between
-    /// looking and leaving its waker.
-    flush_until: u64,
-    /// Senders that wait for memory.
-    waiting: usize,
-    closed: bool,
-    abandoned: bool,
-}
-
-struct Opened {
-    ready_at: Instant,
-    deadline: Instant,
-    topic: Arc<TopicQueues>,
-    partition: u32,
-    id: u64,
-}
-
-/// Which batches have no outcome yet, as a window over their ids.
-#[derive(Default)]
-struct Unfinished {
-    base: u64,
-    batches: VecDeque<Progress>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Progress {
-    Open,
-    Sealed(u32),
-    Done,
-}
-
-impl Unfinished {
-    fn next_id(&self) -> u64 {
-        self.base + self.batches.len() as u64
-    }
-
-    fn set(&mut self, id: u64, progress: Progress) {
-        if let Some(batch) = id.checked_sub(self.base).and_then(|at| self.batches.get_mut(at as usize)) {
-            *batch = progress;
-        }
-        while self.batches.front() == Some(&Progress::Done) {
-            self.batches.pop_front();
-            self.base += 1;
-        }
-    }
 }
 
 /// Where a record goes.
@@ -172,27 +81,6 @@ pub struct NewRecord<'a> {
     pub timestamp: Option<i64>,
     /// When `send` was called, if that is not now.
     pub sent_at: Option<Instant>,
-}
-
-/// When an open batch is ready although it is not full.
-#[derive(Debug, Clone, Copy)]
-pub struct Readiness {
-    now: Instant,
-    flush_until: u64,
-    all: bool,
-}
-
-/// What [`RecordAccumulator::collect`] found besides what is ready.
-#[derive(Debug, Clone, Copy)]
-pub struct Collected {
-    /// The rule for [`RecordAccumulator::drain`].
-    pub readiness: Readiness,
-    /// When the next open batch has lingered: look again then.
-    pub lingers_until: Option<Instant>,
-    /// The earliest deadline of the batches opened since the last look.
-    pub deadline: Option<Instant>,
-    /// Every handle is gone, or its owner has no more patience.
-    pub abandoned: bool,
 }
 
 /// What [`RecordAccumulator::drain`] found.
@@ -247,7 +135,7 @@ impl RecordAccumulator {
             Some(topic) => topic.clone(),
             None => {
                 let topic = Arc::new(TopicQueues::new(name.into()));
-                topics.insert(topic.name.clone(), topic.clone());
+                topics.insert(topic.name().clone(), topic.clone());
                 topic
             }
         };
@@ -408,7 +296,7 @@ impl RecordAccumulator {
         schedule.earliest_deadline = schedule.earliest_deadline.into_iter().chain([times.1]).min();
         let (ready_at, deadline) = times;
         schedule.opened.push_back(Opened { ready_at, deadline, topic: topic.clone(), partition, id });
-        let mut batch = OpenBatch::new(id, encoder, times, memory, (topic.name.clone(), partition));
+        let mut batch = OpenBatch::new(id, encoder, times, memory, (topic.name().clone(), partition));
         let ticket = batch.ticket(index, timestamp, callback.take());
         state.open = Some(batch);
         if schedule.wants_opened || (schedule.wants_ready && schedule.waiting > 0) {
@@ -690,90 +578,6 @@ impl fmt::Debug for RecordAccumulator {
     }
 }
 
-impl QueueState {
-    /// Takes the open batch and leaves its place.
-    fn detach(&mut self) -> Option<OpenBatch> {
-        let open = self.open.take()?;
-        self.full.push_back(Slot::Sealing(open.id));
-        Some(open)
-    }
-}
-
-impl Readiness {
-    /// When it was made.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// Whether something may be ready by it that was not before, its time apart.
-    pub fn is_wider(&self, before: Option<Self>) -> bool {
-        before.is_none_or(|before| (self.all && !before.all) || self.flush_until > before.flush_until)
-    }
-
-    fn is_ready(&self, id: u64, ready_at: Instant) -> bool {
-        self.all || id < self.flush_until || ready_at <= self.now
-    }
-}
-
-impl TopicQueues {
-    fn new(name: Arc<str>) -> Self {
-        let segments = [const { OnceLock::new() }; 24];
-        Self { name, count: AtomicU32::new(0), segments, available: Mutex::new(Arc::from([])) }
-    }
-
-    /// The topic's name.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// How many partitions there are.
-    pub fn partition_count(&self) -> u32 {
-        self.count.load(Ordering::Acquire)
-    }
-
-    /// One partition.
-    pub fn partition(&self, partition: u32) -> Option<&PartitionQueue> {
-        let segment = (partition.checked_add(1)?).ilog2();
-        self.segments.get(segment as usize)?.get()?.get((partition + 1 - (1 << segment)) as usize)
-    }
-
-    fn partitions(&self) -> impl Iterator<Item = &PartitionQueue> {
-        self.segments.iter().filter_map(OnceLock::get).flatten()
-    }
-
-    /// Tells which partitions have a leader: records without a key go only there, if there are any.
-    pub fn set_available(&self, partitions: Vec<u32>) {
-        *lock(&self.available) = partitions.into();
-    }
-
-    fn available(&self) -> Arc<[u32]> {
-        lock(&self.available).clone()
-    }
-
-    /// Called under the lock of the accumulator's topics.
-    fn grow(&self, partitions: usize, next_index: &AtomicUsize, closed: bool) {
-        let partitions = partitions.min((1 << self.segments.len()) - 1) as u32;
-        for segment in 0..=partitions.max(1).ilog2() {
-            self.segments[segment as usize].get_or_init(|| {
-                let first = next_index.fetch_add(1 << segment, Ordering::Relaxed);
-                let queue = |i: usize| {
-                    let turn = (first + i) as u32 * 257 % RECORDS_PER_TURN;
-                    let state = QueueState { turn, closed, ..QueueState::default() };
-                    PartitionQueue { index: first + i, state: Mutex::new(state) }
-                };
-                (0..1 << segment).map(queue).collect()
-            });
-        }
-        self.count.fetch_max(partitions, Ordering::AcqRel);
-    }
-}
-
-impl fmt::Debug for TopicQueues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopicQueues").field("name", &self.name).field("partitions", &self.count).finish()
-    }
-}
-
 /// Counts one who waits for memory, from his first look to his last.
 struct Waiting<'a>(&'a RecordAccumulator);
 
@@ -794,13 +598,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn wake_sender(mut schedule: MutexGuard<'_, Schedule>) {
-    (schedule.wants_ready, schedule.wants_opened) = (false, false);
-    let waker = schedule.sender.take();
-    drop(schedule);
-    waker.into_iter().for_each(Waker::wake);
-}
-
 #[cold]
 fn closed() -> Error {
     Error::with_message(ErrorKind::Closed, "the producer is closed").certainty(Certainty::NotSent)
@@ -809,7 +606,7 @@ fn closed() -> Error {
 #[cold]
 fn no_partition(topic: &TopicQueues, partition: u32) -> Error {
     let message = format!("partition {partition} of a topic that has {}", topic.partition_count());
-    Error::with_message(ErrorKind::InvalidArgument, message).topic(topic.name.clone()).certainty(Certainty::NotSent)
+    Error::with_message(ErrorKind::InvalidArgument, message).topic(topic.name().clone()).certainty(Certainty::NotSent)
 }
 
 /// A panic elsewhere leaves our values whole (each is changed by moves), so poison is not passed on.

@@ -17,14 +17,19 @@
 //! When a numbered batch fails for good its number is missing: the epoch is bumped (KIP-360), and each partition starts at
 //! 0 in the new epoch once nothing numbered in the old one is open there.
 
+mod answer;
+mod expiry;
+mod identity;
+
+use answer::failure;
+use identity::Identity;
 use super::accumulator::{Drained, Readiness, RecordAccumulator, TopicQueues};
 use super::backoff::Backoff;
-use super::batch::{Acknowledged, Numbered, ProducerBatch};
+use super::batch::ProducerBatch;
 use super::metadata::Cluster;
 use super::{Machine, RequestId};
-use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch, TopicPartition};
-use crate::wire::messages::produce_response::PartitionProduceResponse;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch};
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProduceResponse};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
@@ -116,25 +121,6 @@ pub struct Sender {
     found: Vec<(Arc<TopicQueues>, u32)>,
     backoff: Backoff,
     closing: Option<Instant>,
-}
-
-/// Who writes.
-///
-/// ```text
-/// Unknown --asked--> Asking --answer--> Known --epoch 32767 is used up, or refused--> Unknown
-///    ^                  | retriable                 fatal --> Failed (everything fails with it)
-///    +--- after wait ---+
-/// ```
-#[derive(Debug)]
-enum Identity {
-    /// Without idempotence.
-    None,
-    Unknown {
-        not_before: Option<Instant>,
-    },
-    Asking(RequestId),
-    Known(ProducerIdAndEpoch),
-    Failed,
 }
 
 #[derive(Debug)]
@@ -392,18 +378,6 @@ impl Sender {
         self.requests.push_back((request, SenderRequest::Connect(id)));
     }
 
-    fn ask_for_identity(&mut self) {
-        let request = RequestId(self.next_id);
-        self.next_id += 1;
-        self.identity = Identity::Asking(request);
-        let ask = InitProducerIdRequest::default()
-            .with_transactional_id(None)
-            .with_transaction_timeout_ms(i32::MAX)
-            .with_producer_id((-1).into())
-            .with_producer_epoch(-1);
-        self.requests.push_back((request, SenderRequest::InitProducerId(ask)));
-    }
-
     /// One request to `node`, of what its partitions have; `None` if there is nothing or no room.
     fn build(&mut self, now: Instant, id: NodeId) -> Option<RequestId> {
         let node = self.nodes.get_mut(&id)?;
@@ -518,322 +492,6 @@ impl Sender {
         Next::Batch(batch)
     }
 
-    fn on_produced(&mut self, now: Instant, request: InFlight, response: &ProduceResponse) {
-        let mut batches = request.batches;
-        if self.config.acks == 0 {
-            for Sent { index, batch } in batches {
-                if let Some(batch) = batch {
-                    self.on_written(now, index, batch, Acknowledged { base_offset: None, log_append_time: None });
-                }
-            }
-            return;
-        }
-        if let Some(node) = self.nodes.get_mut(&request.node) {
-            node.backoff.reset();
-            let throttle = Duration::from_millis(response.throttle_time_ms.max(0) as u64);
-            if !throttle.is_zero() {
-                node.muted_until = Some(now + throttle);
-            }
-        }
-        let mut expected = 0; // answers mostly come in the order of the request
-        for topic in &response.responses {
-            for answer in &topic.partition_responses {
-                let is_it = |sent: &Sent| {
-                    sent.batch.as_ref().is_some_and(|batch| {
-                        batch.partition as i32 == answer.index && **batch.topic.name() == *topic.name.as_str()
-                    })
-                };
-                let at = match batches.get(expected).is_some_and(is_it) {
-                    true => Some(expected),
-                    false => batches.iter().position(is_it),
-                };
-                let Some(at) = at else { continue };
-                expected = at + 1;
-                if let Some(batch) = batches[at].batch.take() {
-                    self.on_answer(now, batches[at].index, batch, answer, (request.node, request.generation));
-                }
-            }
-        }
-        for Sent { index, batch } in batches {
-            let error = Error::with_message(ErrorKind::Malformed, "the answer leaves the partition out")
-                .certainty(Certainty::PossiblySent);
-            if let Some(batch) = batch {
-                self.on_error(now, index, batch, error.api("Produce").node(request.node), request.generation);
-            }
-        }
-    }
-
-    fn on_answer(
-        &mut self,
-        now: Instant,
-        index: usize,
-        batch: ProducerBatch,
-        answer: &PartitionProduceResponse,
-        (node, generation): (NodeId, u64),
-    ) {
-        let Some(code) = ErrorCode::from_wire(answer.error_code) else {
-            let written = Acknowledged {
-                base_offset: Some(answer.base_offset).filter(|offset| *offset >= 0),
-                log_append_time: Some(answer.log_append_time_ms).filter(|time| *time >= 0),
-            };
-            return self.on_written(now, index, batch, written);
-        };
-        let certainty = if is_refusal(code) { Certainty::NotSent } else { Certainty::PossiblySent };
-        let error = Error::broker(code).api("Produce").node(node).certainty(certainty);
-        let error = match (&answer.error_message, answer.record_errors.first()) {
-            (_, Some(first)) if first.batch_index_error_message.is_some() => {
-                let why = first.batch_index_error_message.as_deref().unwrap_or_default();
-                error.message(format!("record {} of the batch: {why}", first.batch_index))
-            }
-            (Some(message), _) => error.message(message.to_string()),
-            _ => error,
-        };
-        self.on_error(now, index, batch, error, generation);
-    }
-
-    fn on_written(&mut self, now: Instant, index: usize, batch: ProducerBatch, written: Acknowledged) {
-        self.landed(index, batch.id);
-        if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
-            partition.backoff.reset();
-        }
-        self.finish(batch, Ok(written));
-        self.look_again(now, index);
-    }
-
-    /// The batch is no longer under way.
-    fn landed(&mut self, index: usize, id: u64) {
-        let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
-        partition.in_flight.retain(|in_flight| *in_flight != id);
-        if partition.in_flight.is_empty() {
-            partition.in_flight_to = None;
-        }
-    }
-
-    fn look_again(&mut self, now: Instant, index: usize) {
-        let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return };
-        if partition.waits || !partition.queue.is_empty() {
-            self.activate(now, index);
-        }
-    }
-
-    fn finish(&self, mut batch: ProducerBatch, result: Result<Acknowledged>) {
-        if !batch.is_settled() {
-            batch.settle(result);
-            self.accumulator.on_settled(batch.id);
-        }
-        self.accumulator.release(batch);
-    }
-
-    fn on_error(&mut self, now: Instant, index: usize, mut batch: ProducerBatch, error: Error, generation: u64) {
-        self.landed(index, batch.id);
-        if error.delivery_certainty() != Some(Certainty::NotSent) {
-            batch.possibly_sent = true;
-        }
-        let code = error.code();
-        if code.is_some_and(ErrorCode::invalidates_metadata) || error.kind() == ErrorKind::Connection {
-            self.events.push_back(SenderEvent::StaleMetadata(generation));
-        }
-        if batch.is_settled() {
-            self.accumulator.release(batch); // it had expired, its number was given up then
-            return self.look_again(now, index);
-        }
-        if code == Some(ErrorCode::DuplicateSequenceNumber) {
-            return self.on_written(now, index, batch, Acknowledged { base_offset: None, log_append_time: None });
-        }
-        let in_time = batch.deadline > now && self.closing.is_none();
-        if let (Some(code), true, true) = (code, self.config.idempotence, in_time) {
-            match code {
-                ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
-                    return self.on_out_of_order(now, index, batch);
-                }
-                ErrorCode::InvalidProducerEpoch => {
-                    let known = batch.numbered.map(|numbered| numbered.producer);
-                    if matches!(self.identity, Identity::Known(producer) if Some(producer) == known) {
-                        self.ask_for_identity();
-                    }
-                    return self.renumber(now, index, batch);
-                }
-                _ => {}
-            }
-        }
-        let again = error.is_retriable() || error.kind() == ErrorKind::Malformed;
-        if again && in_time && batch.attempts <= self.config.retries {
-            if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
-                // One wait for all that fail together.
-                if partition.not_before.is_none_or(|at| at <= now) {
-                    partition.not_before = Some(now + partition.backoff.next_wait());
-                }
-            }
-            tracing::debug!(topic = %batch.topic.name(), partition = batch.partition, %error, "a batch is sent again");
-            return self.requeue(now, index, batch);
-        }
-        self.fail(batch, error);
-        self.look_again(now, index);
-    }
-
-    /// The broker has not got the batch before. If that is because of one whose outcome is open, it will have; if not,
-    /// there is a gap, which only a new epoch can close.
-    fn on_out_of_order(&mut self, now: Instant, index: usize, batch: ProducerBatch) {
-        let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return };
-        let oldest = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|b| b.id)).min();
-        if oldest.is_some_and(|oldest| oldest < batch.id) {
-            return self.requeue(now, index, batch);
-        }
-        self.bump_epoch(batch.numbered);
-        self.renumber(now, index, batch);
-    }
-
-    /// A batch that certainly was not written gets a new number, and so do those behind it: they can't have been either.
-    fn renumber(&mut self, now: Instant, index: usize, mut batch: ProducerBatch) {
-        if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
-            for later in partition.queue.iter_mut().filter(|later| later.id > batch.id) {
-                later.numbered = None;
-            }
-        }
-        batch.numbered = None;
-        self.requeue(now, index, batch);
-    }
-
-    fn requeue(&mut self, now: Instant, index: usize, batch: ProducerBatch) {
-        let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
-        let at = partition.queue.partition_point(|queued| queued.id < batch.id);
-        partition.queue.insert(at, batch);
-        if let (Place::Ready(node), Some(_)) = (partition.place, partition.not_before) {
-            partition.place = Place::Idle;
-            if let Some(node) = self.nodes.get_mut(&node) {
-                node.ready.retain(|ready| *ready != index);
-            }
-        }
-        self.activate(now, index);
-    }
-
-    /// Fails a batch for good.
-    fn fail(&mut self, batch: ProducerBatch, error: Error) {
-        self.bump_epoch(batch.numbered);
-        let error = failure(&batch, error);
-        self.finish(batch, Err(error));
-    }
-
-    /// This number will be missing.
-    fn bump_epoch(&mut self, missing: Option<Numbered>) {
-        match (&self.identity, missing) {
-            (Identity::Known(producer), Some(missing)) if *producer == missing.producer => {
-                match producer.epoch.checked_add(1) {
-                    Some(epoch) => self.identity = Identity::Known(ProducerIdAndEpoch { epoch, ..*producer }),
-                    None => self.ask_for_identity(),
-                }
-            }
-            _ => {} // not numbered, or bumped since
-        }
-    }
-
-    fn on_identity(&mut self, now: Instant, response: Result<SenderResponse>) {
-        let answer = match response {
-            Ok(SenderResponse::ProducerId(answer)) => match ErrorCode::check(answer.error_code) {
-                Ok(()) => Ok(ProducerIdAndEpoch { id: answer.producer_id.0, epoch: answer.producer_epoch }),
-                Err(code) => Err(Error::broker(code).api("InitProducerId")),
-            },
-            Ok(_) => Err(Error::new(ErrorKind::Malformed)),
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(producer) => {
-                self.backoff.reset();
-                self.identity = Identity::Known(producer);
-                self.unidentified(now);
-            }
-            // Brokers say this while the id blocks are being handed out.
-            Err(error) if error.is_retriable() || error.code() == Some(ErrorCode::ConcurrentTransactions) => {
-                let wait = self.backoff.next_wait();
-                self.identity = Identity::Unknown { not_before: Some(now + wait) };
-            }
-            Err(error) => {
-                tracing::error!(%error, "the producer gets no id and can't go on");
-                self.identity = Identity::Failed;
-                self.accumulator.close();
-                self.fail_unsent(&error);
-                self.closing = Some(now + FAREWELL);
-            }
-        }
-    }
-
-    /// Those that waited for a producer id.
-    fn unidentified(&mut self, now: Instant) {
-        let waiting = |partition: &Option<Partition>| {
-            partition.as_ref().is_some_and(|partition| partition.place == Place::Unidentified)
-        };
-        let waiting: Vec<usize> = (0..self.partitions.len()).filter(|index| waiting(&self.partitions[*index])).collect();
-        for index in waiting {
-            if let Some(partition) = &mut self.partitions[index] {
-                partition.place = Place::Idle;
-            }
-            self.activate(now, index);
-        }
-    }
-
-    /// Fails what is past its `delivery.timeout.ms`, oldest first. What is under way keeps its memory and its buffer
-    /// until the answer or the end of the connection (KAFKA-19012); only those who wait are told.
-    fn expire(&mut self, now: Instant) {
-        let mut next = self.accumulator.open_deadline();
-        let mut late: Vec<u64> = Vec::new();
-        let mut gone = Vec::new();
-        for request in self.in_flight.values_mut() {
-            for batch in request.batches.iter_mut().filter_map(|sent| sent.batch.as_mut()) {
-                if batch.is_settled() {
-                } else if batch.deadline <= now {
-                    late.push(batch.id);
-                } else {
-                    next = earliest(next, Some(batch.deadline));
-                }
-            }
-        }
-        late.sort_unstable();
-        for id in late {
-            let batches = self.in_flight.values_mut().flat_map(|request| &mut request.batches);
-            let Some(batch) = batches.filter_map(|sent| sent.batch.as_mut()).find(|batch| batch.id == id) else { continue };
-            batch.possibly_sent = true;
-            let error = failure(batch, timed_out());
-            batch.settle(Err(error));
-            gone.push(batch.numbered);
-            self.accumulator.on_settled(id);
-        }
-        gone.into_iter().for_each(|numbered| self.bump_epoch(numbered));
-        for index in 0..self.partitions.len() {
-            while let Some(batch) = self.take_expired(now, index) {
-                self.fail(batch, timed_out());
-            }
-            let Some(partition) = self.partitions[index].as_ref() else { continue };
-            next = match partition.queue.front() {
-                Some(front) => earliest(next, Some(front.deadline)),
-                None if partition.place == Place::Idle && !partition.waits => next,
-                None => earliest(next, self.accumulator.oldest_deadline(&partition.topic, partition.partition)),
-            };
-        }
-        self.next_expiry = next;
-    }
-
-    fn take_expired(&mut self, now: Instant, index: usize) -> Option<ProducerBatch> {
-        let partition = self.partitions[index].as_mut()?;
-        match partition.queue.front() {
-            Some(front) if front.deadline <= now => partition.queue.pop_front(),
-            Some(_) => None,
-            None if partition.place == Place::Idle && !partition.waits => None,
-            None => self.accumulator.take_expired(&partition.topic, partition.partition, now),
-        }
-    }
-
-    /// Fails everything that is not under way; how many records that are.
-    fn fail_unsent(&mut self, error: &Error) -> usize {
-        let mut records = 0;
-        let queued: Vec<ProducerBatch> =
-            self.partitions.iter_mut().flatten().flat_map(|partition| partition.queue.drain(..)).collect();
-        for batch in queued.into_iter().chain(self.accumulator.take_all()) {
-            records += batch.record_count() as usize;
-            let error = failure(&batch, error.clone().certainty(Certainty::NotSent));
-            self.finish(batch, Err(error));
-        }
-        records
-    }
 }
 
 impl Machine for Sender {
@@ -989,46 +647,6 @@ fn topic_of(sent: &Sent) -> Option<&str> {
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.into_iter().chain(b).min()
-}
-
-fn timed_out() -> Error {
-    Error::with_message(ErrorKind::Timeout, "not acknowledged within delivery.timeout.ms").certainty(Certainty::NotSent)
-}
-
-/// What those who wait for a batch are told: whose it is, and whether it may have been written, by any attempt.
-fn failure(batch: &ProducerBatch, error: Error) -> Error {
-    let certainty = if batch.possibly_sent { Certainty::PossiblySent } else { Certainty::NotSent };
-    error.partition(TopicPartition::new(batch.topic.name().clone(), batch.partition as i32)).certainty(certainty)
-}
-
-/// Whether a broker answers this only before it writes anything. Others can come when it has written: a leader that is
-/// deposed while it waits for its followers says NOT_LEADER_OR_FOLLOWER of what it has in its log.
-fn is_refusal(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::MessageTooLarge
-            | ErrorCode::RecordListTooLarge
-            | ErrorCode::CorruptMessage
-            | ErrorCode::InvalidRecord
-            | ErrorCode::InvalidTimestamp
-            | ErrorCode::InvalidRequiredAcks
-            | ErrorCode::InvalidTopicException
-            | ErrorCode::InvalidRequest
-            | ErrorCode::PolicyViolation
-            | ErrorCode::NotEnoughReplicas
-            | ErrorCode::UnsupportedVersion
-            | ErrorCode::UnsupportedForMessageFormat
-            | ErrorCode::UnsupportedCompressionType
-            | ErrorCode::TopicAuthorizationFailed
-            | ErrorCode::ClusterAuthorizationFailed
-            | ErrorCode::TransactionalIdAuthorizationFailed
-            | ErrorCode::OutOfOrderSequenceNumber
-            | ErrorCode::InvalidProducerEpoch
-            | ErrorCode::ProducerFenced
-            | ErrorCode::InvalidTxnState
-            | ErrorCode::UnknownProducerId
-            | ErrorCode::ThrottlingQuotaExceeded
-    )
 }
 
 #[cfg(test)]

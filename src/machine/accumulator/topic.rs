@@ -1,0 +1,115 @@
+//! The partitions of a topic, and what each has that the sender has not taken.
+
+use super::lock;
+use crate::machine::batch::{OpenBatch, ProducerBatch};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// A task that sends in a loop never waits by itself; it lets others run after this many records on one partition.
+/// By count and not at each wake-up of the sender: on two workers the caller would change cores for each batch.
+pub(super) const RECORDS_PER_TURN: u32 = 1024;
+
+/// A topic's partitions. Callers may hold one of these instead of a name: it saves them the lookup.
+pub struct TopicQueues {
+    name: Arc<str>,
+    count: AtomicU32,
+    /// Partition `p` is in segment `log2(p + 1)`, which has `2^segment` of them: so that there can be more of them later
+    /// while nothing that exists moves, and a look takes no lock.
+    segments: [OnceLock<Box<[PartitionQueue]>>; 24],
+    /// Those with a leader, for records without a key. Looked at once per batch.
+    available: Mutex<Arc<[u32]>>,
+}
+
+/// One partition's batches that the sender has not taken yet.
+#[derive(Debug)]
+pub struct PartitionQueue {
+    /// A number of its own among all partitions of the producer, from 0.
+    pub index: usize,
+    pub(super) state: Mutex<QueueState>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct QueueState {
+    pub(super) open: Option<OpenBatch>,
+    pub(super) full: VecDeque<Slot>,
+    /// The sender knows that there is something, and looks until there is nothing.
+    pub(super) announced: bool,
+    pub(super) closed: bool,
+    pub(super) turn: u32, // starts apart for each partition, or many partitions would all let a long time go by
+}
+
+#[derive(Debug)]
+pub(super) enum Slot {
+    Sealing(u64),
+    Sealed(ProducerBatch),
+}
+
+impl QueueState {
+    /// Takes the open batch and leaves its place.
+    pub(super) fn detach(&mut self) -> Option<OpenBatch> {
+        let open = self.open.take()?;
+        self.full.push_back(Slot::Sealing(open.id));
+        Some(open)
+    }
+}
+
+impl TopicQueues {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        let segments = [const { OnceLock::new() }; 24];
+        Self { name, count: AtomicU32::new(0), segments, available: Mutex::new(Arc::from([])) }
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How many partitions there are.
+    pub fn partition_count(&self) -> u32 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// One partition.
+    pub fn partition(&self, partition: u32) -> Option<&PartitionQueue> {
+        let segment = (partition.checked_add(1)?).ilog2();
+        self.segments.get(segment as usize)?.get()?.get((partition + 1 - (1 << segment)) as usize)
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &PartitionQueue> {
+        self.segments.iter().filter_map(OnceLock::get).flatten()
+    }
+
+    /// Tells which partitions have a leader: records without a key go only there, if there are any.
+    pub fn set_available(&self, partitions: Vec<u32>) {
+        *lock(&self.available) = partitions.into();
+    }
+
+    pub(super) fn available(&self) -> Arc<[u32]> {
+        lock(&self.available).clone()
+    }
+
+    /// Called under the lock of the accumulator's topics.
+    pub(super) fn grow(&self, partitions: usize, next_index: &AtomicUsize, closed: bool) {
+        let partitions = partitions.min((1 << self.segments.len()) - 1) as u32;
+        for segment in 0..=partitions.max(1).ilog2() {
+            self.segments[segment as usize].get_or_init(|| {
+                let first = next_index.fetch_add(1 << segment, Ordering::Relaxed);
+                let queue = |i: usize| {
+                    let turn = (first + i) as u32 * 257 % RECORDS_PER_TURN;
+                    let state = QueueState { turn, closed, ..QueueState::default() };
+                    PartitionQueue { index: first + i, state: Mutex::new(state) }
+                };
+                (0..1 << segment).map(queue).collect()
+            });
+        }
+        self.count.fetch_max(partitions, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for TopicQueues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicQueues").field("name", &self.name).field("partitions", &self.count).finish()
+    }
+}

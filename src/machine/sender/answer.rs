@@ -1,0 +1,243 @@
+//! What an answer means: for a batch, for its partition's order, for its number.
+
+use super::{Identity, InFlight, Place, Sender, SenderEvent, Sent};
+use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
+use crate::ids::{NodeId, TopicPartition};
+use crate::machine::batch::{Acknowledged, ProducerBatch};
+use crate::wire::messages::ProduceResponse;
+use crate::wire::messages::produce_response::PartitionProduceResponse;
+use std::time::{Duration, Instant};
+
+impl Sender {
+    pub(super) fn on_produced(&mut self, now: Instant, request: InFlight, response: &ProduceResponse) {
+        let mut batches = request.batches;
+        if self.config.acks == 0 {
+            for Sent { index, batch } in batches {
+                if let Some(batch) = batch {
+                    self.on_written(now, index, batch, Acknowledged { base_offset: None, log_append_time: None });
+                }
+            }
+            return;
+        }
+        if let Some(node) = self.nodes.get_mut(&request.node) {
+            node.backoff.reset();
+            let throttle = Duration::from_millis(response.throttle_time_ms.max(0) as u64);
+            if !throttle.is_zero() {
+                node.muted_until = Some(now + throttle);
+            }
+        }
+        let mut expected = 0; // answers mostly come in the order of the request
+        for topic in &response.responses {
+            for answer in &topic.partition_responses {
+                let is_it = |sent: &Sent| {
+                    sent.batch.as_ref().is_some_and(|batch| {
+                        batch.partition as i32 == answer.index && **batch.topic.name() == *topic.name.as_str()
+                    })
+                };
+                let at = match batches.get(expected).is_some_and(is_it) {
+                    true => Some(expected),
+                    false => batches.iter().position(is_it),
+                };
+                let Some(at) = at else { continue };
+                expected = at + 1;
+                if let Some(batch) = batches[at].batch.take() {
+                    self.on_answer(now, batches[at].index, batch, answer, (request.node, request.generation));
+                }
+            }
+        }
+        for Sent { index, batch } in batches {
+            let error = Error::with_message(ErrorKind::Malformed, "the answer leaves the partition out")
+                .certainty(Certainty::PossiblySent);
+            if let Some(batch) = batch {
+                self.on_error(now, index, batch, error.api("Produce").node(request.node), request.generation);
+            }
+        }
+    }
+
+    pub(super) fn on_answer(
+        &mut self,
+        now: Instant,
+        index: usize,
+        batch: ProducerBatch,
+        answer: &PartitionProduceResponse,
+        (node, generation): (NodeId, u64),
+    ) {
+        let Some(code) = ErrorCode::from_wire(answer.error_code) else {
+            let written = Acknowledged {
+                base_offset: Some(answer.base_offset).filter(|offset| *offset >= 0),
+                log_append_time: Some(answer.log_append_time_ms).filter(|time| *time >= 0),
+            };
+            return self.on_written(now, index, batch, written);
+        };
+        let certainty = if is_refusal(code) { Certainty::NotSent } else { Certainty::PossiblySent };
+        let error = Error::broker(code).api("Produce").node(node).certainty(certainty);
+        let error = match (&answer.error_message, answer.record_errors.first()) {
+            (_, Some(first)) if first.batch_index_error_message.is_some() => {
+                let why = first.batch_index_error_message.as_deref().unwrap_or_default();
+                error.message(format!("record {} of the batch: {why}", first.batch_index))
+            }
+            (Some(message), _) => error.message(message.to_string()),
+            _ => error,
+        };
+        self.on_error(now, index, batch, error, generation);
+    }
+
+    pub(super) fn on_written(&mut self, now: Instant, index: usize, batch: ProducerBatch, written: Acknowledged) {
+        self.landed(index, batch.id);
+        if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
+            partition.backoff.reset();
+        }
+        self.finish(batch, Ok(written));
+        self.look_again(now, index);
+    }
+
+    /// The batch is no longer under way.
+    pub(super) fn landed(&mut self, index: usize, id: u64) {
+        let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
+        partition.in_flight.retain(|in_flight| *in_flight != id);
+        if partition.in_flight.is_empty() {
+            partition.in_flight_to = None;
+        }
+    }
+
+    pub(super) fn look_again(&mut self, now: Instant, index: usize) {
+        let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return };
+        if partition.waits || !partition.queue.is_empty() {
+            self.activate(now, index);
+        }
+    }
+
+    pub(super) fn finish(&self, mut batch: ProducerBatch, result: Result<Acknowledged>) {
+        if !batch.is_settled() {
+            batch.settle(result);
+            self.accumulator.on_settled(batch.id);
+        }
+        self.accumulator.release(batch);
+    }
+
+    pub(super) fn on_error(&mut self, now: Instant, index: usize, mut batch: ProducerBatch, error: Error, generation: u64) {
+        self.landed(index, batch.id);
+        if error.delivery_certainty() != Some(Certainty::NotSent) {
+            batch.possibly_sent = true;
+        }
+        let code = error.code();
+        if code.is_some_and(ErrorCode::invalidates_metadata) || error.kind() == ErrorKind::Connection {
+            self.events.push_back(SenderEvent::StaleMetadata(generation));
+        }
+        if batch.is_settled() {
+            self.accumulator.release(batch); // it had expired, its number was given up then
+            return self.look_again(now, index);
+        }
+        if code == Some(ErrorCode::DuplicateSequenceNumber) {
+            return self.on_written(now, index, batch, Acknowledged { base_offset: None, log_append_time: None });
+        }
+        let in_time = batch.deadline > now && self.closing.is_none();
+        if let (Some(code), true, true) = (code, self.config.idempotence, in_time) {
+            match code {
+                ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
+                    return self.on_out_of_order(now, index, batch);
+                }
+                ErrorCode::InvalidProducerEpoch => {
+                    let known = batch.numbered.map(|numbered| numbered.producer);
+                    if matches!(self.identity, Identity::Known(producer) if Some(producer) == known) {
+                        self.ask_for_identity();
+                    }
+                    return self.renumber(now, index, batch);
+                }
+                _ => {}
+            }
+        }
+        let again = error.is_retriable() || error.kind() == ErrorKind::Malformed;
+        if again && in_time && batch.attempts <= self.config.retries {
+            if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
+                // One wait for all that fail together.
+                if partition.not_before.is_none_or(|at| at <= now) {
+                    partition.not_before = Some(now + partition.backoff.next_wait());
+                }
+            }
+            tracing::debug!(topic = %batch.topic.name(), partition = batch.partition, %error, "a batch is sent again");
+            return self.requeue(now, index, batch);
+        }
+        self.fail(batch, error);
+        self.look_again(now, index);
+    }
+
+    /// The broker has not got the batch before. If that is because of one whose outcome is open, it will have; if not,
+    /// there is a gap, which only a new epoch can close.
+    pub(super) fn on_out_of_order(&mut self, now: Instant, index: usize, batch: ProducerBatch) {
+        let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return };
+        let oldest = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|b| b.id)).min();
+        if oldest.is_some_and(|oldest| oldest < batch.id) {
+            return self.requeue(now, index, batch);
+        }
+        self.bump_epoch(batch.numbered);
+        self.renumber(now, index, batch);
+    }
+
+    /// A batch that certainly was not written gets a new number, and so do those behind it: they can't have been either.
+    pub(super) fn renumber(&mut self, now: Instant, index: usize, mut batch: ProducerBatch) {
+        if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
+            for later in partition.queue.iter_mut().filter(|later| later.id > batch.id) {
+                later.numbered = None;
+            }
+        }
+        batch.numbered = None;
+        self.requeue(now, index, batch);
+    }
+
+    pub(super) fn requeue(&mut self, now: Instant, index: usize, batch: ProducerBatch) {
+        let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
+        let at = partition.queue.partition_point(|queued| queued.id < batch.id);
+        partition.queue.insert(at, batch);
+        if let (Place::Ready(node), Some(_)) = (partition.place, partition.not_before) {
+            partition.place = Place::Idle;
+            if let Some(node) = self.nodes.get_mut(&node) {
+                node.ready.retain(|ready| *ready != index);
+            }
+        }
+        self.activate(now, index);
+    }
+
+    /// Fails a batch for good.
+    pub(super) fn fail(&mut self, batch: ProducerBatch, error: Error) {
+        self.bump_epoch(batch.numbered);
+        let error = failure(&batch, error);
+        self.finish(batch, Err(error));
+    }
+}
+
+/// What those who wait for a batch are told: whose it is, and whether it may have been written, by any attempt.
+pub(super) fn failure(batch: &ProducerBatch, error: Error) -> Error {
+    let certainty = if batch.possibly_sent { Certainty::PossiblySent } else { Certainty::NotSent };
+    error.partition(TopicPartition::new(batch.topic.name().clone(), batch.partition as i32)).certainty(certainty)
+}
+
+/// Whether a broker answers this only before it writes anything. Others can come when it has written: a leader that is
+/// deposed while it waits for its followers says NOT_LEADER_OR_FOLLOWER of what it has in its log.
+fn is_refusal(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::InvalidRecord
+            | ErrorCode::InvalidTimestamp
+            | ErrorCode::InvalidRequiredAcks
+            | ErrorCode::InvalidTopicException
+            | ErrorCode::InvalidRequest
+            | ErrorCode::PolicyViolation
+            | ErrorCode::NotEnoughReplicas
+            | ErrorCode::UnsupportedVersion
+            | ErrorCode::UnsupportedForMessageFormat
+            | ErrorCode::UnsupportedCompressionType
+            | ErrorCode::TopicAuthorizationFailed
+            | ErrorCode::ClusterAuthorizationFailed
+            | ErrorCode::TransactionalIdAuthorizationFailed
+            | ErrorCode::OutOfOrderSequenceNumber
+            | ErrorCode::InvalidProducerEpoch
+            | ErrorCode::ProducerFenced
+            | ErrorCode::InvalidTxnState
+            | ErrorCode::UnknownProducerId
+            | ErrorCode::ThrottlingQuotaExceeded
+    )
+}
