@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""librdkafka (confluent-kafka) as the other side of a test: JSON lines in and out, bytes in base64, like java/Peer.java.
+
+  peer.py produce BOOTSTRAP TOPIC CODEC   records on stdin; prints partition and offset of each
+  peer.py consume BOOTSTRAP TOPIC COUNT   prints COUNT records from the beginning of the topic
+  peer.py member  BOOTSTRAP TOPIC GROUP   joins the group until stdin ends: prints what it is assigned and reads,
+                                          commits, leaves
+"""
+
+import base64
+import json
+import select
+import sys
+import time
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+
+
+def data(text):
+    return None if text is None else base64.b64decode(text)
+
+
+def text(data):
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def say(**fields):
+    print(json.dumps(fields), flush=True)
+
+
+def say_record(message):
+    say(
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp=message.timestamp()[1],
+        key=text(message.key()),
+        value=text(message.value()),
+        headers=[[name, text(value)] for name, value in message.headers() or []],
+    )
+
+
+def produce(bootstrap, topic, codec):
+    # Several records in a batch.
+    producer = Producer({"bootstrap.servers": bootstrap, "compression.type": codec, "linger.ms": 100})
+    lines = [json.loads(line) for line in sys.stdin]
+    reports = [None] * len(lines)
+
+    def report(at):
+        def delivered(error, message):
+            if error is not None:
+                sys.exit(f"delivery failed: {error}")
+            reports[at] = message
+
+        return delivered
+
+    for at, record in enumerate(lines):
+        producer.produce(
+            topic,
+            partition=record["partition"],
+            key=data(record["key"]),
+            value=data(record["value"]),
+            timestamp=record["timestamp"],
+            headers=[(name, data(value)) for name, value in record["headers"]],
+            on_delivery=report(at),
+        )
+    left = producer.flush(30)
+    if left:
+        sys.exit(f"{left} records not delivered in 30 s")
+    for message in reports:
+        say(partition=message.partition(), offset=message.offset())
+
+
+def consume(bootstrap, topic, count):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+    deadline, seen = time.monotonic() + 30, 0
+    while seen < int(count):
+        if time.monotonic() > deadline:
+            sys.exit(f"only {seen} records in 30 s")
+        message = consumer.poll(0.5)
+        if message is None:
+            continue
+        if message.error():
+            sys.exit(str(message.error()))
+        say_record(message)
+        seen += 1
+    consumer.close()
+
+
+def member(bootstrap, topic, group):
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 500,
+        }
+    )
+
+    def assigned(_, partitions):
+        say(assigned=sorted(each.partition for each in partitions))
+
+    consumer.subscribe([topic], on_assign=assigned)
+    while not select.select([sys.stdin], [], [], 0)[0]:  # the test says a word to end it
+        message = consumer.poll(0.1)
+        if message is not None and not message.error():
+            say_record(message)
+    consumer.close()
+
+
+{"produce": produce, "consume": consume, "member": member}[sys.argv[1]](*sys.argv[2:])
