@@ -10,7 +10,11 @@
 //! `event`, `timestamp`, `window`, `merge::state`, `rows` and `receipt` are values without clock, socket or task.
 
 pub mod config;
+pub mod dead_letter;
+pub mod error;
 pub mod event;
+pub mod receipt;
 pub mod rows;
+pub mod stop;
 pub mod timestamp;
 pub mod window;

@@ -1,13 +1,15 @@
 //! What every subcommand shares: the global options, the order of their sources, exit codes, interruption.
 
-use milena::error::{Error, ErrorKind};
+use milena::{
+    error::{Error, ErrorKind},
+    pipeline::{error::PipelineError, stop::Stop},
+};
 use std::{
     ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::sync::watch;
 
 /// What a subcommand ends with.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -259,6 +261,16 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<PipelineError> for Failure {
+    fn from(error: PipelineError) -> Self {
+        let code = error.exit_code();
+        match error {
+            PipelineError::Kafka(error) => error.into(),
+            error => Self { code, message: error.to_string() },
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::config(error.to_string())
@@ -266,15 +278,16 @@ impl From<std::io::Error> for Failure {
 }
 
 /// Becomes true at the first SIGINT or SIGTERM, so that the command stops in order; the second ends the process with 130.
-pub fn stop_on_signal() -> watch::Receiver<bool> {
-    let (stop, stopped) = watch::channel(false);
+pub fn stop_on_signal() -> Stop {
+    let stop = Stop::new();
+    let asked = stop.clone();
     tokio::spawn(async move {
         signal().await;
-        let _ = stop.send(true);
+        asked.stop();
         signal().await;
         std::process::exit(130);
     });
-    stopped
+    stop
 }
 
 #[cfg(unix)]

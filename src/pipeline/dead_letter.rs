@@ -1,0 +1,117 @@
+//! Records for `T.late` and `T.dlq`: the original key, value, headers and timestamp, and headers that say where it was
+//! and why it is here.
+//!
+//! A dead letter is unique by its stage and coordinates.
+
+use crate::{consumer::ConsumerRecord, pipeline::event::Rejected, producer::ProducerRecord};
+
+/// Where a record was set aside, in `__connect.errors.stage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The aggregator: it is no event.
+    Aggregate,
+    /// The aggregator: its windows had closed.
+    Late,
+    /// Merge: a partial row of a window that is final already, or no row at all.
+    Merge,
+    /// The sink: it is no event, or the database refused the row.
+    Sink,
+}
+
+impl Stage {
+    /// The stage's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aggregate => "aggregate",
+            Self::Late => "late",
+            Self::Merge => "merge",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// The header that lists the windows an event was late for.
+pub const LATE_WINDOWS: &str = "milena.late.windows";
+
+/// A record on its way to `T.late` or `T.dlq`, copied out of its batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    timestamp: i64,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl SetAside {
+    /// A record that is dead for `stage`, for this reason.
+    pub fn dead(record: &ConsumerRecord<'_>, stage: Stage, rejected: &Rejected) -> Self {
+        let mut aside = Self::copy(record);
+        aside.coordinates(record, stage);
+        aside.add("__connect.errors.exception.class.name", rejected.reason.name());
+        aside.add("__connect.errors.exception.message", &rejected.message);
+        aside
+    }
+
+    /// An event that came after these windows had closed: names in configured order.
+    pub fn late<'w>(record: &ConsumerRecord<'_>, windows: impl IntoIterator<Item = &'w str>) -> Self {
+        let windows: Vec<_> = windows.into_iter().collect();
+        let windows = windows.join(",");
+        let mut aside = Self::copy(record);
+        aside.coordinates(record, Stage::Late);
+        aside.add("__connect.errors.exception.class.name", "late");
+        aside.add("__connect.errors.exception.message", &format!("came after the watermark had closed {windows}"));
+        aside.add(LATE_WINDOWS, &windows);
+        aside
+    }
+
+    /// The record for this topic.
+    pub fn record<'a>(&'a self, topic: &'a str) -> ProducerRecord<'a> {
+        let mut record = ProducerRecord::new(topic);
+        if let Some(key) = &self.key {
+            record = record.key(key);
+        }
+        if let Some(value) = &self.value {
+            record = record.value(value);
+        }
+        if self.timestamp >= 0 {
+            record = record.timestamp(self.timestamp);
+        }
+        for (name, value) in &self.headers {
+            record = match value {
+                Some(value) => record.header(name, value),
+                None => record.null_header(name),
+            };
+        }
+        record
+    }
+
+    /// About how many bytes it is.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        headers + self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+    }
+
+    fn copy(record: &ConsumerRecord<'_>) -> Self {
+        let headers = record.headers().map(|header| {
+            (String::from_utf8_lossy(header.name).into_owned(), header.value.map(<[u8]>::to_vec))
+        });
+        Self {
+            key: record.key().map(<[u8]>::to_vec),
+            value: record.value().map(<[u8]>::to_vec),
+            timestamp: record.timestamp(),
+            headers: headers.collect(),
+        }
+    }
+
+    fn coordinates(&mut self, record: &ConsumerRecord<'_>, stage: Stage) {
+        self.add("__connect.errors.topic", record.topic());
+        self.add("__connect.errors.partition", &record.partition().to_string());
+        self.add("__connect.errors.offset", &record.offset().to_string());
+        self.add("__connect.errors.stage", stage.name());
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        self.headers.push((name.to_owned(), Some(value.as_bytes().to_vec())));
+    }
+}

@@ -1,0 +1,219 @@
+//! The receipt: what a run read, and what became of each record. Its numbers must add up.
+
+use crate::pipeline::{
+    event::Event,
+    rows::WindowRow,
+    window::{JobSpec, Judged},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One JSON line at the end of a run. A command leaves out what it doesn't know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Which command.
+    pub command: String,
+    /// Records that the demo's clickstream wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub produced: Option<u64>,
+    /// Records read; each is counted once more below, under the first that applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    /// Events that counted, with nothing to say about them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u64>,
+    /// Late for at least one window; it may still count in a longer one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
+    /// Valid, but not looked for, by reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<BTreeMap<String, u64>>,
+    /// Seen before, where deduplication is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<u64>,
+    /// To the dead letter queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_lettered: Option<u64>,
+    /// Windows that closed in this run, with at least one event: per partition in `aggregate`, over all in `merge`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows_closed: Option<u64>,
+    /// Money per window that sums it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gmv: Option<BTreeMap<String, Gmv>>,
+    /// Rows in the sink's table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub db_rows: Option<u64>,
+    /// Distinct valid purchases with a price in the input, counted from the input again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct_purchases: Option<u64>,
+    /// Whether all of the above that is known adds up; [`close`](Self::close) sets it.
+    pub balanced: bool,
+}
+
+/// The money of one window, in cents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Gmv {
+    /// In the rows that the stream wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_cents: Option<i64>,
+    /// In purchases that were late for this window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_cents: Option<i64>,
+    /// In purchases that deduplication left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate_cents: Option<i64>,
+    /// In all of the input, computed again as a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_cents: Option<i64>,
+}
+
+impl Gmv {
+    fn balances(&self) -> bool {
+        let stream = [self.stream_cents, self.late_cents, self.duplicate_cents];
+        match self.batch_cents {
+            Some(batch) => stream.iter().flatten().map(|&cents| i128::from(cents)).sum::<i128>() == i128::from(batch),
+            None => true,
+        }
+    }
+}
+
+impl Receipt {
+    /// An empty receipt of this command.
+    pub fn new(command: &str) -> Self {
+        Self { command: command.to_owned(), ..Self::default() }
+    }
+
+    /// Checks what is known, and says so in `balanced`.
+    #[must_use]
+    pub fn close(mut self) -> Self {
+        let fates = [self.kept, self.late, self.duplicate, self.dead_lettered].into_iter().flatten().sum::<u64>()
+            + self.skipped.iter().flat_map(BTreeMap::values).sum::<u64>();
+        let read = self.read.is_none_or(|read| read == fates);
+        let produced = self.produced.zip(self.read).is_none_or(|(produced, read)| produced == read);
+        let gmv = self.gmv.iter().flat_map(BTreeMap::values).all(Gmv::balances);
+        let rows = self.db_rows.zip(self.distinct_purchases).is_none_or(|(rows, distinct)| rows == distinct);
+        self.balanced = read && produced && gmv && rows;
+        self
+    }
+
+    /// The line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Counts what became of the records that an aggregator or sink read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All of them.
+    pub read: u64,
+    /// Events with nothing to say about them.
+    pub kept: u64,
+    /// Late for at least one window.
+    pub late: u64,
+    /// By reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Dead, by reason.
+    pub dead: BTreeMap<&'static str, u64>,
+    /// Windows closed, per partition.
+    pub windows_closed: u64,
+    /// Stream and late cents of each window that sums.
+    pub gmv: BTreeMap<String, (i64, i64)>,
+}
+
+impl Counts {
+    /// Zero of everything, with a place for each window that sums.
+    pub fn new(spec: &JobSpec) -> Self {
+        let sums = spec.windows.iter().filter(|window| window.sum);
+        Self { gmv: sums.map(|window| (window.name.clone(), (0, 0))).collect(), ..Self::default() }
+    }
+
+    /// Counts one record under the first that applies: dead, late, skipped, kept. Records read again count nothing.
+    pub fn judged(&mut self, spec: &JobSpec, judged: &Judged<'_>) {
+        match judged {
+            Judged::Replayed => return,
+            Judged::Dead(rejected) => *self.dead.entry(rejected.reason.name()).or_default() += 1,
+            Judged::BeforeFrom => *self.skipped.entry("before_from").or_default() += 1,
+            Judged::Event { event, late } => {
+                self.late_money(spec, event, *late);
+                if *late != 0 {
+                    self.late += 1;
+                } else if Judged::has_no_price(event) {
+                    *self.skipped.entry("no_price").or_default() += 1;
+                } else {
+                    self.kept += 1;
+                }
+            }
+        }
+        self.read += 1;
+    }
+
+    /// Counts the rows of a committed emission.
+    pub fn emitted(&mut self, rows: &[WindowRow], windows: u64) {
+        self.windows_closed += windows;
+        for row in rows {
+            if let Some((stream, _)) = self.gmv.get_mut(&row.window) {
+                *stream += row.sum_cents;
+            }
+        }
+    }
+
+    /// Puts everything counted into the receipt.
+    pub fn fill(&self, receipt: &mut Receipt) {
+        receipt.read = Some(self.read);
+        receipt.kept = Some(self.kept);
+        receipt.late = Some(self.late);
+        receipt.skipped = Some(self.skipped.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect());
+        receipt.dead_lettered = Some(self.dead.values().sum());
+        receipt.windows_closed = Some(self.windows_closed);
+        let gmv = self.gmv.iter().map(|(window, &(stream, late))| {
+            let cents = Gmv { stream_cents: Some(stream), late_cents: Some(late), ..Gmv::default() };
+            (window.clone(), cents)
+        });
+        receipt.gmv = Some(gmv.collect());
+    }
+
+    fn late_money(&mut self, spec: &JobSpec, event: &Event<'_>, late: u64) {
+        for (index, window) in spec.windows.iter().enumerate() {
+            if late & (1 << index) != 0
+                && window.wants(event)
+                && let Some((_, cents)) = self.gmv.get_mut(&window.name)
+            {
+                *cents += event.price_cents.unwrap_or(0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_balances_only_if_all_that_is_known_adds_up() {
+        let mut receipt = Receipt::new("demo");
+        receipt.read = Some(10);
+        receipt.kept = Some(6);
+        receipt.late = Some(1);
+        receipt.skipped = Some([("no_price".to_owned(), 2)].into());
+        receipt.dead_lettered = Some(1);
+        assert!(receipt.clone().close().balanced);
+        assert!(!Receipt { produced: Some(11), ..receipt.clone() }.close().balanced);
+        assert!(!Receipt { kept: Some(7), ..receipt.clone() }.close().balanced);
+        assert!(!Receipt { db_rows: Some(1), distinct_purchases: Some(2), ..receipt.clone() }.close().balanced);
+        let cents = Gmv { stream_cents: Some(5), late_cents: Some(2), duplicate_cents: None, batch_cents: Some(7) };
+        let gmv: BTreeMap<_, _> = [("gmv_1m".to_owned(), cents)].into();
+        assert!(Receipt { gmv: Some(gmv.clone()), ..receipt.clone() }.close().balanced);
+        let mut wrong = gmv;
+        wrong.get_mut("gmv_1m").unwrap().batch_cents = Some(8);
+        assert!(!Receipt { gmv: Some(wrong), ..receipt }.close().balanced);
+    }
+
+    #[test]
+    fn unknown_fields_are_left_out() {
+        let json = Receipt { read: Some(0), ..Receipt::new("merge") }.close().to_json();
+        assert_eq!(json, r#"{"command":"merge","read":0,"balanced":true}"#);
+    }
+}
