@@ -88,14 +88,15 @@ impl SetAside {
 
     /// About how many bytes it is.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
         headers + self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
     }
 
     fn copy(record: &ConsumerRecord<'_>) -> Self {
-        let headers = record.headers().map(|header| {
-            (String::from_utf8_lossy(header.name).into_owned(), header.value.map(<[u8]>::to_vec))
-        });
+        let headers = record
+            .headers()
+            .map(|header| (String::from_utf8_lossy(header.name).into_owned(), header.value.map(<[u8]>::to_vec)));
         Self {
             key: record.key().map(<[u8]>::to_vec),
             value: record.value().map(<[u8]>::to_vec),
