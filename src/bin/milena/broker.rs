@@ -44,12 +44,12 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
         };
         builder = builder.topic(name, partitions);
     }
-    let mut stop = stop_on_signal();
+    let stop = stop_on_signal();
     let cluster = builder.start().await?;
     println!("BOOTSTRAP={}", cluster.bootstrap());
     std::io::stdout().flush()?;
     // An error is the end of the sender, which is as good a reason to stop.
-    let _ = stop.wait_for(|stop| *stop).await;
+    stop.stopped().await;
     cluster.stop().await;
     Ok(())
 }
