@@ -4,7 +4,7 @@ use super::Context;
 use crate::error::{ErrorCode, Result};
 use crate::wire::guard::{Direction, table::MESSAGES};
 use crate::wire::messages as schema;
-use crate::wire::request::{decode_request, encode_response};
+use crate::wire::request::{decode_request_prefix, encode_response};
 use bytes::Bytes;
 use kafka_protocol::protocol::{Message, Request};
 use std::future::Future;
@@ -52,7 +52,7 @@ fn versions<R: Request>() -> (i16, i16) {
 }
 
 async fn serve<R: Api>(on: Context, frame: Bytes, refusal: Option<ErrorCode>) -> Result<Answer> {
-    let (header, request) = decode_request::<R>(frame)?;
+    let (header, request, _) = decode_request_prefix::<R>(frame)?;
     let wants_answer = request.wants_answer();
     let response = match refusal {
         Some(code) => request.refuse(code),

@@ -111,8 +111,9 @@ fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, peer: String) ->
     let task = spawn(shared, {
         let shared = Arc::clone(shared);
         async move {
-            // A connection ends by either side closing it, or by bytes that are not Kafka: nothing to report to anyone.
-            let _ = converse(&shared, node, stream, peer.into()).await;
+            if let Err(error) = converse(&shared, node, stream, peer.into()).await {
+                tracing::debug!(%node, %error, "a connection to the test broker ends");
+            }
             if let Some(node) = shared.state().nodes.get_mut(&node) {
                 node.connections.remove(&id);
             }
@@ -148,7 +149,9 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, pee
 async fn answer(shared: &Arc<Shared>, node: NodeId, frame: Bytes, peer: &Arc<str>) -> Result<Answer> {
     let (key, version, correlation_id) = peek_request(&frame)?;
     // Apache closes the connection on an API or version that it does not have; only ApiVersions is answered.
-    let Some(api) = ApiKey::from_wire(key) else { return Ok(Answer::Close) };
+    let Some(api) = ApiKey::from_wire(key) else {
+        return Err(Error::with_message(ErrorKind::UnsupportedVersion, format!("API {key} v{version} is not served")));
+    };
     let (min, max) = api.versions();
     if version < min || version > max {
         let downgrade = api == ApiKey::ApiVersions;

@@ -102,9 +102,16 @@ pub fn peek_request(frame: &[u8]) -> Result<(i16, i16, i32)> {
 }
 
 /// A whole request frame (without its length), header and body.
-pub fn decode_request<R: Request>(mut frame: Bytes) -> Result<(RequestHeader, R)> {
-    let (api_key, api_version, correlation_id) = peek_request(&frame)?;
+pub fn decode_request<R: Request>(frame: Bytes) -> Result<(RequestHeader, R)> {
+    let (_, api_version, _) = peek_request(&frame)?;
     check(R::KEY, api_version, Direction::Request, &frame)?;
+    decode_request_prefix(frame).map(|(header, request, _)| (header, request))
+}
+
+/// The same as a broker reads it, which ignores bytes behind the message, as Apache Kafka does: librdkafka 2.16 leaves
+/// three behind its Metadata v13 for all topics. Gives their number too.
+pub fn decode_request_prefix<R: Request>(mut frame: Bytes) -> Result<(RequestHeader, R, usize)> {
+    let (api_key, api_version, correlation_id) = peek_request(&frame)?;
     frame.advance(8);
     let client_id = match frame.try_get_i16().map_err(|_| malformed(api_key, api_version, "header"))? {
         length if length >= 0 && frame.len() >= length as usize => {
@@ -115,8 +122,10 @@ pub fn decode_request<R: Request>(mut frame: Bytes) -> Result<(RequestHeader, R)
     if R::header_version(api_version) >= 2 {
         skip_tags(&mut frame).ok_or_else(|| malformed(api_key, api_version, "header"))?;
     }
-    let request = decode_body(api_key, api_version, frame)?;
-    Ok((RequestHeader { api_key, api_version, correlation_id, client_id }, request))
+    let left = guard::check_prefix(R::KEY, api_version, Direction::Request, &frame)
+        .map_err(|why| malformed(api_key, api_version, "body").caused_by(why))?;
+    let request = decode_body(api_key, api_version, frame.slice(..frame.len().saturating_sub(left)))?;
+    Ok((RequestHeader { api_key, api_version, correlation_id, client_id }, request, left))
 }
 
 /// Refuses a frame that its bytes do not bear out.
@@ -195,6 +204,17 @@ mod tests {
             assert_eq!(frame.get(4..6), Some(&[0, 0][..]), "the error code follows at once");
             decode_response::<ApiVersionsRequest>(version, frame).unwrap();
         }
+    }
+
+    #[test]
+    fn a_broker_ignores_bytes_behind_a_request_and_nothing_else() {
+        let mut frame = BytesMut::from(&encode_request(&MetadataRequest::default(), 12, 7, "me").unwrap()[4..]);
+        frame.extend_from_slice(&[1, 0, 0]);
+        let (_, decoded, left) = decode_request_prefix::<MetadataRequest>(frame.clone().freeze()).unwrap();
+        assert_eq!((decoded, left), (MetadataRequest::default(), 3));
+        assert!(decode_request::<MetadataRequest>(frame.clone().freeze()).is_err());
+        frame.truncate(frame.len() - 4);
+        assert!(decode_request_prefix::<MetadataRequest>(frame.freeze()).is_err());
     }
 
     /// kafka-protocol 0.18 reserves 64 GiB for this and aborts the process.
