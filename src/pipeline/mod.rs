@@ -15,6 +15,8 @@ pub mod error;
 pub mod event;
 pub mod receipt;
 pub mod rows;
+
+pub mod sink;
 pub mod stop;
 pub mod timestamp;
 pub mod window;

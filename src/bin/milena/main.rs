@@ -10,6 +10,7 @@ mod broker;
 mod config;
 mod groups;
 mod perf;
+mod query;
 mod topics;
 
 use args::{Global, Result};
@@ -34,6 +35,8 @@ enum Command {
     Config(config::Args),
     /// Consumer groups and their lag
     Groups(groups::Args),
+    /// What an embedded sink's file holds, as JSON lines
+    Query(query::Args),
     /// Topics and their configs
     Topics(topics::Args),
     /// Measures producing and consuming
@@ -76,6 +79,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Broker(args) => broker::run(args, global).await,
         Command::Config(args) => config::run(args, global).await,
         Command::Groups(args) => groups::run(args, global).await,
+        Command::Query(args) => query::run(args, global).await,
         Command::Topics(args) => topics::run(args, global).await,
         Command::Perf(args) => perf::run(args, global).await,
     }
