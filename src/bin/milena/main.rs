@@ -10,6 +10,7 @@ mod broker;
 mod config;
 mod groups;
 mod perf;
+mod perf_consume;
 mod query;
 mod topics;
 

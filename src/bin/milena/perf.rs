@@ -1,6 +1,7 @@
 //! `milena perf`: how fast, and at which price.
 
 use crate::args::{Failure, Global, Result, Role};
+use crate::perf_consume;
 use milena::client::{Client, ClientConfig};
 use milena::producer::{ProducerConfig, TopicProducer};
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ pub struct Args {
 enum What {
     /// Writes records as fast as it can and waits until all are acknowledged
     Produce(Produce),
+    /// Reads a topic from its beginning, batch by batch
+    Consume(perf_consume::Args),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -59,6 +62,7 @@ struct Produce {
 pub async fn run(args: Args, global: &Global) -> Result<()> {
     match args.what {
         What::Produce(args) => produce(args, global).await,
+        What::Consume(args) => perf_consume::run(args, global).await,
     }
 }
 
@@ -214,12 +218,12 @@ fn percentiles(mut latencies: Vec<Duration>) -> [f64; 3] {
 }
 
 /// CPU time of this process so far, user and system.
-fn usage() -> Duration {
+pub fn usage() -> Duration {
     let clock = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(clock.tv_sec as u64, clock.tv_nsec as u32)
 }
 
-fn peak_rss_mib() -> u64 {
+pub fn peak_rss_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) / 1024

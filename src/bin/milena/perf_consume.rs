@@ -1,0 +1,138 @@
+//! `milena perf consume`: reads a topic from its beginning, batch by batch, and says what that cost this process.
+
+use crate::args::{Failure, Global, Result, Role};
+use crate::perf::{peak_rss_mib, usage};
+use milena::client::{Client, ClientConfig};
+use milena::consumer::{ConsumerConfig, IsolationLevel, OffsetReset, Records};
+use milena::ids::TopicPartition;
+use std::time::{Duration, Instant};
+
+/// Nothing new for this long: there will not be as many records as asked for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads a topic from its beginning
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The topic
+    #[arg(short, long, default_value = "user-behavior-events")]
+    topic: String,
+    /// Ends after so many
+    #[arg(long, value_name = "N")]
+    records: u64,
+    /// Which records: read_uncommitted or read_committed
+    #[arg(long, value_name = "I")]
+    isolation: Option<Isolation>,
+    /// One JSON line instead of a sentence
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, global: &Global) -> Result<()> {
+    let (client, mut config) = consumer_of(global)?;
+    config = config.auto_offset_reset(OffsetReset::Earliest);
+    if let Some(isolation) = args.isolation {
+        config = config.isolation_level(match isolation {
+            Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
+            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+        });
+    }
+    let partitions = partitions_of(&client, &args.topic).await?;
+    let mut consumer = client.consumer(config)?;
+    consumer.assign(partitions).await?;
+    // On a task of its own: the main thread is no worker, and each wake-up of it would be a switch of threads.
+    let started = Instant::now();
+    let wanted = args.records;
+    let reading = tokio::spawn(async move {
+        let mut read = Read::default();
+        while read.records < wanted {
+            let mut records = consumer.poll(PATIENCE).await?;
+            if records.is_empty() {
+                let message = format!("only {} records within {} s", read.records, PATIENCE.as_secs());
+                return Err(Failure::broker(message));
+            }
+            read.take(&mut records, wanted)?;
+        }
+        let elapsed = started.elapsed();
+        consumer.close(Duration::from_secs(5)).await?;
+        Ok((read, elapsed))
+    });
+    let (read, elapsed) = reading.await.map_err(|error| Failure::broker(error.to_string()))??;
+    let cpu = usage();
+    let (_, wire) = client.traffic();
+    client.close().await;
+    report(&args, &read, elapsed, cpu, wire);
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Read {
+    records: u64,
+    bytes: u64,
+    stored: u64,
+}
+
+impl Read {
+    /// Looks at every record: its key and value are read, as far as their lengths.
+    fn take(&mut self, records: &mut Records, wanted: u64) -> Result<()> {
+        self.stored += records.size_in_bytes() as u64;
+        while let Some(batch) = records.next_batch()? {
+            for record in batch {
+                let record = record?;
+                if self.records < wanted {
+                    self.records += 1;
+                    self.bytes += (record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len)) as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn report(args: &Args, read: &Read, elapsed: Duration, cpu: Duration, wire: u64) {
+    let seconds = elapsed.as_secs_f64().max(1e-9);
+    let per_second = read.records as f64 / seconds;
+    let mb_per_second = read.bytes as f64 / seconds / 1_048_576.0;
+    let nanos = cpu.as_nanos() as f64 / read.records.max(1) as f64;
+    let ratio = wire as f64 / read.stored.max(1) as f64;
+    if args.json {
+        let line = serde_json::json!({
+            "records": read.records, "seconds": seconds, "records_per_s": per_second, "mb_per_s": mb_per_second,
+            "cpu_ns_per_record": nanos, "peak_rss_mib": peak_rss_mib(), "wire_bytes_read": wire,
+            "stored_bytes": read.stored, "wire_per_stored": ratio,
+        });
+        println!("{line}");
+    } else {
+        println!(
+            "{} records received in {seconds:.2} s: {per_second:.0} records/sec ({mb_per_second:.2} MiB/sec), \
+             {nanos:.0} ns CPU/record, {wire} bytes read ({ratio:.3} of those stored)",
+            read.records
+        );
+    }
+}
+
+/// A client and a consumer's settings by the global options.
+pub fn consumer_of(global: &Global) -> Result<(Client, ConsumerConfig)> {
+    let (mut client, mut consumer) = (ClientConfig::new(["localhost:9092"]), ConsumerConfig::default());
+    for setting in global.settings(Role::Consumer)? {
+        let taken = client.set(&setting.key, &setting.value)? | consumer.set(&setting.key, &setting.value)?;
+        if !taken {
+            return Err(Failure::config(format!("{} is no property of a consumer", setting.key)));
+        }
+    }
+    Ok((Client::new(client)?, consumer))
+}
+
+/// All partitions of a topic.
+pub async fn partitions_of(client: &Client, topic: &str) -> Result<Vec<TopicPartition>> {
+    let described = client.admin().describe_topics([topic]).await?.remove(topic);
+    let described = described.ok_or_else(|| Failure::broker(format!("{topic}: the broker says nothing of it")))??;
+    Ok((0..described.partitions.len()).map(|at| TopicPartition::new(topic, at as i32)).collect())
+}
