@@ -38,7 +38,8 @@ def equal(got, want, what=""):
 def topic(name, partitions=3, config=None):
     name = f"foreign-{name}-{RUN}"
     admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
-    new = NewTopic(name, partitions, -1, config=config or {})
+    # A real cluster deletes records with old dates otherwise, and these are from 2017.
+    new = NewTopic(name, partitions, -1, config={"retention.ms": "-1", **(config or {})})
     admin.create_topics([new])[name].result(10)
     deadline = time.time() + 10
     while name not in admin.list_topics(timeout=10).topics:  # a real cluster takes a moment
