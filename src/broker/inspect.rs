@@ -8,6 +8,7 @@ use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
 use crate::record::decode::open;
 use bytes::Bytes;
+use std::time::Duration;
 
 /// One record as it lies in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +184,18 @@ impl TestCluster {
         for topic in state.topics.values_mut().filter(|topic| topic.config.deletes()) {
             let (ms, bytes) = (topic.config.retention_ms(), topic.config.retention_bytes());
             topic.partitions.iter_mut().for_each(|partition| partition.log.retain(now, ms, bytes));
+        }
+    }
+
+    /// Waits until the cluster is as a test wants it, looking every 5 ms.
+    ///
+    /// # Panics
+    /// After a minute (of virtual time, if it is paused), with `what` was waited for.
+    pub async fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let start = self.clock().now();
+        while !holds(self) {
+            assert!(start.elapsed() < Duration::from_secs(60), "after a minute still not: {what}");
+            self.clock().wait_until(Some(self.clock().now() + Duration::from_millis(5))).await;
         }
     }
 

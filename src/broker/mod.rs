@@ -57,7 +57,7 @@ pub use inspect::StoredRecord;
 
 use crate::connect::Connect;
 use crate::ids::NodeId;
-use connection::InMemory;
+use connection::{Endpoint, InMemory};
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -81,6 +81,11 @@ impl TestCluster {
     /// `host:port` of every broker, comma separated.
     pub fn bootstrap(&self) -> String {
         self.bootstrap.clone()
+    }
+
+    /// Whether its brokers are reached through [`Self::connector`], and not over TCP.
+    pub fn is_in_memory(&self) -> bool {
+        self.shared.state().nodes.values().all(|node| matches!(node.endpoint, Endpoint::InMemory { .. }))
     }
 
     /// Reaches the brokers of an [in-memory](Builder::in_memory) cluster. It refuses once the cluster is dropped.

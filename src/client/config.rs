@@ -130,6 +130,12 @@ impl ClientConfig {
         self
     }
 
+    /// Like [`Self::virtual_time`], but what the clock shows now is given: a test cluster's, for one.
+    pub fn virtual_time_from(mut self, unix_millis: i64) -> Self {
+        self.clock = NetClock::virtual_from(unix_millis);
+        self
+    }
+
     /// What everything random in this client follows from. Default: a new one each time.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);

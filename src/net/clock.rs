@@ -20,7 +20,12 @@ pub enum NetClock {
 impl NetClock {
     /// Wall time that begins now and moves with tokio's clock. Needs a tokio runtime.
     pub fn virtual_from_now() -> Self {
-        Self::Virtual { start: tokio::time::Instant::now(), unix_millis: system_millis() }
+        Self::virtual_from(system_millis())
+    }
+
+    /// Wall time that shows this now and moves with tokio's clock. Needs a tokio runtime.
+    pub fn virtual_from(unix_millis: i64) -> Self {
+        Self::Virtual { start: tokio::time::Instant::now(), unix_millis }
     }
 }
 

@@ -1,0 +1,3 @@
+//! Whole clients against the test broker, in memory and on virtual time.
+
+mod broker_clients;
