@@ -9,10 +9,12 @@
 //!
 //! `event`, `timestamp`, `window`, `merge::state`, `rows` and `receipt` are values without clock, socket or task.
 
+pub mod clickstream;
 pub mod config;
 // pub mod dead_letter; // as soon as the producer is here
 pub mod error;
 pub mod event;
+pub mod merge;
 pub mod receipt;
 pub mod rows;
 

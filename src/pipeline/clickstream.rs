@@ -1,0 +1,3 @@
+//! The clickstream producer: a deterministic generator of events, and the shell that writes them to `T`.
+
+pub mod generator;
