@@ -613,3 +613,6 @@ fn no_partition(topic: &TopicQueues, partition: u32) -> Error {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

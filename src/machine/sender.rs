@@ -9,7 +9,7 @@
 //! Order within a partition:
 //! - Batches are numbered when they are first drained. With idempotence the broker refuses what does not follow on, so up
 //!   to five batches may be under way and the order holds through every retry.
-//! - What is sent again goes alone: only the oldest batch whose outcome is open, and nothing new overtakes it.
+//! - What is sent again goes alone: only the oldest batch whose outcome is open, and nothing goes out behind it.
 //! - Nothing goes to a new leader while something is under way to the old one.
 //! - Without idempotence and with more than one request in flight a batch may overtake one that is refused, as in the Java
 //!   client; `max.in.flight.requests.per.connection=1` keeps the order then.
@@ -134,6 +134,8 @@ struct Partition {
     /// The batches under way, oldest first, and to whom.
     in_flight: VecDeque<u64>,
     in_flight_to: Option<NodeId>,
+    /// One of them was sent again: nothing goes out behind it.
+    alone: bool,
     place: Place,
     /// It may have something to send and waits for answers; looked at again when one comes.
     waits: bool,
@@ -293,6 +295,7 @@ impl Sender {
                 queue: VecDeque::new(),
                 in_flight: VecDeque::new(),
                 in_flight_to: None,
+                alone: false,
                 place: Place::Idle,
                 waits: false,
                 not_before: None,
@@ -425,8 +428,11 @@ impl Sender {
         let Some(readiness) = self.readiness else { return Next::Nothing };
         let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return Next::Nothing };
         partition.place = Place::Idle;
-        // Nothing overtakes what is under way to the leader before.
-        if partition.in_flight_to.is_some_and(|to| to != node) || partition.in_flight.len() >= REMEMBERED_BATCHES {
+        // Nothing overtakes what is sent again, or is under way to the leader before.
+        if partition.alone
+            || partition.in_flight_to.is_some_and(|to| to != node)
+            || partition.in_flight.len() >= REMEMBERED_BATCHES
+        {
             partition.waits = true;
             return Next::Nothing;
         }
@@ -448,6 +454,7 @@ impl Sender {
             partition.place = Place::Ready(node);
             return Next::Later;
         }
+        let again = front.numbered.is_some();
         match front.numbered {
             // Again: alone, and the oldest first.
             Some(_) if partition.in_flight.front().is_some_and(|oldest| *oldest < front.id) => {
@@ -483,6 +490,7 @@ impl Sender {
             },
         }
         let Some(mut batch) = partition.queue.pop_front() else { return Next::Nothing };
+        partition.alone = again;
         batch.attempts += 1;
         let at = partition.in_flight.partition_point(|id| *id < batch.id);
         partition.in_flight.insert(at, batch.id);
@@ -650,5 +658,4 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 }
 
 #[cfg(test)]
-#[path = "sender_tests.rs"]
 mod tests;

@@ -97,6 +97,7 @@ impl Sender {
         partition.in_flight.retain(|in_flight| *in_flight != id);
         if partition.in_flight.is_empty() {
             partition.in_flight_to = None;
+            partition.alone = false;
         }
     }
 
@@ -165,6 +166,11 @@ impl Sender {
     /// The broker has not got the batch before. If that is because of one whose outcome is open, it will have; if not,
     /// there is a gap, which only a new epoch can close.
     pub(super) fn on_out_of_order(&mut self, now: Instant, index: usize, batch: ProducerBatch) {
+        let current = matches!(self.identity, Identity::Known(producer)
+            if batch.numbered.is_some_and(|numbered| numbered.producer == producer));
+        if !current {
+            return self.renumber(now, index, batch); // the gap is known, it starts anew when its turn comes
+        }
         let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return };
         let oldest = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|b| b.id)).min();
         if oldest.is_some_and(|oldest| oldest < batch.id) {

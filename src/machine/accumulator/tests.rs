@@ -1,0 +1,305 @@
+//! The accumulator by itself: what is ready when, what memory does, where records go. Time is moved by hand.
+
+use super::*;
+use crate::machine::partitioner::murmur2;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+/// A clock that the test moves.
+pub(crate) struct ManualClock {
+    start: Instant,
+    elapsed: Mutex<Duration>,
+}
+
+impl ManualClock {
+    #[allow(clippy::disallowed_methods, reason = "a test's start of time")]
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { start: Instant::now(), elapsed: Mutex::default() })
+    }
+
+    pub(crate) fn advance(&self, millis: u64) {
+        *lock(&self.elapsed) += Duration::from_millis(millis);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        self.start + *lock(&self.elapsed)
+    }
+
+    fn unix_millis(&self) -> i64 {
+        1_700_000_000_000 + lock(&self.elapsed).as_millis() as i64
+    }
+}
+
+pub(crate) fn config() -> AccumulatorConfig {
+    AccumulatorConfig {
+        batch_size: 1000,
+        buffer_memory: 10_000,
+        linger: Duration::from_millis(5),
+        delivery_timeout: Duration::from_secs(120),
+        max_request_size: 1 << 20,
+        compression: Compression::None,
+        level: None,
+    }
+}
+
+pub(crate) fn value(bytes: &[u8]) -> NewRecord<'_> {
+    NewRecord { key: None, value: Some(bytes), headers: &[], timestamp: None, sent_at: None }
+}
+
+struct Rig {
+    clock: Arc<ManualClock>,
+    accumulator: RecordAccumulator,
+    topic: Arc<TopicQueues>,
+}
+
+impl Rig {
+    fn new(config: AccumulatorConfig, partitions: usize) -> Self {
+        let clock = ManualClock::new();
+        let accumulator = RecordAccumulator::new(config, clock.clone());
+        let topic = accumulator.add_topic("clicks", partitions);
+        Self { clock, accumulator, topic }
+    }
+
+    fn append(&self, partition: u32, bytes: usize) -> Option<Ticket> {
+        self.append_with(Target::Partition(partition), bytes)
+    }
+
+    fn append_with(&self, target: Target<'_>, bytes: usize) -> Option<Ticket> {
+        self.accumulator.try_append(&self.topic, target, &value(&vec![7; bytes]), None, &mut None).unwrap()
+    }
+
+    /// What the sender would find: everything ready, taken.
+    fn take(&self) -> Vec<ProducerBatch> {
+        let mut ready = Vec::new();
+        let collected = self.accumulator.collect(self.clock.now(), Waker::noop(), true, &mut ready);
+        let mut batches = Vec::new();
+        for (topic, partition) in ready {
+            while let Drained::Batch(batch) = self.accumulator.drain(&topic, partition, collected.readiness) {
+                batches.push(batch);
+            }
+        }
+        batches
+    }
+
+    fn finish(&self, mut batch: ProducerBatch) {
+        batch.settle(Err(Error::new(ErrorKind::Closed)));
+        self.accumulator.on_settled(batch.id);
+        self.accumulator.release(batch);
+    }
+}
+
+#[test]
+fn linger_counts_from_the_first_record_and_later_ones_do_not_restart_it() {
+    let rig = Rig::new(config(), 1);
+    for _ in 0..5 {
+        rig.append(0, 10).unwrap();
+        assert!(rig.take().is_empty());
+        rig.clock.advance(1);
+    }
+    let batches = rig.take();
+    assert_eq!(batches.iter().map(ProducerBatch::record_count).collect::<Vec<_>>(), [5]);
+}
+
+#[test]
+fn a_full_batch_does_not_linger() {
+    let rig = Rig::new(config(), 1);
+    for _ in 0..10 {
+        rig.append(0, 120).unwrap();
+    }
+    let batches = rig.take();
+    assert_eq!(batches.len(), 1, "and the record that did not fit lingers");
+    assert!(batches[0].body().size() <= 1000 && batches[0].record_count() == 7);
+}
+
+#[test]
+fn flush_overrides_linger_for_what_was_appended_before_it() {
+    let rig = Rig::new(config(), 2);
+    rig.append(0, 10).unwrap();
+    let until = rig.accumulator.flush();
+    rig.append(1, 10).unwrap();
+    let batches = rig.take();
+    assert_eq!(batches.iter().map(|batch| batch.partition).collect::<Vec<_>>(), [0]);
+    assert_eq!(rig.accumulator.unfinished_records(until), 1);
+    let mut flushed = pin!(rig.accumulator.flushed(until));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(flushed.as_mut().poll(&mut cx).is_pending());
+    batches.into_iter().for_each(|batch| rig.finish(batch));
+    assert!(flushed.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(rig.accumulator.unfinished_records(until), 0);
+}
+
+#[test]
+fn memory_comes_back_to_the_byte_whatever_the_batch_was() {
+    for (compression, size) in [(Compression::None, 10), (Compression::None, 300), (Compression::None, 5000), (Compression::Lz4, 300)] {
+        let rig = Rig::new(AccumulatorConfig { compression, ..config() }, 3);
+        for partition in [0, 1, 2, 0, 1, 2, 0] {
+            let _ = rig.append(partition, size);
+        }
+        let held = 10_000 - rig.accumulator.free_memory();
+        assert!(held > 0);
+        rig.accumulator.flush();
+        let batches = rig.take();
+        let sealed: usize = batches.iter().map(ProducerBatch::held).sum();
+        assert_eq!(10_000 - rig.accumulator.free_memory(), sealed, "{compression:?} {size}");
+        assert!(batches.iter().all(|batch| batch.held() >= batch.body().size()), "what it holds is counted");
+        batches.into_iter().for_each(|batch| rig.finish(batch));
+        assert_eq!(rig.accumulator.free_memory(), 10_000, "{compression:?} {size}");
+    }
+}
+
+/// 1.2 KB of compressed bytes in buffers of 16 KB is how memory that is bounded on paper grows to five times its bound.
+#[test]
+fn memory_is_counted_by_capacity_so_a_nearly_empty_batch_is_copied() {
+    let rig = Rig::new(config(), 1);
+    rig.append(0, 10).unwrap();
+    assert_eq!(rig.accumulator.free_memory(), 9000, "an open batch holds a whole one");
+    rig.accumulator.flush();
+    let batch = rig.take().remove(0);
+    assert!(batch.held() < 100, "{}", batch.held());
+}
+
+#[test]
+fn try_append_says_that_memory_is_full_and_takes_nothing() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 2000, ..config() }, 3);
+    assert!(rig.append(0, 10).is_some() && rig.append(1, 10).is_some());
+    assert!(rig.append(2, 10).is_none());
+    assert!(rig.append(0, 10).is_some(), "an open batch has room");
+    assert_eq!(rig.accumulator.unfinished_records(u64::MAX), 3);
+}
+
+#[test]
+fn those_who_wait_for_memory_are_served_in_order_and_not_overtaken() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 2000, ..config() }, 3);
+    rig.append(0, 10).unwrap();
+    rig.append(1, 10).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut first, mut second) = (Box::pin(rig.accumulator.reserve(1500)), Box::pin(rig.accumulator.reserve(1000)));
+    assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+    let mut batches = rig.take();
+    rig.finish(batches.remove(0));
+    assert!(second.as_mut().poll(&mut cx).is_pending(), "there would be room, but it is not its turn");
+    assert!(rig.append(2, 10).is_none(), "nor that of someone who has just come");
+    rig.finish(batches.remove(0));
+    let Poll::Ready(Ok(permit)) = first.as_mut().poll(&mut cx) else { panic!("it is first's turn") };
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    drop(permit);
+    assert!(matches!(second.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_dropped_wait_for_memory_has_taken_none() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 1500, ..config() }, 3);
+    rig.append(0, 10).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut waiting = Box::pin(rig.accumulator.reserve(1000));
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    drop(waiting);
+    assert_eq!(rig.accumulator.free_memory(), 500);
+    assert!(rig.take().is_empty(), "and nobody waits any more");
+}
+
+/// Else batches on many partitions hold all memory, linger, and wait for records that can't come.
+#[test]
+fn while_someone_waits_for_memory_every_open_batch_is_ready() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 3000, linger: Duration::from_secs(3600), ..config() }, 4);
+    for partition in 0..3 {
+        rig.append(partition, 10).unwrap();
+    }
+    assert!(rig.take().is_empty());
+    let mut waiting = Box::pin(rig.accumulator.reserve(1000));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(rig.take().len(), 3);
+}
+
+#[test]
+fn a_record_larger_than_a_batch_goes_alone() {
+    let rig = Rig::new(config(), 1);
+    for size in [10, 3000, 10] {
+        rig.append(0, size).unwrap();
+    }
+    rig.accumulator.flush();
+    assert_eq!(rig.take().iter().map(ProducerBatch::record_count).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn a_record_that_could_never_be_sent_is_refused_at_once() {
+    let rig = Rig::new(config(), 1);
+    let record = vec![0; 20_000];
+    let result = rig.accumulator.try_append(&rig.topic, Target::Partition(0), &value(&record), None, &mut None);
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.delivery_certainty()), (ErrorKind::RecordTooLarge, Some(Certainty::NotSent)));
+}
+
+#[test]
+fn records_without_a_key_stick_to_a_partition_until_its_batch_is_complete() {
+    let rig = Rig::new(config(), 8);
+    let sticky = Sticky::new(3);
+    for _ in 0..70 {
+        rig.append_with(Target::Sticky(&sticky), 120).unwrap();
+    }
+    let batches = rig.take();
+    assert_eq!(batches.len(), 9, "7 of 120 bytes fill one, the last is open");
+    assert!(batches.iter().all(|batch| batch.record_count() == 7), "no batch is cut short by moving on");
+    let partitions: std::collections::HashSet<u32> = batches.iter().map(|batch| batch.partition).collect();
+    assert!(partitions.len() > 3);
+}
+
+#[test]
+fn records_without_a_key_avoid_partitions_without_a_leader_and_keys_never_move() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 1 << 20, ..config() }, 4);
+    rig.topic.set_available(vec![1, 3]);
+    let sticky = Sticky::new(3);
+    for _ in 0..70 {
+        rig.append_with(Target::Sticky(&sticky), 120).unwrap();
+    }
+    rig.accumulator.flush();
+    assert!(rig.take().iter().all(|batch| [1, 3].contains(&batch.partition)));
+    for key in [&b""[..], b"a", b"b", b"visitor-7", b"x"] {
+        let ticket = rig.append_with(Target::Key(key), 10).unwrap();
+        assert_eq!(ticket.partition() as u32, (murmur2(key) & 0x7fff_ffff) % 4);
+    }
+}
+
+#[test]
+fn a_topic_may_grow_and_what_is_queued_stays() {
+    let rig = Rig::new(config(), 1);
+    rig.append(0, 10).unwrap();
+    let same = rig.accumulator.add_topic("clicks", 1000);
+    assert!(Arc::ptr_eq(&same, &rig.topic));
+    assert_eq!(rig.topic.partition_count(), 1000);
+    rig.append(999, 10).unwrap();
+    let indexes: std::collections::HashSet<usize> =
+        (0..1000).map(|partition| rig.topic.partition(partition).unwrap().index).collect();
+    assert_eq!(indexes.len(), 1000);
+    rig.accumulator.flush();
+    assert_eq!(rig.take().iter().map(|batch| batch.partition).collect::<Vec<_>>(), [0, 999]);
+}
+
+#[test]
+fn a_batch_that_is_being_compressed_keeps_its_place() {
+    let rig = Rig::new(AccumulatorConfig { compression: Compression::Lz4, ..config() }, 1);
+    rig.append(0, 10).unwrap();
+    // As `try_append` does it, with a pause between the two halves.
+    let detached = lock(&rig.topic.partition(0).unwrap().state).detach();
+    rig.append(0, 10).unwrap();
+    let second = lock(&rig.topic.partition(0).unwrap().state).detach();
+    rig.accumulator.seal(&rig.topic, 0, second);
+    assert!(rig.take().is_empty(), "nothing overtakes");
+    rig.accumulator.seal(&rig.topic, 0, detached);
+    assert_eq!(rig.take().iter().map(|batch| batch.id).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn closed_means_that_nothing_is_taken_and_what_was_is_ready() {
+    let rig = Rig::new(config(), 1);
+    rig.append(0, 10).unwrap();
+    rig.accumulator.close();
+    let result = rig.accumulator.try_append(&rig.topic, Target::Partition(0), &value(b""), None, &mut None);
+    assert!(result.unwrap_err().is_closed());
+    assert_eq!(rig.take().len(), 1);
+    let mut waiting = Box::pin(rig.accumulator.reserve(10));
+    assert!(matches!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_))));
+}
