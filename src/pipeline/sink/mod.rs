@@ -16,7 +16,10 @@
 pub mod batch;
 pub mod bisect;
 pub mod embedded;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod query;
+pub mod schema;
 pub mod sqlstate;
 
 use std::{fmt, future::Future, sync::Arc};

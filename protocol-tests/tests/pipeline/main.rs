@@ -1,0 +1,4 @@
+//! The pipeline through the crate's public API.
+
+#[cfg(feature = "postgres")]
+mod sink_postgres;
