@@ -11,7 +11,7 @@ use super::{
     Header,
     batch::{Attributes, BatchHeader, CRC_FROM, HEADER_LEN, LOG_OVERHEAD, MAGIC},
     compression::{Compression, Compressor},
-    malformed,
+    crc, malformed,
     varint::{MAX_VARINT_LEN, put_varint, varint_len, zigzag},
 };
 use crate::{error::Result, ids::ProducerIdAndEpoch};
@@ -99,6 +99,12 @@ impl RecordEncoder {
         self.base_timestamp = base_timestamp;
         self.max_timestamp = if index == 0 { timestamp } else { self.max_timestamp.max(timestamp) };
         Some(index)
+    }
+
+    /// Empties it, to be filled again.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.record_count = 0;
     }
 
     fn append_headers(&mut self, header_count: u64, headers: &[Header<'_>]) {
@@ -212,6 +218,11 @@ impl BatchBody {
         HEADER_LEN + self.bytes.len()
     }
 
+    /// The memory of the body, to be used for another batch, once nobody else (a write under way) holds it.
+    pub fn into_buffer(self) -> Option<Vec<u8>> {
+        self.bytes.try_into_mut().ok().map(Vec::from)
+    }
+
     /// How many records it holds.
     pub fn record_count(&self) -> u32 {
         self.record_count
@@ -251,7 +262,7 @@ impl BatchBody {
         };
         let head = header.to_bytes();
         let covered = crc32c::crc32c(head.get(CRC_FROM..).unwrap_or_default());
-        header.crc = crc32c::crc32c_combine(covered, self.crc, self.bytes.len());
+        header.crc = crc::combine(covered, self.crc, self.bytes.len());
         header.to_bytes()
     }
 

@@ -25,6 +25,7 @@
 
 pub mod batch;
 pub mod compression;
+mod crc;
 pub mod decode;
 pub mod encode;
 pub mod varint;
