@@ -13,11 +13,13 @@
 
 mod config;
 mod fetch;
+mod group;
 mod offsets;
 mod rebalance;
 mod records;
 
 pub use config::{ConsumerConfig, IsolationLevel, OffsetReset};
+pub use group::ConsumerGroupMetadata;
 pub use offsets::OffsetAndTimestamp;
 pub use rebalance::Revoking;
 pub use records::{ConsumerRecord, Iter, OwnedRecord, RecordBatch, Records, TimestampType};
@@ -29,11 +31,12 @@ use crate::machine::Clock;
 use crate::machine::fetcher::{Fetcher, FetcherConfig, Polled};
 use crate::machine::subscription::{Position, Start};
 use crate::net::clock::sleep_until;
+use group::Group;
 use records::Common;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
@@ -63,49 +66,59 @@ pub struct PartitionEnd {
 }
 
 impl Client {
-    /// A consumer. It reads nothing before [`Consumer::assign`].
+    /// A consumer. It reads nothing before [`Consumer::assign`] or [`Consumer::subscribe`].
     ///
     /// # Errors
     /// `Config` for settings that can't be or that contradict each other.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.check()?;
-        let (group_events, events) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::new(self.clone(), config, group_events));
+        let group = Group::new(self, &config)?;
+        let shared = Arc::new(Shared::new(self.clone(), config));
         let supervisor = self.spawn(fetch::supervise(shared.clone()));
-        Ok(Consumer { shared, events, supervisor: Some(supervisor) })
+        Ok(Consumer { shared, group, supervisor: Some(supervisor) })
     }
 }
 
 /// Reads partitions. Not cheap to clone, and not to be shared: what is handed out, and in which order, is one
-/// application's. Dropping it ends its tasks and closes its connections; it never blocks.
+/// application's. Dropping it ends its tasks and closes its connections; it never blocks. It leaves its group then, if that
+/// takes no more than a second, without a commit: [`close`](Consumer::close) commits.
 #[derive(Debug)]
 pub struct Consumer {
     pub(crate) shared: Arc<Shared>,
-    /// What the group has to tell ([`Shared::tell`]).
-    events: mpsc::UnboundedReceiver<Event>,
+    group: Option<Group>,
     supervisor: Option<JoinHandle<()>>,
 }
 
 impl Consumer {
     /// Reads these partitions from now on, and no others. Those that are assigned already keep their positions and what
-    /// has been fetched of them; new ones start where `auto.offset.reset` says, unless you [`seek`](Self::seek).
+    /// has been fetched of them; new ones start where the group has committed, or else (or without a `group.id`) where
+    /// `auto.offset.reset` says, unless you [`seek`](Self::seek).
     ///
     /// Dropping the future before it is done may leave the old assignment.
     ///
     /// # Errors
-    /// `Closed` if the client is. Partitions that don't exist (yet) are no error: reading begins when they do.
+    /// `Closed` if the client is, `State` while there is a subscription. Partitions that don't exist (yet) are no error:
+    /// reading begins when they do.
     pub async fn assign(&mut self, partitions: impl IntoIterator<Item = impl Into<TopicPartition>>) -> Result<()> {
         let wanted: BTreeSet<TopicPartition> = partitions.into_iter().map(Into::into).collect();
         let assigned: BTreeSet<_> = self.assignment().into_iter().collect();
         let removed: Vec<_> = assigned.difference(&wanted).cloned().collect();
-        let added = wanted.difference(&assigned).map(|name| (name.clone(), Start::Reset)).collect();
+        let added: Vec<_> = wanted.difference(&assigned).cloned().collect();
         self.shared.check_open()?;
-        self.shared.set_assignment(removed, added);
+        let Some(group) = &mut self.group else {
+            self.shared.set_assignment(removed, added.into_iter().map(|name| (name, Start::Reset)).collect());
+            return Ok(());
+        };
+        group.assign(!wanted.is_empty(), &removed)?;
+        self.shared.set_assignment(removed, vec![]);
+        group.start(added, &self.shared);
         Ok(())
     }
 
     /// Waits for records, `timeout` at most; empty if there were none. Sugar over [`next`](Self::next), for those who
-    /// don't care for other events: a revocation is acknowledged, ends of partitions are passed over.
+    /// don't care for other events: calling it again says that what it returned before is processed. So a pending
+    /// revocation is acknowledged, after the auto-commit of what the previous poll returned; ends of partitions and
+    /// changes of the assignment are passed over.
     ///
     /// Each call hands out what has arrived, whole batches until they hold `max.poll.records` records, and moves the
     /// positions behind it. Dropping the future loses nothing.
@@ -133,8 +146,14 @@ impl Consumer {
     pub async fn next(&mut self, timeout: Duration) -> Result<Option<Event>> {
         let deadline = self.shared.client.now() + timeout;
         tokio::task::coop::consume_budget().await; // a loop of polls that all find something must let others run
+        if let Some(group) = &mut self.group {
+            group.on_poll(&self.shared);
+        }
         loop {
-            if let Ok(event) = self.events.try_recv() {
+            // The group first: no record of a partition is handed out that is lost, or not yet told of.
+            if let Some(group) = &mut self.group
+                && let Some(event) = group.take(&self.shared)?
+            {
                 return Ok(Some(event));
             }
             let most = self.shared.config.max_poll_records;
@@ -150,13 +169,25 @@ impl Consumer {
                 Polled::Nothing(reminder) => reminder,
             };
             self.shared.check_open()?;
-            if self.shared.client.now() >= deadline {
+            let now = self.shared.client.now();
+            if now >= deadline {
                 return Ok(None);
             }
-            tokio::select! {
-                () = self.shared.data.notified() => {}
-                Some(event) = self.events.recv() => return Ok(Some(event)),
-                () = sleep_until(reminder.map_or(deadline, |at| at.min(deadline))) => {}
+            let until = reminder.map_or(deadline, |at| at.min(deadline));
+            match &mut self.group {
+                None => tokio::select! {
+                    () = self.shared.data.notified() => {}
+                    () = sleep_until(until) => {}
+                },
+                Some(group) => {
+                    group.keep_polling(now); // who waits in here is not silent
+                    let until = until.min(group.next_poll(now));
+                    tokio::select! {
+                        () = self.shared.data.notified() => {}
+                        () = group.ready() => {}
+                        () = sleep_until(until) => {}
+                    }
+                }
             }
         }
     }
@@ -250,20 +281,23 @@ impl Consumer {
         self.shared.change(|fetcher, _| fetcher.memory().0)
     }
 
-    /// Ends the tasks and closes the connections, within `timeout`.
+    /// Commits what was handed out, if auto-commit is on, leaves the group, ends the tasks and closes the connections,
+    /// within `timeout`.
     ///
     /// # Errors
-    /// `Timeout` if the tasks have not ended by then; they will. Dropping the future does what dropping the consumer
+    /// Why the last commit failed; `Timeout` if the group was not left in time (its coordinator will notice by
+    /// `session.timeout.ms`) or the tasks have not ended by then; they will. Dropping the future does what dropping the consumer
     /// does.
     pub async fn close(mut self, timeout: Duration) -> Result<()> {
-        self.shared.close();
         let deadline = self.shared.client.now() + timeout;
+        let left = self.leave_group(deadline).await;
+        self.shared.close();
         if let Some(supervisor) = self.supervisor.take()
             && timeout_at(deadline.into(), supervisor).await.is_err()
         {
             return Err(Error::with_message(ErrorKind::Timeout, "the consumer's tasks have not ended in time"));
         }
-        Ok(())
+        left
     }
 }
 
@@ -286,7 +320,6 @@ pub(crate) struct Shared {
     data: Notify,
     /// Rung when the supervisor has.
     supervise: Notify,
-    group_events: mpsc::UnboundedSender<Event>,
 }
 
 #[derive(Debug)]
@@ -298,7 +331,7 @@ struct State {
 }
 
 impl Shared {
-    fn new(client: Client, config: ConsumerConfig, group_events: mpsc::UnboundedSender<Event>) -> Self {
+    fn new(client: Client, config: ConsumerConfig) -> Self {
         let (retry_backoff, retry_backoff_max) = client.retry_backoff();
         let fetcher = Fetcher::new(FetcherConfig {
             budget: config.prefetch_bytes,
@@ -320,7 +353,6 @@ impl Shared {
             state: Mutex::new(State { fetcher, wakes: BTreeMap::new(), closed: None }),
             data: Notify::new(),
             supervise: Notify::new(),
-            group_events,
         }
     }
 
@@ -340,11 +372,6 @@ impl Shared {
         self.change(|fetcher, now| fetcher.start(now, partition, start));
         self.supervise.notify_one();
         self.data.notify_one();
-    }
-
-    /// Something for [`Consumer::next`] to tell.
-    pub(crate) fn tell(&self, event: Event) {
-        let _ = self.group_events.send(event); // the consumer is gone: nobody to tell
     }
 
     /// The one way to the fetcher: applies what records turned out to be unreadable first, and wakes the fetch tasks

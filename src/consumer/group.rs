@@ -1,0 +1,734 @@
+//! A consumer in a group: subscribe, commit, and what rebalances do to the assignment.
+//!
+//! ```text
+//!  Consumer ── commands ──> [forward] ──> drive(ConsumerCoordinator) ──> GroupCaller ──> brokers
+//!     ^                         ^ cluster changes        │
+//!     └──────── events ─────────┼────────────────────────┘       one task, which leaves the group when the
+//!                               │                                consumer and its commands are gone
+//! ```
+//! Events change the assignment when [`Consumer::next`] hands them out, on the application's task: it never reads a
+//! record of a partition before it was told of it, nor after.
+
+use super::rebalance::Revoking;
+use super::{Consumer, ConsumerConfig, Event, Shared};
+use crate::client::{Client, CoordinatorKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{GenerationId, OffsetAndMetadata, TopicPartition};
+use crate::machine::group::assignor::{Assignor, RangeAssignor, RoundRobinAssignor};
+use crate::machine::group::sticky::CooperativeStickyAssignor;
+use crate::machine::group::{
+    ConsumerCoordinator, GroupCall, GroupConfig, GroupEvent, GroupRequest, GroupResponse, Reply, RevocationId, To,
+};
+use crate::machine::subscription::Start;
+use crate::net::brokers::Purpose;
+use crate::net::drive::{Call, Command, drive};
+use crate::wire::Request;
+use crate::wire::group_requests::{fit_leave_group, fit_offset_fetch, lift_offset_fetch};
+use crate::wire::messages::find_coordinator_response::Coordinator as Found;
+use crate::wire::messages::{BrokerId, FindCoordinatorResponse};
+use std::collections::{BTreeSet, HashMap};
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+
+/// Who this consumer is in its group, for transactions that commit its offsets (KIP-447).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerGroupMetadata {
+    pub(crate) group_id: Arc<str>,
+    pub(crate) instance_id: Option<Arc<str>>,
+    pub(crate) generation: GenerationId,
+    pub(crate) member_id: Arc<str>,
+}
+
+impl ConsumerGroupMetadata {
+    /// `group.id`.
+    pub fn group_id(&self) -> &str {
+        &self.group_id
+    }
+
+    /// The generation of the last assignment that the application was told of; `GenerationId::NONE` outside of the
+    /// group.
+    pub fn generation(&self) -> GenerationId {
+        self.generation
+    }
+
+    /// The id that the coordinator gave us; empty outside of the group.
+    pub fn member_id(&self) -> &str {
+        &self.member_id
+    }
+
+    /// `group.instance.id`.
+    pub fn instance_id(&self) -> Option<&str> {
+        self.instance_id.as_deref()
+    }
+}
+
+type Commands = UnboundedSender<Command<ConsumerCoordinator>>;
+
+/// The consumer's end of its group.
+#[derive(Debug)]
+pub(super) struct Group {
+    commands: Commands,
+    events: mpsc::Receiver<(u64, GroupEvent)>,
+    /// One that `ready` has taken out already.
+    stash: Option<GroupEvent>,
+    task: JoinHandle<()>,
+    metadata: ConsumerGroupMetadata,
+    /// Events of older rounds are about a subscription that was given up.
+    round: u64,
+    subscribed: bool,
+    /// Partitions were assigned by hand.
+    manual: bool,
+    /// Why the group can't go on, until another `subscribe`.
+    failed: Option<Error>,
+    progress: Arc<Mutex<Progress>>,
+    auto_commit: Option<AutoCommit>,
+    last_polled: Option<Instant>,
+    max_poll_interval: Duration,
+}
+
+/// What late answers and guards must agree with before they change the assignment.
+#[derive(Debug, Default)]
+struct Progress {
+    /// By partition: which assignment gave it to us.
+    tenures: HashMap<TopicPartition, u64>,
+    assignments: u64,
+    /// The revocation that the application has not acknowledged.
+    revoking: Option<RevocationId>,
+    /// For the application.
+    failures: Vec<Error>,
+}
+
+#[derive(Debug)]
+struct AutoCommit {
+    interval: Duration,
+    next: Instant,
+    /// What was committed last, so that an idle consumer does not commit the same again and again.
+    last: HashMap<TopicPartition, OffsetAndMetadata>,
+}
+
+impl Group {
+    /// The group of this configuration, if it has one. Nothing is asked of a broker yet.
+    pub(super) fn new(client: &Client, config: &ConsumerConfig) -> Result<Option<Self>> {
+        let Some(group_id) = config.group_id.as_deref().map(Arc::<str>::from) else { return Ok(None) };
+        let now = client.now();
+        let instance_id: Option<Arc<str>> = config.group_instance_id.as_deref().map(Arc::from);
+        let machine = GroupConfig {
+            group_id: group_id.clone(),
+            instance_id: instance_id.clone(),
+            session_timeout: config.session_timeout,
+            heartbeat_interval: config.heartbeat_interval,
+            // Polls are reported at this grain, so one must not be missed for it.
+            max_poll_interval: config.max_poll_interval + grain(config.max_poll_interval),
+            request_timeout: client.request_timeout(),
+            backoff: client.retry_backoff(),
+            assignors: assignors(&config.partition_assignment_strategy)?,
+            seed: client.seed(),
+        };
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (tell, events) = mpsc::channel(16);
+        let caller =
+            GroupCaller { client: client.clone(), id: client.next_id(), auto_create: config.allow_auto_create_topics };
+        let task = client.spawn(run(ConsumerCoordinator::new(now, machine), caller, inbox, tell));
+        let interval = config.auto_commit_interval;
+        let auto_commit = AutoCommit { interval, next: now + interval, last: HashMap::new() };
+        Ok(Some(Self {
+            commands,
+            events,
+            stash: None,
+            task,
+            metadata: ConsumerGroupMetadata {
+                group_id,
+                instance_id,
+                generation: GenerationId::NONE,
+                member_id: "".into(),
+            },
+            round: 0,
+            subscribed: false,
+            manual: false,
+            failed: None,
+            progress: Arc::default(),
+            auto_commit: config.enable_auto_commit.then_some(auto_commit),
+            last_polled: None,
+            max_poll_interval: config.max_poll_interval,
+        }))
+    }
+
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed
+    }
+
+    fn command(&self, command: impl FnOnce(&mut ConsumerCoordinator, Instant) + Send + 'static) {
+        let _ = self.commands.send(Box::new(command)); // the task is gone: so is the client
+    }
+
+    /// Asks for something that is answered.
+    async fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(&mut ConsumerCoordinator, Instant, Reply<T>) + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.command(move |machine, now| {
+            let reply: Reply<T> = Box::new(move |outcome| drop(reply.send(outcome)));
+            command(machine, now, reply);
+        });
+        answer.await.unwrap_or_else(|_| Err(Error::with_message(ErrorKind::Closed, "the client is closed")))
+    }
+
+    /// The application is in `next`: everything handed out before counts as processed.
+    pub(super) fn on_poll(&mut self, shared: &Shared) {
+        let now = shared.client.now();
+        self.keep_polling(now);
+        if self.auto_commit.as_ref().is_some_and(|auto| now >= auto.next) {
+            self.commit_processed(now, shared, None);
+        }
+    }
+
+    /// Says that the application is polling, not more often than needed.
+    pub(super) fn keep_polling(&mut self, now: Instant) {
+        if self.subscribed && self.last_polled.is_none_or(|at| now >= at + grain(self.max_poll_interval)) {
+            self.last_polled = Some(now);
+            self.command(ConsumerCoordinator::polled);
+        }
+    }
+
+    /// When a poll that waits must say again that it does.
+    pub(super) fn next_poll(&self, now: Instant) -> Instant {
+        now + self.max_poll_interval / 3
+    }
+
+    /// Commits what was handed out, if that is new, as auto-commit does.
+    fn commit_processed(&mut self, now: Instant, shared: &Shared, only: Option<&[TopicPartition]>) {
+        let Some(auto) = &mut self.auto_commit else { return };
+        auto.next = now + auto.interval;
+        let mut positions = shared.change(|fetcher, _| fetcher.subscription().positions().collect::<HashMap<_, _>>());
+        if let Some(only) = only {
+            positions.retain(|partition, _| only.contains(partition));
+        }
+        positions.retain(|partition, position| auto.last.get(partition) != Some(position));
+        if positions.is_empty() {
+            return;
+        }
+        auto.last.extend(positions.iter().map(|(partition, position)| (partition.clone(), position.clone())));
+        let deadline = shared.client.api_deadline();
+        self.command(move |machine, now| machine.commit(now, positions, deadline, None));
+    }
+
+    /// The next thing to tell the application, applied.
+    pub(super) fn take(&mut self, shared: &Arc<Shared>) -> Result<Option<Event>> {
+        let failure = self.progress().failures.pop();
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        loop {
+            let event = match self.stash.take() {
+                Some(event) => event,
+                None => match self.events.try_recv() {
+                    Ok((round, _)) if round < self.round => continue,
+                    Ok((_, event)) => event,
+                    Err(_) => return self.failed.clone().map_or(Ok(None), Err),
+                },
+            };
+            return self.apply(event, shared).map(Some);
+        }
+    }
+
+    /// Waits until there is something to [`take`](Self::take). Losing the future loses nothing.
+    pub(super) async fn ready(&mut self) {
+        while self.stash.is_none() {
+            match self.events.recv().await {
+                Some((round, event)) if round >= self.round => self.stash = Some(event),
+                Some(_) => {}
+                None => pending().await,
+            }
+        }
+    }
+
+    fn apply(&mut self, event: GroupEvent, shared: &Arc<Shared>) -> Result<Event> {
+        match event {
+            GroupEvent::Assigned { partitions, generation, member_id } => {
+                (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
+                self.start(partitions.clone(), shared);
+                Ok(Event::Assigned(partitions))
+            }
+            GroupEvent::Revoking { id, partitions } => {
+                // Those that are paused already, or gone, are no trouble.
+                shared.change(|fetcher, _| partitions.iter().for_each(|name| drop(fetcher.pause(name))));
+                self.commit_processed(shared.client.now(), shared, Some(&partitions));
+                self.progress().revoking = Some(id);
+                Ok(Event::Revoking(self.guard(id, partitions, shared)))
+            }
+            GroupEvent::Lost(partitions) => {
+                self.forget(&partitions);
+                self.progress().revoking = None;
+                shared.set_assignment(partitions.clone(), vec![]);
+                Ok(Event::Lost(partitions))
+            }
+            GroupEvent::Failed(error) => {
+                self.subscribed = false;
+                self.outside();
+                self.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins to read what was assigned, from where the group has committed.
+    pub(super) fn start(&mut self, partitions: Vec<TopicPartition>, shared: &Arc<Shared>) {
+        if partitions.is_empty() {
+            return;
+        }
+        let tenure = {
+            let mut progress = self.progress();
+            progress.assignments += 1;
+            let tenure = progress.assignments;
+            progress.tenures.extend(partitions.iter().map(|partition| (partition.clone(), tenure)));
+            tenure
+        };
+        shared.set_assignment(vec![], partitions.iter().map(|name| (name.clone(), Start::Later)).collect());
+        let starting = start_from_committed(shared.clone(), self.weak(), self.progress.clone(), tenure, partitions);
+        shared.client.spawn(starting);
+    }
+
+    fn guard(&self, id: RevocationId, partitions: Vec<TopicPartition>, shared: &Arc<Shared>) -> Revoking {
+        let (progress, shared, commands) = (self.progress.clone(), Arc::downgrade(shared), self.weak());
+        let revoked = partitions.clone();
+        Revoking::new(partitions, move || {
+            {
+                let mut progress = lock(&progress);
+                if progress.revoking != Some(id) {
+                    return; // overruled, and perhaps assigned anew since
+                }
+                progress.revoking = None;
+                revoked.iter().for_each(|partition| {
+                    progress.tenures.remove(partition);
+                });
+            }
+            if let Some(shared) = shared.upgrade() {
+                shared.set_assignment(revoked, vec![]);
+            }
+            if let Some(commands) = commands.upgrade() {
+                let _ = commands.send(Box::new(move |machine, now| machine.revoked(now, id)));
+            }
+        })
+    }
+
+    /// Partitions were assigned by hand: these are all, and these have gone.
+    ///
+    /// # Errors
+    /// `State` while there is a subscription.
+    pub(super) fn assign(&mut self, is_any: bool, removed: &[TopicPartition]) -> Result<()> {
+        if self.subscribed {
+            let message = "the group assigns partitions while there is a subscription; unsubscribe first";
+            return Err(Error::with_message(ErrorKind::State, message));
+        }
+        self.manual = is_any;
+        self.forget(removed);
+        Ok(())
+    }
+
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        let mut progress = self.progress();
+        partitions.iter().for_each(|partition| {
+            progress.tenures.remove(partition);
+        });
+        drop(progress);
+        if let Some(auto) = &mut self.auto_commit {
+            auto.last.retain(|partition, _| !partitions.contains(partition));
+        }
+    }
+
+    fn outside(&mut self) {
+        (self.metadata.generation, self.metadata.member_id) = (GenerationId::NONE, "".into());
+        self.last_polled = None;
+    }
+
+    fn weak(&self) -> WeakUnboundedSender<Command<ConsumerCoordinator>> {
+        self.commands.downgrade()
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        lock(&self.progress)
+    }
+}
+
+impl Consumer {
+    /// Joins the group for these topics, instead of those before; none at all is [`unsubscribe`](Self::unsubscribe).
+    /// The assignment follows as [`Event::Assigned`] from [`next`](Self::next), or silently in [`poll`](Self::poll); a
+    /// topic need not exist yet.
+    ///
+    /// `max.poll.interval.ms` runs whenever the application is not inside `poll` or `next`: a member that does not come
+    /// back in time leaves the group, is told [`Event::Lost`] at its next poll, and joins anew.
+    ///
+    /// # Errors
+    /// `Config` without a `group.id`, `InvalidArgument` for a name that can't be, `State` after `assign`. What the
+    /// group refuses, polls tell.
+    pub async fn subscribe(&mut self, topics: impl IntoIterator<Item = impl Into<String>>) -> Result<()> {
+        let topics: BTreeSet<Arc<str>> = topics.into_iter().map(|topic| Arc::from(topic.into())).collect();
+        self.shared.check_open()?;
+        if topics.is_empty() {
+            return self.unsubscribe().await;
+        }
+        if let Some(wrong) = topics.iter().find(|topic| topic.is_empty() || topic.len() > 249) {
+            let error = Error::with_message(ErrorKind::InvalidArgument, "a topic's name has 1 to 249 characters");
+            return Err(error.topic(wrong.clone()));
+        }
+        let group = self.group_mut()?;
+        if group.manual {
+            return Err(Error::with_message(ErrorKind::State, "partitions are assigned by hand; unsubscribe first"));
+        }
+        group.subscribed = true;
+        (group.last_polled, group.failed) = (None, None);
+        let topics: Vec<_> = topics.into_iter().collect();
+        let wanted = topics.clone();
+        group.command(move |machine, now| machine.subscribe(now, wanted));
+        self.shared.client.want_topics(topics, self.shared.config.allow_auto_create_topics);
+        Ok(())
+    }
+
+    /// Leaves the group, after the auto-commit of what was handed out, and drops whatever is assigned, by the group or
+    /// by hand. The consumer can subscribe or assign anew. Dropping the future may leave the group all the same.
+    ///
+    /// # Errors
+    /// `Closed` if the client is.
+    pub async fn unsubscribe(&mut self) -> Result<()> {
+        let positions = self.positions();
+        let deadline = self.shared.client.api_deadline();
+        if let Some(group) = &mut self.group {
+            if group.auto_commit.is_some() && !positions.is_empty() {
+                let commit = move |machine: &mut ConsumerCoordinator, now, reply| {
+                    machine.commit(now, positions, deadline, Some(reply));
+                };
+                if let Err(error) = group.ask(commit).await {
+                    tracing::warn!(%error, "offsets not committed");
+                }
+            }
+            (group.subscribed, group.manual, group.failed) = (false, false, None);
+            group.outside();
+            group.round = group.ask(|machine, now, reply: Reply<u64>| reply(Ok(machine.unsubscribe(now)))).await?;
+            group.stash = None;
+            let mut progress = group.progress();
+            progress.tenures.clear();
+            progress.revoking = None;
+        }
+        self.shared.set_assignment(self.assignment(), vec![]);
+        Ok(())
+    }
+
+    /// Commits the positions: that everything handed out so far is processed. Waits for the coordinator's answer, and
+    /// behind commits before it. During a rebalance it waits for that, too, and commits what is still ours.
+    ///
+    /// # Errors
+    /// `Broker(RebalanceInProgress)`: a partition was given up meanwhile; its records will be read again by its new
+    /// reader; go on polling. `Timeout` after `default.api.timeout.ms`, `Denied`, `Config` without a group. What could be
+    /// committed is. Dropping the future loses only the answer.
+    pub async fn commit(&self) -> Result<()> {
+        self.commit_offsets(self.positions()).await
+    }
+
+    /// Commits these offsets, each the *next* record to read.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit); nothing is committed if one of the partitions is not assigned to this member.
+    pub async fn commit_offsets(&self, offsets: HashMap<TopicPartition, OffsetAndMetadata>) -> Result<()> {
+        let group = self.group()?;
+        if let Some((partition, _)) = offsets.iter().find(|(_, offset)| offset.offset < 0) {
+            let error = Error::with_message(ErrorKind::InvalidArgument, "an offset is not negative");
+            return Err(error.partition(partition.clone()));
+        }
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let deadline = self.shared.client.api_deadline();
+        group.ask(move |machine, now, reply| machine.commit(now, offsets, deadline, Some(reply))).await
+    }
+
+    /// Commits the positions without waiting. Commits stay in the order of their calls; one that fails is logged.
+    /// Nothing happens without a group.
+    pub fn commit_async(&self) {
+        let Ok(group) = self.group() else { return };
+        let (positions, deadline) = (self.positions(), self.shared.client.api_deadline());
+        if !positions.is_empty() {
+            group.command(move |machine, now| machine.commit(now, positions, deadline, None));
+        }
+    }
+
+    /// What the group has committed of these partitions; one without a commit is not in the answer. Offsets that an
+    /// open transaction is about to move are waited for.
+    ///
+    /// # Errors
+    /// `Timeout` after `default.api.timeout.ms`, `Denied`, `Config` without a group.
+    pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<HashMap<TopicPartition, OffsetAndMetadata>> {
+        let (partitions, deadline) = (partitions.to_vec(), self.shared.client.api_deadline());
+        self.group()?.ask(move |machine, now, reply| machine.fetch_offsets(now, partitions, deadline, reply)).await
+    }
+
+    /// Who this consumer is in its group, as of the last assignment that it was told of. Without a group, the metadata
+    /// of nobody.
+    pub fn group_metadata(&self) -> ConsumerGroupMetadata {
+        match &self.group {
+            Some(group) => group.metadata.clone(),
+            None => ConsumerGroupMetadata {
+                group_id: "".into(),
+                instance_id: None,
+                generation: GenerationId::NONE,
+                member_id: "".into(),
+            },
+        }
+    }
+
+    fn group(&self) -> Result<&Group> {
+        self.group.as_ref().ok_or_else(no_group)
+    }
+
+    fn group_mut(&mut self) -> Result<&mut Group> {
+        self.group.as_mut().ok_or_else(no_group)
+    }
+
+    /// Auto-commit, then LeaveGroup, by `deadline`; what is not done then is left to the session timeout.
+    pub(super) async fn leave_group(&mut self, deadline: Instant) -> Result<()> {
+        let Some(mut group) = self.group.take() else { return Ok(()) };
+        let positions = self.positions();
+        let committed = match group.auto_commit {
+            Some(_) if !positions.is_empty() => {
+                let (reply, answer) = oneshot::channel();
+                group.command(move |machine, now| {
+                    let reply: Reply<()> = Box::new(move |outcome| drop(reply.send(outcome)));
+                    machine.commit(now, positions, deadline, Some(reply));
+                    machine.close(now, deadline);
+                });
+                Some(answer)
+            }
+            _ => {
+                group.command(move |machine, now| machine.close(now, deadline));
+                None
+            }
+        };
+        let ended = timeout_at(deadline.into(), &mut group.task).await.is_ok();
+        match committed {
+            Some(mut answer) => match answer.try_recv() {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Error::with_message(ErrorKind::Timeout, "the last commit was not answered in time")),
+            },
+            None if ended => Ok(()),
+            None => Err(Error::with_message(ErrorKind::Timeout, "the group was not left in time")),
+        }
+    }
+}
+
+/// Looks up where the group stands and starts there, unless the partition has gone or changed hands meanwhile.
+async fn start_from_committed(
+    shared: Arc<Shared>,
+    commands: WeakUnboundedSender<Command<ConsumerCoordinator>>,
+    progress: Arc<Mutex<Progress>>,
+    tenure: u64,
+    partitions: Vec<TopicPartition>,
+) {
+    let is_ours = |name: &TopicPartition| lock(&progress).tenures.get(name) == Some(&tenure);
+    loop {
+        let asked: Vec<_> = partitions.iter().filter(|name| is_ours(name)).cloned().collect();
+        let Some(commands) = commands.upgrade() else { return };
+        if asked.is_empty() {
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        let (wanted, deadline) = (asked.clone(), shared.client.api_deadline());
+        let _ = commands.send(Box::new(move |machine, now| {
+            machine.fetch_offsets(now, wanted, deadline, Box::new(move |outcome| drop(reply.send(outcome))));
+        }));
+        drop(commands); // or the group would not be left while we wait
+        match answer.await {
+            Ok(Ok(mut committed)) => {
+                for name in asked.iter().filter(|name| is_ours(name)) {
+                    shared.start(name, committed.remove(name).map_or(Start::Reset, Start::At));
+                }
+                return;
+            }
+            Ok(Err(error)) if error.is_retriable() => tracing::warn!(%error, "committed offsets not known yet"),
+            Ok(Err(error)) => {
+                lock(&progress).failures.push(error);
+                shared.data.notify_one();
+                return;
+            }
+            Err(_) => return, // closed
+        }
+    }
+}
+
+/// The group's one task.
+async fn run(
+    machine: ConsumerCoordinator,
+    caller: GroupCaller,
+    mut inbox: UnboundedReceiver<Command<ConsumerCoordinator>>,
+    events: mpsc::Sender<(u64, GroupEvent)>,
+) {
+    let (client, id) = (caller.client.clone(), caller.id);
+    let (forward, commands) = mpsc::channel::<Command<ConsumerCoordinator>>(64);
+    let mut cluster = client.watch_cluster();
+    let forwarding = async move {
+        loop {
+            let command: Command<ConsumerCoordinator> = tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(command) => command,
+                    None => break,
+                },
+                changed = cluster.changed() => {
+                    let snapshot = cluster.borrow_and_update().clone();
+                    if changed.is_err() {
+                        break; // the client is closed
+                    }
+                    Box::new(move |machine, now| {
+                        let count = |topic: &str| snapshot.topics.get(topic).map_or(0, |topic| topic.partitions.len());
+                        machine.metadata(now, |topic| i32::try_from(count(topic)).unwrap_or(i32::MAX));
+                    })
+                }
+            };
+            if forward.send(command).await.is_err() {
+                break;
+            }
+        }
+        drop(forward); // the machine is abandoned now, and says farewell
+        pending::<()>().await;
+    };
+    let clock = client.clock();
+    tokio::select! {
+        () = drive(machine, caller, commands, events, Arc::new(Notify::new()), clock) => {}
+        () = forwarding => {}
+    }
+    client.release(id);
+}
+
+/// Sends the machine's requests, in the version that the broker has.
+struct GroupCaller {
+    client: Client,
+    /// Whose connections these are: heartbeats on one, what a broker may park on another.
+    id: u64,
+    auto_create: bool,
+}
+
+impl Call<ConsumerCoordinator> for GroupCaller {
+    fn call(&self, call: GroupCall) -> impl Future<Output = Result<GroupResponse>> + Send {
+        let (client, id, auto_create) = (self.client.clone(), self.id, self.auto_create);
+        async move {
+            let deadline = client.now() + call.timeout;
+            let answer = match call.to {
+                To::Any => find_coordinator(&client, call.request, deadline).await,
+                To::Metadata => partition_counts(&client, call.request, auto_create, deadline).await,
+                To::Group(node) => at(&client, node, Purpose::Group(id), call.request, deadline).await,
+                To::Join(node) => at(&client, node, Purpose::Join(id), call.request, deadline).await,
+            };
+            if let Err(error) = &answer
+                && error.kind() == ErrorKind::Connection
+            {
+                // It may listen elsewhere by now.
+                client.refresh(client.cluster().generation);
+            }
+            answer
+        }
+    }
+}
+
+async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Instant) -> Result<GroupResponse> {
+    let GroupRequest::FindCoordinator(request) = request else { return Err(misdirected()) };
+    let key = request.coordinator_keys.first().map_or("", |key| key.as_str());
+    let node = client.find_coordinator(CoordinatorKind::Group, key, deadline).await?;
+    let found = Found::default().with_node_id(BrokerId(node.0));
+    Ok(GroupResponse::FindCoordinator(FindCoordinatorResponse::default().with_coordinators(vec![found])))
+}
+
+async fn partition_counts(
+    client: &Client,
+    request: GroupRequest,
+    auto_create: bool,
+    deadline: Instant,
+) -> Result<GroupResponse> {
+    let GroupRequest::Topics(topics) = request else { return Err(misdirected()) };
+    client.want_topics(topics.iter().cloned(), auto_create);
+    let cluster = client.refreshed(client.cluster().generation, deadline).await?;
+    let count = |topic: Arc<str>| {
+        let partitions = cluster.topics.get(&topic)?.partitions.len();
+        Some((topic, i32::try_from(partitions).unwrap_or(i32::MAX)))
+    };
+    Ok(GroupResponse::Topics(topics.into_iter().filter_map(count).collect()))
+}
+
+async fn at(
+    client: &Client,
+    node: crate::ids::NodeId,
+    purpose: Purpose,
+    request: GroupRequest,
+    deadline: Instant,
+) -> Result<GroupResponse> {
+    // Setting a connection up spends of the request's time.
+    let connection = client.connection(node, purpose, deadline).await?;
+    let call = Sending { client, connection: &connection, deadline };
+    Ok(match request {
+        GroupRequest::JoinGroup(request) => GroupResponse::JoinGroup(call.send(|_| request.clone()).await?.0),
+        GroupRequest::SyncGroup(request) => GroupResponse::SyncGroup(call.send(|_| request.clone()).await?.0),
+        GroupRequest::Heartbeat(request) => GroupResponse::Heartbeat(call.send(|_| request.clone()).await?.0),
+        GroupRequest::LeaveGroup(request) => {
+            GroupResponse::LeaveGroup(call.send(|version| fit_leave_group(request.clone(), version)).await?.0)
+        }
+        GroupRequest::OffsetCommit(request) => GroupResponse::OffsetCommit(call.send(|_| request.clone()).await?.0),
+        GroupRequest::OffsetFetch(request) => {
+            let (answer, version) = call.send(|version| fit_offset_fetch(request.clone(), version)).await?;
+            GroupResponse::OffsetFetch(lift_offset_fetch(answer, version))
+        }
+        GroupRequest::FindCoordinator(_) | GroupRequest::Topics(_) => return Err(misdirected()),
+    })
+}
+
+struct Sending<'a> {
+    client: &'a Client,
+    connection: &'a crate::net::connection::Connection,
+    deadline: Instant,
+}
+
+impl Sending<'_> {
+    async fn send<R: Request>(&self, request: impl Fn(i16) -> R) -> Result<(R::Response, i16)> {
+        let version = self.connection.versions().pick::<R>().map_err(|error| self.connection.place(error))?;
+        let timeout = self.deadline.saturating_duration_since(self.client.now());
+        Ok((self.connection.call(&request(version), version, timeout).await?, version))
+    }
+}
+
+/// By the names of `partition.assignment.strategy`, Kafka's or the Java classes'.
+fn assignors(names: &[String]) -> Result<Vec<Arc<dyn Assignor>>> {
+    let assignor = |name: &String| -> Result<Arc<dyn Assignor>> {
+        match name.rsplit('.').next().unwrap_or(name) {
+            "range" | "RangeAssignor" => Ok(Arc::new(RangeAssignor)),
+            "roundrobin" | "RoundRobinAssignor" => Ok(Arc::new(RoundRobinAssignor)),
+            "cooperative-sticky" | "CooperativeStickyAssignor" => Ok(Arc::new(CooperativeStickyAssignor)),
+            _ => Err(Error::with_message(
+                ErrorKind::Config,
+                format!("partition.assignment.strategy: \"{name}\" is not range, roundrobin or cooperative-sticky"),
+            )),
+        }
+    };
+    if names.is_empty() {
+        return Err(Error::with_message(ErrorKind::Config, "partition.assignment.strategy is empty"));
+    }
+    names.iter().map(assignor).collect()
+}
+
+/// How exactly polls are reported to the machine: a report costs more than a poll.
+fn grain(max_poll_interval: Duration) -> Duration {
+    (max_poll_interval / 10).min(Duration::from_secs(1))
+}
+
+/// A panic elsewhere leaves nothing half done in here.
+fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn no_group() -> Error {
+    Error::with_message(ErrorKind::Config, "this takes a group.id, and the consumer has none")
+}
+
+fn misdirected() -> Error {
+    Error::with_message(ErrorKind::State, "a request that goes elsewhere")
+}
