@@ -166,11 +166,6 @@ impl Client {
         Backoff::new(self.inner.config.retry_backoff, self.inner.config.retry_backoff_max, self.seed())
     }
 
-    /// `request.timeout.ms`.
-    pub(crate) fn request_timeout(&self) -> Duration {
-        self.inner.config.request_timeout
-    }
-
     /// `retry.backoff.ms` and `retry.backoff.max.ms`.
     pub(crate) fn retry_backoff(&self) -> (Duration, Duration) {
         (self.inner.config.retry_backoff, self.inner.config.retry_backoff_max)

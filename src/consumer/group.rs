@@ -124,7 +124,7 @@ impl Group {
             heartbeat_interval: config.heartbeat_interval,
             // Polls are reported at this grain, so one must not be missed for it.
             max_poll_interval: config.max_poll_interval + grain(config.max_poll_interval),
-            request_timeout: client.request_timeout(),
+            request_timeout: client.config().request_timeout,
             backoff: client.retry_backoff(),
             assignors: assignors(&config.partition_assignment_strategy)?,
             seed: client.seed(),

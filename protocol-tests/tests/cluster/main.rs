@@ -1,3 +1,4 @@
 //! Whole clients against the test broker, in memory and on virtual time.
 
 mod broker_clients;
+mod groups;
