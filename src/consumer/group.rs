@@ -9,29 +9,25 @@
 //! Events change the assignment when [`Consumer::next`] hands them out, on the application's task: it never reads a
 //! record of a partition before it was told of it, nor after.
 
+mod task;
+
 use super::rebalance::Revoking;
 use super::{Consumer, ConsumerConfig, Event, Shared};
-use crate::client::{Client, CoordinatorKind};
+use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{GenerationId, OffsetAndMetadata, TopicPartition};
 use crate::machine::group::assignor::{Assignor, RangeAssignor, RoundRobinAssignor};
 use crate::machine::group::sticky::CooperativeStickyAssignor;
-use crate::machine::group::{
-    ConsumerCoordinator, GroupCall, GroupConfig, GroupEvent, GroupRequest, GroupResponse, Reply, RevocationId, To,
-};
+use crate::machine::group::{ConsumerCoordinator, GroupConfig, GroupEvent, Reply, RevocationId};
 use crate::machine::subscription::Start;
-use crate::net::brokers::Purpose;
-use crate::net::drive::{Call, Command, drive};
-use crate::wire::Request;
-use crate::wire::group_requests::{fit_leave_group, fit_offset_fetch, lift_offset_fetch};
-use crate::wire::messages::find_coordinator_response::Coordinator as Found;
-use crate::wire::messages::{BrokerId, FindCoordinatorResponse};
+use crate::net::drive::Command;
 use std::collections::{BTreeSet, HashMap};
-use std::future::{Future, pending};
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender};
-use tokio::sync::{Notify, mpsc, oneshot};
+use task::{GroupCaller, run};
+use tokio::sync::mpsc::{UnboundedSender, WeakUnboundedSender};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
@@ -559,143 +555,6 @@ async fn start_from_committed(
     }
 }
 
-/// The group's one task.
-async fn run(
-    machine: ConsumerCoordinator,
-    caller: GroupCaller,
-    mut inbox: UnboundedReceiver<Command<ConsumerCoordinator>>,
-    events: mpsc::Sender<(u64, GroupEvent)>,
-) {
-    let (client, id) = (caller.client.clone(), caller.id);
-    let (forward, commands) = mpsc::channel::<Command<ConsumerCoordinator>>(64);
-    let mut cluster = client.watch_cluster();
-    let forwarding = async move {
-        loop {
-            let command: Command<ConsumerCoordinator> = tokio::select! {
-                command = inbox.recv() => match command {
-                    Some(command) => command,
-                    None => break,
-                },
-                changed = cluster.changed() => {
-                    let snapshot = cluster.borrow_and_update().clone();
-                    if changed.is_err() {
-                        break; // the client is closed
-                    }
-                    Box::new(move |machine, now| {
-                        let count = |topic: &str| snapshot.topics.get(topic).map_or(0, |topic| topic.partitions.len());
-                        machine.metadata(now, |topic| i32::try_from(count(topic)).unwrap_or(i32::MAX));
-                    })
-                }
-            };
-            if forward.send(command).await.is_err() {
-                break;
-            }
-        }
-        drop(forward); // the machine is abandoned now, and says farewell
-        pending::<()>().await;
-    };
-    let clock = client.clock();
-    tokio::select! {
-        () = drive(machine, caller, commands, events, Arc::new(Notify::new()), clock) => {}
-        () = forwarding => {}
-    }
-    client.release(id);
-}
-
-/// Sends the machine's requests, in the version that the broker has.
-struct GroupCaller {
-    client: Client,
-    /// Whose connections these are: heartbeats on one, what a broker may park on another.
-    id: u64,
-    auto_create: bool,
-}
-
-impl Call<ConsumerCoordinator> for GroupCaller {
-    fn call(&self, call: GroupCall) -> impl Future<Output = Result<GroupResponse>> + Send {
-        let (client, id, auto_create) = (self.client.clone(), self.id, self.auto_create);
-        async move {
-            let deadline = client.now() + call.timeout;
-            let answer = match call.to {
-                To::Any => find_coordinator(&client, call.request, deadline).await,
-                To::Metadata => partition_counts(&client, call.request, auto_create, deadline).await,
-                To::Group(node) => at(&client, node, Purpose::Group(id), call.request, deadline).await,
-                To::Join(node) => at(&client, node, Purpose::Join(id), call.request, deadline).await,
-            };
-            if let Err(error) = &answer
-                && error.kind() == ErrorKind::Connection
-            {
-                // It may listen elsewhere by now.
-                client.refresh(client.cluster().generation);
-            }
-            answer
-        }
-    }
-}
-
-async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Instant) -> Result<GroupResponse> {
-    let GroupRequest::FindCoordinator(request) = request else { return Err(misdirected()) };
-    let key = request.coordinator_keys.first().map_or("", |key| key.as_str());
-    let node = client.find_coordinator(CoordinatorKind::Group, key, deadline).await?;
-    let found = Found::default().with_node_id(BrokerId(node.0));
-    Ok(GroupResponse::FindCoordinator(FindCoordinatorResponse::default().with_coordinators(vec![found])))
-}
-
-async fn partition_counts(
-    client: &Client,
-    request: GroupRequest,
-    auto_create: bool,
-    deadline: Instant,
-) -> Result<GroupResponse> {
-    let GroupRequest::Topics(topics) = request else { return Err(misdirected()) };
-    client.want_topics(topics.iter().cloned(), auto_create);
-    let cluster = client.refreshed(client.cluster().generation, deadline).await?;
-    let count = |topic: Arc<str>| {
-        let partitions = cluster.topics.get(&topic)?.partitions.len();
-        Some((topic, i32::try_from(partitions).unwrap_or(i32::MAX)))
-    };
-    Ok(GroupResponse::Topics(topics.into_iter().filter_map(count).collect()))
-}
-
-async fn at(
-    client: &Client,
-    node: crate::ids::NodeId,
-    purpose: Purpose,
-    request: GroupRequest,
-    deadline: Instant,
-) -> Result<GroupResponse> {
-    // Setting a connection up spends of the request's time.
-    let connection = client.connection(node, purpose, deadline).await?;
-    let call = Sending { client, connection: &connection, deadline };
-    Ok(match request {
-        GroupRequest::JoinGroup(request) => GroupResponse::JoinGroup(call.send(|_| request.clone()).await?.0),
-        GroupRequest::SyncGroup(request) => GroupResponse::SyncGroup(call.send(|_| request.clone()).await?.0),
-        GroupRequest::Heartbeat(request) => GroupResponse::Heartbeat(call.send(|_| request.clone()).await?.0),
-        GroupRequest::LeaveGroup(request) => {
-            GroupResponse::LeaveGroup(call.send(|version| fit_leave_group(request.clone(), version)).await?.0)
-        }
-        GroupRequest::OffsetCommit(request) => GroupResponse::OffsetCommit(call.send(|_| request.clone()).await?.0),
-        GroupRequest::OffsetFetch(request) => {
-            let (answer, version) = call.send(|version| fit_offset_fetch(request.clone(), version)).await?;
-            GroupResponse::OffsetFetch(lift_offset_fetch(answer, version))
-        }
-        GroupRequest::FindCoordinator(_) | GroupRequest::Topics(_) => return Err(misdirected()),
-    })
-}
-
-struct Sending<'a> {
-    client: &'a Client,
-    connection: &'a crate::net::connection::Connection,
-    deadline: Instant,
-}
-
-impl Sending<'_> {
-    async fn send<R: Request>(&self, request: impl Fn(i16) -> R) -> Result<(R::Response, i16)> {
-        let version = self.connection.versions().pick::<R>().map_err(|error| self.connection.place(error))?;
-        let timeout = self.deadline.saturating_duration_since(self.client.now());
-        Ok((self.connection.call(&request(version), version, timeout).await?, version))
-    }
-}
-
 /// By the names of `partition.assignment.strategy`, Kafka's or the Java classes'.
 fn assignors(names: &[String]) -> Result<Vec<Arc<dyn Assignor>>> {
     let assignor = |name: &String| -> Result<Arc<dyn Assignor>> {
@@ -727,8 +586,4 @@ fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
 
 fn no_group() -> Error {
     Error::with_message(ErrorKind::Config, "this takes a group.id, and the consumer has none")
-}
-
-fn misdirected() -> Error {
-    Error::with_message(ErrorKind::State, "a request that goes elsewhere")
 }
