@@ -1,0 +1,156 @@
+//! Other people's clients as child processes that speak JSON lines: `java/Peer.java` and `peer.py`.
+
+use crate::sample::Sample;
+use crate::{PATIENCE, bootstrap};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::env;
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Java,
+    Librdkafka,
+}
+
+impl Peer {
+    pub(crate) const ALL: [Self; 2] = [Self::Java, Self::Librdkafka];
+
+    fn command(self, arguments: &[&str]) -> Command {
+        let here = env!("CARGO_MANIFEST_DIR");
+        let mut command = match self {
+            Self::Java => {
+                let jars = env::var("KAFKA_JARS").expect("KAFKA_JARS is a folder with the Java client's jars");
+                let mut command = Command::new("java");
+                command.args(["-Xmx256m", "-cp", &format!("{jars}/*"), &format!("{here}/java/Peer.java")]);
+                command
+            }
+            Self::Librdkafka => {
+                let python = env::var("PEER_PYTHON").expect("PEER_PYTHON is a Python with confluent-kafka");
+                let mut command = Command::new(python);
+                command.arg(format!("{here}/peer.py"));
+                command
+            }
+        };
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    async fn run(self, arguments: &[&str], input: String) -> Vec<Value> {
+        let mut child = self.command(arguments).spawn().expect("the peer starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let feed = tokio::spawn(async move { stdin.write_all(input.as_bytes()).await });
+        let output = timeout(PATIENCE, child.wait_with_output()).await.expect("the peer ends in time");
+        let Output { status, stdout, stderr } = output.expect("the peer can be waited for");
+        assert!(status.success(), "{self:?} {arguments:?}: {}", String::from_utf8_lossy(&stderr));
+        feed.await.expect("no panic").expect("the peer reads what it is given");
+        let lines = String::from_utf8(stdout).expect("JSON is text");
+        lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// Has the peer write these, in batches compressed with `codec`.
+    pub(crate) async fn produce(self, topic: &str, codec: &str, samples: &[Sample]) {
+        let lines: String = samples.iter().map(|sample| format!("{}\n", to_json(sample))).collect();
+        let written = self.run(&["produce", &bootstrap(), topic, codec], lines).await;
+        assert_eq!(written.len(), samples.len());
+    }
+
+    /// What the peer reads of a topic that holds `count` records.
+    pub(crate) async fn consume(self, topic: &str, count: usize) -> Vec<Sample> {
+        let lines = self.run(&["consume", &bootstrap(), topic, &count.to_string()], String::new()).await;
+        lines.iter().map(from_json).collect()
+    }
+
+    /// Has the Java client's admin move a partition's leader to another replica; gives the new leader.
+    pub(crate) async fn move_leader(topic: &str, partition: i32) -> i64 {
+        let lines = Self::Java.run(&["move", &bootstrap(), topic, &partition.to_string()], String::new()).await;
+        lines.first().and_then(|line| line["leader"].as_i64()).expect("it says the new leader")
+    }
+
+    /// Has the peer join a group.
+    #[allow(dead_code, reason = "the group tests come with groups")]
+    pub(crate) fn join(self, topic: &str, group: &str) -> Member {
+        let mut child = self.command(&["member", &bootstrap(), topic, group]).spawn().expect("the peer starts");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped"));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let reader = tokio::spawn({
+            let (seen, mut lines) = (seen.clone(), lines.lines());
+            async move {
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+                    let mut seen = seen.lock().expect("no reader panics");
+                    match line.get("assigned").and_then(Value::as_array) {
+                        Some(list) => seen.assigned = list.iter().filter_map(Value::as_i64).map(|n| n as i32).collect(),
+                        None => seen.values.push(from_json(&line).value.unwrap_or_default()),
+                    }
+                }
+            }
+        });
+        Member { child, seen, reader }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    assigned: BTreeSet<i32>,
+    values: Vec<Vec<u8>>,
+}
+
+/// A peer in a group.
+#[derive(Debug)]
+pub(crate) struct Member {
+    child: Child,
+    seen: Arc<Mutex<Seen>>,
+    reader: JoinHandle<()>,
+}
+
+impl Member {
+    /// The partitions that it was given last.
+    pub(crate) fn assigned(&self) -> BTreeSet<i32> {
+        self.seen.lock().expect("no reader panics").assigned.clone()
+    }
+
+    /// The values that it has read.
+    pub(crate) fn values(&self) -> Vec<Vec<u8>> {
+        self.seen.lock().expect("no reader panics").values.clone()
+    }
+
+    /// Asks it to commit and leave, and waits until it has.
+    pub(crate) async fn leave(mut self) -> Vec<Vec<u8>> {
+        let mut stdin = self.child.stdin.take().expect("it is piped");
+        stdin.write_all(b"leave\n").await.expect("the peer listens");
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("the peer leaves in time");
+        assert!(status.expect("it can be waited for").success());
+        self.reader.await.expect("its lines are JSON");
+        self.seen.lock().expect("no reader panics").values.clone()
+    }
+}
+
+fn to_json(sample: &Sample) -> Value {
+    let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| STANDARD.encode(bytes));
+    json!({
+        "partition": sample.partition,
+        "timestamp": sample.timestamp,
+        "key": text(&sample.key),
+        "value": text(&sample.value),
+        "headers": sample.headers.iter().map(|(name, value)| json!([name, text(value)])).collect::<Vec<_>>(),
+    })
+}
+
+fn from_json(line: &Value) -> Sample {
+    let bytes = |text: &Value| text.as_str().map(|text| STANDARD.decode(text).expect("base64"));
+    let headers = line["headers"].as_array().expect("headers").iter();
+    Sample {
+        partition: line["partition"].as_i64().expect("a partition") as i32,
+        timestamp: line["timestamp"].as_i64().expect("a timestamp"),
+        key: bytes(&line["key"]),
+        value: bytes(&line["value"]),
+        headers: headers.map(|pair| (pair[0].as_str().expect("a name").to_owned(), bytes(&pair[1]))).collect(),
+    }
+}
