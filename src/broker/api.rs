@@ -125,6 +125,10 @@ apis! {
     DeleteRecords, DeleteRecordsRequest;
     InitProducerId, InitProducerIdRequest;
     OffsetForLeaderEpoch, OffsetForLeaderEpochRequest;
+    AddPartitionsToTxn, AddPartitionsToTxnRequest;
+    AddOffsetsToTxn, AddOffsetsToTxnRequest;
+    EndTxn, EndTxnRequest;
+    TxnOffsetCommit, TxnOffsetCommitRequest;
     DescribeConfigs, DescribeConfigsRequest;
     CreatePartitions, CreatePartitionsRequest;
     DeleteGroups, DeleteGroupsRequest;

@@ -8,7 +8,8 @@
 use super::Context;
 use super::api::{Api, ApiKey};
 use crate::error::{ErrorCode, Result};
-use crate::wire::messages::api_versions_response::ApiVersion;
+use crate::wire::StrBytes;
+use crate::wire::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use crate::wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::wire::request::encode_response;
 use bytes::Bytes;
@@ -24,7 +25,19 @@ impl Api for ApiVersionsRequest {
         if on.version >= 3 && !(legal(&self.client_software_name) && legal(&self.client_software_version)) {
             return self.refuse(ErrorCode::InvalidRequest);
         }
-        listing()
+        let response = listing();
+        if on.version < 3 {
+            return response;
+        }
+        // Transactions of version 2 (KIP-890), as a fresh Kafka 4.3 has them.
+        let feature = || StrBytes::from_static_str("transaction.version");
+        let supported = SupportedFeatureKey::default().with_name(feature()).with_max_version(2);
+        let finalized =
+            FinalizedFeatureKey::default().with_name(feature()).with_max_version_level(2).with_min_version_level(2);
+        response
+            .with_supported_features(vec![supported])
+            .with_finalized_features_epoch(0)
+            .with_finalized_features(vec![finalized])
     }
 
     fn refuse(&self, code: ErrorCode) -> ApiVersionsResponse {

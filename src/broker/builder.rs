@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// A topic to begin with: name, partitions, configs.
+type Wanted = (String, i32, Vec<(String, String)>);
+
 /// Settings of a [`TestCluster`]; made by [`TestCluster::builder`].
 #[derive(Debug, Clone)]
 pub struct Builder {
     brokers: usize,
     listen: Option<String>,
-    topics: Vec<(String, i32, Vec<(String, String)>)>,
+    topics: Vec<Wanted>,
     settings: Settings,
     unix_millis: Option<i64>,
 }

@@ -161,8 +161,8 @@ impl Log {
         let first = self.batches.partition_point(|batch| batch.last_offset < offset);
         let mut slice = Slice::default();
         for batch in self.batches.range(first..).take_while(|batch| batch.base_offset < end) {
-            let fits = slice.size + batch.bytes.len() <= max_bytes;
-            if !fits && !(at_least_one && slice.batches.is_empty()) {
+            let owed = at_least_one && slice.batches.is_empty();
+            if slice.size + batch.bytes.len() > max_bytes && !owed {
                 break;
             }
             slice.size += batch.bytes.len();

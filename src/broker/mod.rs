@@ -23,7 +23,7 @@
 //! | `api` | which APIs in which versions, the way from a frame to its family's file |
 //! | `connection` | listeners, sockets and pipes, one task per connection |
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
-//! | `api_versions metadata produce fetch list_offsets topics partitions configs coordinator groups group_api offsets producers` | the API families |
+//! | `api_versions metadata produce fetch list_offsets topics partitions configs coordinator groups group_api offsets producers transactions` | the API families |
 //! | `control` | faults on command, the request log |
 //! | `clock` | the one clock |
 
@@ -48,6 +48,7 @@ mod produce;
 mod producers;
 mod state;
 mod topics;
+mod transactions;
 
 pub use api::ApiKey;
 pub use builder::Builder;

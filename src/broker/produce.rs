@@ -194,7 +194,8 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
     let transactional = header.attributes.is_transactional();
     if transactional {
         let id = request.transactional_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
-        state.may_write(on.version, id, &header, topic, index)?;
+        state.may_write(on.now(), on.version, id, &header, (topic, index))?;
+        on.shared.deadlines.notify_one();
     }
     let partition = state.led_partition(on.node, topic, index)?;
     if request.acks == -1 && partition.isr.len() < rules.min_insync_replicas {

@@ -6,11 +6,14 @@
 
 use super::Context;
 use super::api::Api;
+use super::coordinator::TRANSACTION;
 use super::log::Log;
 use crate::error::ErrorCode;
+use crate::ids::ProducerIdAndEpoch;
 use crate::record::batch::BatchHeader;
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// How many batches of a producer a partition can tell from new ones.
 const REMEMBERED: usize = 5;
@@ -78,6 +81,15 @@ pub(super) fn remember(log: &mut Log, header: &BatchHeader, base_offset: i64, lo
     state.batches.push_back(Remembered { first, last, base_offset, log_append_time });
 }
 
+/// A marker was written: from now on older epochs of this producer are refused.
+pub(super) fn fence(log: &mut Log, producer: ProducerIdAndEpoch) {
+    let state = log.producers.entry(producer.id).or_default();
+    if state.epoch < producer.epoch {
+        state.epoch = producer.epoch;
+        state.batches.clear();
+    }
+}
+
 /// The ids given out.
 #[derive(Debug, Default)]
 pub(super) struct Producers {
@@ -94,11 +106,25 @@ impl Producers {
 
 impl Api for InitProducerIdRequest {
     async fn serve(self, on: Context) -> InitProducerIdResponse {
-        if self.transactional_id.is_some() {
-            return self.refuse(ErrorCode::TransactionalIdAuthorizationFailed);
+        let mut state = on.state();
+        let Some(id) = &self.transactional_id else {
+            let id = state.producers.next_id();
+            return InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0);
+        };
+        let timeout = Duration::from_millis(u64::try_from(self.transaction_timeout_ms).unwrap_or(0));
+        let known = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
+        let known = Some(known).filter(|known| on.version >= 3 && known.id >= 0);
+        let outcome = on
+            .coordinates(&state, TRANSACTION, id)
+            .and_then(|()| state.init_transactional(on.unix_millis(), id, timeout, known));
+        match outcome {
+            Ok(producer) => InitProducerIdResponse::default()
+                .with_producer_id(ProducerId(producer.id))
+                .with_producer_epoch(producer.epoch),
+            // v4 tells a producer that was fenced from one whose epoch is merely wrong.
+            Err(ErrorCode::ProducerFenced) if on.version < 4 => self.refuse(ErrorCode::InvalidProducerEpoch),
+            Err(code) => self.refuse(code),
         }
-        let id = on.state().producers.next_id();
-        InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0)
     }
 
     fn refuse(&self, code: ErrorCode) -> InitProducerIdResponse {
@@ -106,19 +132,5 @@ impl Api for InitProducerIdRequest {
             .with_error_code(code.to_wire())
             .with_producer_id(ProducerId(-1))
             .with_producer_epoch(-1)
-    }
-}
-
-impl super::state::State {
-    /// Whether a transactional batch may be written: not yet, there are no transactions.
-    pub(super) fn may_write(
-        &mut self,
-        _version: i16,
-        _transactional_id: &str,
-        _header: &BatchHeader,
-        _topic: &str,
-        _partition: i32,
-    ) -> Result<(), ErrorCode> {
-        Err(ErrorCode::InvalidTxnState)
     }
 }

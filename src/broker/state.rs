@@ -7,6 +7,7 @@ use super::control::Control;
 use super::groups::{Group, GroupSettings};
 use super::log::Log;
 use super::producers::Producers;
+use super::transactions::Transaction;
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -125,6 +126,7 @@ pub(super) struct State {
     names: HashMap<TopicId, Arc<str>>,
     pub groups: BTreeMap<Arc<str>, Group>,
     pub producers: Producers,
+    pub transactions: BTreeMap<Arc<str>, Transaction>,
     pub control: Control,
     /// Groups and transactional ids that were told to live elsewhere than where their hash says.
     pub coordinators: HashMap<(i8, Arc<str>), NodeId>,
@@ -142,6 +144,7 @@ impl State {
             names: HashMap::new(),
             groups: BTreeMap::new(),
             producers: Producers::default(),
+            transactions: BTreeMap::new(),
             control: Control::default(),
             coordinators: HashMap::new(),
             closed: false,
@@ -333,11 +336,13 @@ impl State {
 
     /// When [`Self::expire`] has something to do, at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.groups.values().filter_map(Group::next_deadline).min()
+        let groups = self.groups.values().filter_map(Group::next_deadline);
+        groups.chain(self.transactions.values().filter_map(Transaction::deadline)).min()
     }
 
     /// Does what has become due.
-    pub(super) fn expire(&mut self, now: Instant, _unix_millis: i64) {
+    pub(super) fn expire(&mut self, now: Instant, unix_millis: i64) {
+        self.expire_transactions(now, unix_millis);
         for group in self.groups.values_mut() {
             group.expire(now);
         }

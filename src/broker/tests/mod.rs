@@ -1,8 +1,10 @@
 //! A peer that speaks to the cluster request by request, in any version: what the families' tests are told with.
+#![allow(clippy::disallowed_methods, reason = "tests wait on virtual time")]
 
 mod groups;
 mod lifecycle;
 mod records;
+mod transactions;
 mod versions;
 
 use crate::broker::*;

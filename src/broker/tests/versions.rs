@@ -128,6 +128,21 @@ async fn every_api_listed_works_in_every_version_listed() {
             let topic = OffsetForLeaderTopic::default().with_topic(name("t")).with_partitions(vec![OffsetForLeaderPartition::default()]);
             schema::OffsetForLeaderEpochRequest::default().with_topics(vec![topic])
         };
+        AddPartitionsToTxn, AddPartitionsToTxnRequest, |version| {
+            use schema::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+            let topics = vec![AddPartitionsToTxnTopic::default().with_name(name("t")).with_partitions(vec![0])];
+            let request = schema::AddPartitionsToTxnRequest::default();
+            if version < 4 { return request.with_v3_and_below_topics(topics); }
+            request.with_transactions(vec![AddPartitionsToTxnTransaction::default().with_topics(topics)])
+        };
+        AddOffsetsToTxn, AddOffsetsToTxnRequest, |_| schema::AddOffsetsToTxnRequest::default().with_group_id(group());
+        EndTxn, EndTxnRequest, |_| schema::EndTxnRequest::default();
+        TxnOffsetCommit, TxnOffsetCommitRequest, |_| {
+            use schema::txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
+            let partitions = vec![TxnOffsetCommitRequestPartition::default()];
+            let topic = TxnOffsetCommitRequestTopic::default().with_name(name("t")).with_partitions(partitions);
+            schema::TxnOffsetCommitRequest::default().with_group_id(group()).with_topics(vec![topic])
+        };
         DescribeConfigs, DescribeConfigsRequest, |_| {
             use schema::describe_configs_request::DescribeConfigsResource;
             let resource = |kind, name: &'static str| DescribeConfigsResource::default().with_resource_type(kind).with_resource_name(name.into()).with_configuration_keys(None);

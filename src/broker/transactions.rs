@@ -1,0 +1,448 @@
+// AddPartitionsToTxn: v0-5. AddOffsetsToTxn: v0-4. TxnOffsetCommit: v0-5. EndTxn: v0-5.
+//! Transactions, of both kinds: version 1, where each partition is added before it is written to, and version 2
+//! (KIP-890), where Produce v12 and TxnOffsetCommit v5 add it and each EndTxn v5 raises the epoch.
+//!
+//! ```text
+//!              first partition or group             EndTxn, or time is up
+//!   Empty ------------------------------> Ongoing ------------------------> CompleteCommit / CompleteAbort
+//!                                            ^                                      |
+//!                                            +--------------------------------------+
+//! ```
+//! The markers are written at once: all partitions live in this process, so that nobody ever sees a Prepare state. What is
+//! left of Apache's waits is the one after a fencing InitProducerId: it is answered `CONCURRENT_TRANSACTIONS` once.
+
+use super::Context;
+use super::api::Api;
+use super::coordinator::{GROUP, TRANSACTION};
+use super::groups::Identity;
+use super::produce::store;
+use super::state::State;
+use super::{offsets, producers};
+use crate::error::ErrorCode;
+use crate::ids::ProducerIdAndEpoch;
+use crate::record::batch::{BatchHeader, RawBatch};
+use crate::record::encode::transaction_marker;
+use crate::wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use crate::wire::messages::add_partitions_to_txn_response::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
+};
+use crate::wire::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
+use crate::wire::messages::{
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    EndTxnRequest, EndTxnResponse, ProducerId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// `transaction.max.timeout.ms`.
+const MAX_TIMEOUT: Duration = Duration::from_secs(900);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Empty,
+    Ongoing,
+    CompleteCommit,
+    CompleteAbort,
+}
+
+impl Phase {
+    fn complete(commit: bool) -> Self {
+        if commit { Self::CompleteCommit } else { Self::CompleteAbort }
+    }
+}
+
+/// What the coordinator knows of one transactional id.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    producer: ProducerIdAndEpoch,
+    /// Before the epoch was raised: who has it may ask again for the answer that it missed.
+    previous: Option<ProducerIdAndEpoch>,
+    timeout: Duration,
+    phase: Phase,
+    partitions: BTreeSet<(Arc<str>, i32)>,
+    groups: BTreeSet<Arc<str>>,
+    deadline: Option<Instant>,
+}
+
+impl Transaction {
+    fn begin_if_needed(&mut self, now: Instant) {
+        if self.phase != Phase::Ongoing {
+            self.phase = Phase::Ongoing;
+            self.deadline = Some(now + self.timeout);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
+impl State {
+    /// A producer id for a transactional id; whoever had it before is fenced.
+    pub(super) fn init_transactional(
+        &mut self,
+        now_millis: i64,
+        id: &str,
+        timeout: Duration,
+        known: Option<ProducerIdAndEpoch>,
+    ) -> Result<ProducerIdAndEpoch, ErrorCode> {
+        if id.is_empty() {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        if timeout.is_zero() || timeout > MAX_TIMEOUT {
+            return Err(ErrorCode::InvalidTransactionTimeout);
+        }
+        let Some(transaction) = self.transactions.get_mut(id) else {
+            let producer = ProducerIdAndEpoch { id: self.producers.next_id(), epoch: 0 };
+            let fresh = Transaction {
+                producer,
+                previous: None,
+                timeout,
+                phase: Phase::Empty,
+                partitions: BTreeSet::new(),
+                groups: BTreeSet::new(),
+                deadline: None,
+            };
+            self.transactions.insert(id.into(), fresh);
+            return Ok(producer);
+        };
+        transaction.timeout = timeout;
+        match known {
+            Some(known) if Some(known) == transaction.previous && transaction.phase != Phase::Ongoing => {
+                return Ok(transaction.producer);
+            }
+            Some(known) if known != transaction.producer => return Err(ErrorCode::ProducerFenced),
+            _ => {}
+        }
+        if transaction.phase == Phase::Ongoing {
+            self.raise_epoch(id);
+            self.end_transaction(now_millis, id, false);
+            return Err(ErrorCode::ConcurrentTransactions);
+        }
+        self.raise_epoch(id);
+        self.transactions.get(id).map(|transaction| transaction.producer).ok_or(ErrorCode::InvalidProducerIdMapping)
+    }
+
+    /// The next epoch, or the next producer id when the epochs are used up.
+    fn raise_epoch(&mut self, id: &str) {
+        let next_id = &mut self.producers;
+        let Some(transaction) = self.transactions.get_mut(id) else { return };
+        let ProducerIdAndEpoch { id, epoch } = transaction.producer;
+        transaction.previous = Some(transaction.producer);
+        transaction.producer = if epoch >= i16::MAX - 1 {
+            ProducerIdAndEpoch { id: next_id.next_id(), epoch: 0 }
+        } else {
+            ProducerIdAndEpoch { id, epoch: epoch + 1 }
+        };
+    }
+
+    /// The transaction, if it is this producer's.
+    fn owned_transaction(
+        &mut self,
+        id: &str,
+        producer: ProducerIdAndEpoch,
+        fenced: ErrorCode,
+    ) -> Result<&mut Transaction, ErrorCode> {
+        let transaction = self.transactions.get_mut(id).ok_or(ErrorCode::InvalidProducerIdMapping)?;
+        if transaction.producer.id != producer.id {
+            return Err(ErrorCode::InvalidProducerIdMapping);
+        }
+        if transaction.producer.epoch != producer.epoch { Err(fenced) } else { Ok(transaction) }
+    }
+
+    /// Whether a transactional batch may be written here. Produce v12 adds the partition by itself.
+    pub(super) fn may_write(
+        &mut self,
+        now: Instant,
+        version: i16,
+        id: &str,
+        header: &BatchHeader,
+        partition: (&Arc<str>, i32),
+    ) -> Result<(), ErrorCode> {
+        let producer = ProducerIdAndEpoch { id: header.producer_id, epoch: header.producer_epoch };
+        let transaction = self.owned_transaction(id, producer, ErrorCode::InvalidProducerEpoch)?;
+        let key = (Arc::clone(partition.0), partition.1);
+        if version >= 12 {
+            transaction.begin_if_needed(now);
+            transaction.partitions.insert(key);
+            return Ok(());
+        }
+        match transaction.phase == Phase::Ongoing && transaction.partitions.contains(&key) {
+            true => Ok(()),
+            false if version >= 11 => Err(ErrorCode::TransactionAbortable),
+            false => Err(ErrorCode::InvalidTxnState),
+        }
+    }
+
+    /// Writes the markers and settles the offsets. They carry the epoch that the id has now.
+    fn end_transaction(&mut self, now_millis: i64, id: &str, commit: bool) {
+        let Some(transaction) = self.transactions.get_mut(id) else { return };
+        transaction.phase = Phase::complete(commit);
+        transaction.deadline = None;
+        let (partitions, groups) =
+            (std::mem::take(&mut transaction.partitions), std::mem::take(&mut transaction.groups));
+        let producer = transaction.producer;
+        // A new producer id has not written anything: what is to be ended is the one before.
+        let writer = transaction.previous.filter(|previous| previous.id != producer.id).unwrap_or(producer);
+        for (topic, index) in partitions {
+            let partition = self.topics.get_mut(&topic).and_then(|topic| topic.partitions.get_mut(index as usize));
+            let Some(partition) = partition else { continue }; // deleted meanwhile
+            let marker = transaction_marker(writer, commit, 0, now_millis);
+            let Ok(marker) = RawBatch::parse(&marker) else { continue };
+            let offset = store(partition, marker, false);
+            partition.log.close_transaction(writer.id, offset, commit);
+            producers::fence(&mut partition.log, writer);
+            partition.wake(); // the last stable offset has moved
+        }
+        for group in groups {
+            let Some(group) = self.groups.get_mut(&group) else { continue };
+            let pending = group.transactional.remove(&writer.id).unwrap_or_default();
+            if commit {
+                group.offsets.extend(pending);
+            }
+        }
+    }
+
+    /// Aborts what has been open for longer than its timeout, and fences its producer.
+    pub(super) fn expire_transactions(&mut self, now: Instant, now_millis: i64) {
+        let due = self.transactions.iter().filter(|(_, open)| open.deadline.is_some_and(|deadline| deadline <= now));
+        let due: Vec<Arc<str>> = due.map(|(id, _)| Arc::clone(id)).collect();
+        for id in due {
+            self.raise_epoch(&id);
+            self.end_transaction(now_millis, &id, false);
+        }
+    }
+
+    fn has_partition(&self, topic: &str, partition: i32) -> bool {
+        self.topics.get(topic).is_some_and(|topic| (0..topic.partitions.len() as i32).contains(&partition))
+    }
+}
+
+/// What older clients call being fenced.
+fn fenced(version: i16) -> ErrorCode {
+    if version >= 2 { ErrorCode::ProducerFenced } else { ErrorCode::InvalidProducerEpoch }
+}
+
+impl Api for AddPartitionsToTxnRequest {
+    async fn serve(self, on: Context) -> AddPartitionsToTxnResponse {
+        let mut state = on.state();
+        if on.version < 4 {
+            let producer =
+                ProducerIdAndEpoch { id: self.v3_and_below_producer_id.0, epoch: self.v3_and_below_producer_epoch };
+            let topics = &self.v3_and_below_topics;
+            let results = add(&mut state, &on, &self.v3_and_below_transactional_id, producer, topics, false);
+            return AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(results);
+        }
+        let results = self.transactions.iter().map(|wanted| {
+            let producer = ProducerIdAndEpoch { id: wanted.producer_id.0, epoch: wanted.producer_epoch };
+            let id = &wanted.transactional_id;
+            let results = add(&mut state, &on, id, producer, &wanted.topics, wanted.verify_only);
+            AddPartitionsToTxnResult::default().with_transactional_id(id.clone()).with_topic_results(results)
+        });
+        let response = AddPartitionsToTxnResponse::default().with_results_by_transaction(results.collect());
+        on.shared.deadlines.notify_one();
+        response
+    }
+
+    fn refuse(&self, code: ErrorCode) -> AddPartitionsToTxnResponse {
+        let each = |topics: &[AddPartitionsToTxnTopic]| results(topics, |_, _| Some(code));
+        let by_transaction = self.transactions.iter().map(|wanted| {
+            AddPartitionsToTxnResult::default()
+                .with_transactional_id(wanted.transactional_id.clone())
+                .with_topic_results(each(&wanted.topics))
+        });
+        AddPartitionsToTxnResponse::default()
+            .with_results_by_transaction(by_transaction.collect())
+            .with_results_by_topic_v3_and_below(each(&self.v3_and_below_topics))
+    }
+}
+
+fn results(
+    topics: &[AddPartitionsToTxnTopic],
+    code: impl Fn(&str, i32) -> Option<ErrorCode>,
+) -> Vec<AddPartitionsToTxnTopicResult> {
+    let topics = topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            AddPartitionsToTxnPartitionResult::default()
+                .with_partition_index(*partition)
+                .with_partition_error_code(code(&topic.name, *partition).map_or(0, ErrorCode::to_wire))
+        });
+        AddPartitionsToTxnTopicResult::default()
+            .with_name(topic.name.clone())
+            .with_results_by_partition(partitions.collect())
+    });
+    topics.collect()
+}
+
+/// All of the partitions, or none.
+fn add(
+    state: &mut State,
+    on: &Context,
+    id: &str,
+    producer: ProducerIdAndEpoch,
+    topics: &[AddPartitionsToTxnTopic],
+    verify_only: bool,
+) -> Vec<AddPartitionsToTxnTopicResult> {
+    if let Err(code) = on.coordinates(state, TRANSACTION, id) {
+        return results(topics, |_, _| Some(code));
+    }
+    if let Err(code) = state.owned_transaction(id, producer, fenced(on.version)) {
+        return results(topics, |_, _| Some(code));
+    }
+    let all = || topics.iter().flat_map(|topic| topic.partitions.iter().map(|partition| (&**topic.name, *partition)));
+    if all().any(|(topic, partition)| !state.has_partition(topic, partition)) {
+        return results(topics, |topic, partition| {
+            let known = state.has_partition(topic, partition);
+            Some(if known { ErrorCode::OperationNotAttempted } else { ErrorCode::UnknownTopicOrPartition })
+        });
+    }
+    let Some(transaction) = state.transactions.get_mut(id) else { return Vec::new() };
+    if verify_only {
+        let missing = if on.version >= 5 { ErrorCode::TransactionAbortable } else { ErrorCode::InvalidTxnState };
+        return results(topics, |topic, partition| {
+            let there = transaction.partitions.contains(&(Arc::from(topic), partition));
+            (!there).then_some(missing)
+        });
+    }
+    transaction.begin_if_needed(on.now());
+    transaction.partitions.extend(all().map(|(topic, partition)| (Arc::from(topic), partition)));
+    on.shared.deadlines.notify_one();
+    results(topics, |_, _| None)
+}
+
+impl Api for AddOffsetsToTxnRequest {
+    async fn serve(self, on: Context) -> AddOffsetsToTxnResponse {
+        let mut state = on.state();
+        let producer = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
+        let outcome = on.coordinates(&state, TRANSACTION, &self.transactional_id).and_then(|()| {
+            let transaction = state.owned_transaction(&self.transactional_id, producer, fenced(on.version))?;
+            transaction.begin_if_needed(on.now());
+            transaction.groups.insert((**self.group_id).into());
+            Ok(())
+        });
+        on.shared.deadlines.notify_one();
+        AddOffsetsToTxnResponse::default().with_error_code(outcome.err().map_or(0, ErrorCode::to_wire))
+    }
+
+    fn refuse(&self, code: ErrorCode) -> AddOffsetsToTxnResponse {
+        AddOffsetsToTxnResponse::default().with_error_code(code.to_wire())
+    }
+}
+
+impl Api for TxnOffsetCommitRequest {
+    async fn serve(self, on: Context) -> TxnOffsetCommitResponse {
+        let mut state = on.state();
+        if let Err(code) = self.admit(&on, &mut state) {
+            return self.refuse(code);
+        }
+        let topics = self.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                let metadata = wanted.committed_metadata.as_deref().unwrap_or_default();
+                let (partition, offset) = (wanted.partition_index, wanted.committed_offset);
+                let epoch = wanted.committed_leader_epoch;
+                let outcome = offsets::checked(&state, &topic.name, partition, offset, epoch, metadata);
+                let code = outcome.as_ref().err().map_or(0, |code| code.to_wire());
+                if let (Ok(committed), Some(group)) = (outcome, state.groups.get_mut(&**self.group_id)) {
+                    let pending = group.transactional.entry(self.producer_id.0).or_default();
+                    pending.insert(((**topic.name).into(), partition), committed);
+                }
+                TxnOffsetCommitResponsePartition::default().with_partition_index(partition).with_error_code(code)
+            });
+            TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        });
+        TxnOffsetCommitResponse::default().with_topics(topics.collect())
+    }
+
+    fn refuse(&self, code: ErrorCode) -> TxnOffsetCommitResponse {
+        let topics = self.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                TxnOffsetCommitResponsePartition::default()
+                    .with_partition_index(wanted.partition_index)
+                    .with_error_code(code.to_wire())
+            });
+            TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        });
+        TxnOffsetCommitResponse::default().with_topics(topics.collect())
+    }
+}
+
+trait Admit {
+    fn admit(&self, on: &Context, state: &mut State) -> Result<(), ErrorCode>;
+}
+
+impl Admit for TxnOffsetCommitRequest {
+    /// The group's word on the member (KIP-447), and the transaction's on the producer.
+    fn admit(&self, on: &Context, state: &mut State) -> Result<(), ErrorCode> {
+        on.coordinates(state, GROUP, &self.group_id)?;
+        let group: Arc<str> = (**self.group_id).into();
+        let identity = Identity {
+            member_id: &self.member_id,
+            instance_id: self.group_instance_id.as_deref(),
+            generation: self.generation_id,
+        };
+        if identity.generation >= 0 || !identity.member_id.is_empty() {
+            // `may_commit` leaves nothing behind in a group that there was not.
+            let known = state.groups.get_mut(&group).ok_or(ErrorCode::IllegalGeneration)?;
+            known.may_commit(on.now(), identity)?;
+        }
+        let producer = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
+        let id = &self.transactional_id;
+        let transaction = state.owned_transaction(id, producer, ErrorCode::InvalidProducerEpoch)?;
+        if on.version >= 5 {
+            transaction.begin_if_needed(on.now());
+            transaction.groups.insert(Arc::clone(&group));
+            on.shared.deadlines.notify_one();
+        } else if transaction.phase != Phase::Ongoing || !transaction.groups.contains(&group) {
+            return Err(ErrorCode::InvalidTxnState);
+        }
+        state.groups.entry(group).or_default();
+        Ok(())
+    }
+}
+
+impl Api for EndTxnRequest {
+    async fn serve(self, on: Context) -> EndTxnResponse {
+        let mut state = on.state();
+        match end(&mut state, &on, &self) {
+            Ok(producer) if on.version >= 5 => {
+                EndTxnResponse::default().with_producer_id(ProducerId(producer.id)).with_producer_epoch(producer.epoch)
+            }
+            Ok(_) => EndTxnResponse::default(),
+            Err(code) => self.refuse(code),
+        }
+    }
+
+    fn refuse(&self, code: ErrorCode) -> EndTxnResponse {
+        EndTxnResponse::default().with_error_code(code.to_wire())
+    }
+}
+
+fn end(state: &mut State, on: &Context, request: &EndTxnRequest) -> Result<ProducerIdAndEpoch, ErrorCode> {
+    let id: &str = &request.transactional_id;
+    on.coordinates(state, TRANSACTION, id)?;
+    let raises = on.version >= 5;
+    let producer = ProducerIdAndEpoch { id: request.producer_id.0, epoch: request.producer_epoch };
+    let known = state.transactions.get(id).ok_or(ErrorCode::InvalidProducerIdMapping)?;
+    let settled = known.phase == Phase::complete(request.committed);
+    if raises && known.previous == Some(producer) && settled {
+        return Ok(known.producer); // its answer was lost
+    }
+    let transaction = state.owned_transaction(id, producer, fenced(on.version))?;
+    match transaction.phase {
+        Phase::Ongoing => {}
+        // Nothing was written: with version 2 an abort is as good as any.
+        Phase::Empty | Phase::CompleteCommit | Phase::CompleteAbort if raises && !request.committed => {}
+        Phase::CompleteCommit | Phase::CompleteAbort if settled && !raises => return Ok(producer),
+        Phase::Empty | Phase::CompleteCommit | Phase::CompleteAbort => return Err(ErrorCode::InvalidTxnState),
+    }
+    if raises {
+        state.raise_epoch(id);
+    }
+    state.end_transaction(on.unix_millis(), id, request.committed);
+    Ok(state.transactions.get(id).map_or(producer, |transaction| transaction.producer))
+}
