@@ -11,7 +11,8 @@
 
 pub mod clickstream;
 pub mod config;
-// pub mod dead_letter; // as soon as the producer is here
+pub mod context;
+pub mod dead_letter;
 pub mod error;
 pub mod event;
 pub mod merge;
@@ -21,4 +22,5 @@ pub mod rows;
 pub mod sink;
 pub mod stop;
 pub mod timestamp;
+pub mod topics;
 pub mod window;

@@ -1,0 +1,103 @@
+//! The topics of the pipeline: each command creates the missing ones that it writes.
+
+use crate::{
+    admin::{Admin, NewTopic, TopicDescription},
+    error::ErrorCode,
+    pipeline::{
+        config::Topics,
+        error::{PipelineError, Result},
+    },
+};
+
+/// A topic as it is, or `None` if there is none.
+///
+/// # Errors
+/// The brokers', other than that.
+pub async fn describe(admin: &Admin, topic: &str) -> Result<Option<TopicDescription>> {
+    match admin.describe_topics([topic]).await?.remove(topic) {
+        Some(Ok(found)) => Ok(Some(found)),
+        Some(Err(error)) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(None),
+        Some(Err(error)) => Err(error.into()),
+        None => Ok(None),
+    }
+}
+
+/// How many partitions the topic has.
+///
+/// # Errors
+/// A sentence if there is no such topic.
+pub async fn partitions(admin: &Admin, topic: &str) -> Result<i32> {
+    let found = describe(admin, topic).await?.ok_or_else(|| missing(topic))?;
+    Ok(i32::try_from(found.partitions.len()).unwrap_or(i32::MAX))
+}
+
+/// Creates `T` if it is missing. `old`: its events are older than a day, and a default topic would delete them within
+/// seconds.
+///
+/// # Errors
+/// The brokers'.
+pub async fn ensure_input(admin: &Admin, topics: &Topics, partitions: i32, old: bool) -> Result<()> {
+    let mut topic = NewTopic::new(&topics.input, partitions, -1);
+    if old {
+        topic = topic.config("retention.ms", "-1");
+    }
+    ensure(admin, topic).await
+}
+
+/// Creates `T.windows` (one partition), `T.late` and `T.dlq` (as `T`) if they are missing.
+///
+/// # Errors
+/// The brokers', or a sentence if there is no `T`.
+pub async fn ensure_aggregates(admin: &Admin, topics: &Topics) -> Result<()> {
+    ensure(admin, NewTopic::new(&topics.windows, 1, replication(admin, &topics.input).await?)).await?;
+    ensure_aside(admin, topics, &topics.late).await?;
+    ensure_aside(admin, topics, &topics.dlq).await
+}
+
+/// Creates `T.final` (one partition), `T.late` and `T.dlq` if they are missing.
+///
+/// # Errors
+/// The brokers', or a sentence if there is no `T`.
+pub async fn ensure_finals(admin: &Admin, topics: &Topics) -> Result<()> {
+    ensure(admin, NewTopic::new(&topics.finals, 1, replication(admin, &topics.input).await?)).await?;
+    ensure_aside(admin, topics, &topics.late).await?;
+    ensure_aside(admin, topics, &topics.dlq).await
+}
+
+/// Creates `T.late` or `T.dlq` with `T`'s partitions, replication and retention if it is missing.
+///
+/// # Errors
+/// The brokers', or a sentence if there is no `T`.
+pub async fn ensure_aside(admin: &Admin, topics: &Topics, name: &str) -> Result<()> {
+    if describe(admin, name).await?.is_some() {
+        return Ok(());
+    }
+    let count = partitions(admin, &topics.input).await?;
+    let mut topic = NewTopic::new(name, count, replication(admin, &topics.input).await?);
+    let configs = admin.describe_configs(&topics.input).await?;
+    if let Some(retention) = configs.into_iter().find(|config| config.name == "retention.ms").and_then(|c| c.value) {
+        topic = topic.config("retention.ms", retention);
+    }
+    ensure(admin, topic).await
+}
+
+async fn replication(admin: &Admin, topic: &str) -> Result<i16> {
+    let found = describe(admin, topic).await?.ok_or_else(|| missing(topic))?;
+    let replicas = found.partitions.first().map_or(1, |partition| partition.replicas.len());
+    Ok(i16::try_from(replicas).unwrap_or(-1))
+}
+
+async fn ensure(admin: &Admin, topic: NewTopic) -> Result<()> {
+    let name = topic.name().to_owned();
+    if describe(admin, &name).await?.is_some() {
+        return Ok(());
+    }
+    match admin.create_topics([topic]).await?.remove(&name) {
+        Some(Err(error)) if error.code() != Some(ErrorCode::TopicAlreadyExists) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn missing(topic: &str) -> PipelineError {
+    PipelineError::Log(format!("there is no topic {topic}; `milena clickstream -t {topic}` creates and fills it"))
+}
