@@ -504,3 +504,6 @@ impl Fetcher {
         self.wake.extend(self.nodes.iter().filter(|(_, node)| node.waits).map(|(node, _)| *node));
     }
 }
+
+#[cfg(test)]
+mod tests;

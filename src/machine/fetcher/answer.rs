@@ -64,7 +64,8 @@ impl Fetcher {
                 name,
             });
         }
-        let max_bytes = self.config.max_bytes.min(share / 2).min(sum).max(least);
+        // A little less than half, so that with its frame around it an answer still leaves room for a second one.
+        let max_bytes = self.config.max_bytes.min(share / 2 - share / 32).min(sum).max(least);
         if let Some(state) = self.nodes.get_mut(&node) {
             state.reserved = max_bytes;
         }
