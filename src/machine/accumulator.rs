@@ -211,7 +211,8 @@ impl RecordAccumulator {
         let need = self.needs(record)?;
         let count = topic.partition_count();
         let (partition, mut sticky) = match target {
-            Target::Partition(partition) => (partition, None),
+            Target::Partition(partition) if partition < count => (partition, None),
+            Target::Partition(partition) => return Err(no_partition(topic, partition)),
             Target::Key(key) if count > 0 => (partition_for_key(key, count), None),
             Target::Sticky(sticky) if count > 0 => match sticky.get() {
                 Some((partition, fresh)) => (partition, Some((sticky, fresh))),

@@ -10,7 +10,8 @@
 //! - Batches are numbered when they are first drained. With idempotence the broker refuses what does not follow on, so up
 //!   to five batches may be under way and the order holds through every retry.
 //! - What is sent again goes alone: only the oldest batch whose outcome is open, and nothing goes out behind it.
-//! - Nothing goes to a new leader while something is under way to the old one.
+//! - Nothing goes to a new leader while something is under way to the old one, and one batch at a time until it has
+//!   written one.
 //! - Without idempotence and with more than one request in flight a batch may overtake one that is refused, as in the Java
 //!   client; `max.in.flight.requests.per.connection=1` keeps the order then.
 //!
@@ -136,6 +137,10 @@ struct Partition {
     in_flight_to: Option<NodeId>,
     /// One of them was sent again: nothing goes out behind it.
     alone: bool,
+    /// The last to have written a batch, and in whose name. A broker that has none of ours yet takes any number for the
+    /// first, so until it has written one, one batch at a time goes to it: else the second stands before the first if
+    /// that is refused (franz-go 223).
+    proven: Option<(NodeId, Option<ProducerIdAndEpoch>)>,
     place: Place,
     /// It may have something to send and waits for answers; looked at again when one comes.
     waits: bool,
@@ -296,6 +301,7 @@ impl Sender {
                 in_flight: VecDeque::new(),
                 in_flight_to: None,
                 alone: false,
+                proven: None,
                 place: Place::Idle,
                 waits: false,
                 not_before: None,
@@ -431,6 +437,7 @@ impl Sender {
         // Nothing overtakes what is sent again, or is under way to the leader before.
         if partition.alone
             || partition.in_flight_to.is_some_and(|to| to != node)
+            || (!partition.in_flight.is_empty() && partition.proven != Some((node, partition.producer)))
             || partition.in_flight.len() >= REMEMBERED_BATCHES
         {
             partition.waits = true;

@@ -2,3 +2,4 @@
 
 mod broker_clients;
 mod groups;
+mod producer;

@@ -3,7 +3,8 @@
 use crate::args::{Failure, Global, Result, Role};
 use crate::perf_consume;
 use milena::client::{Client, ClientConfig};
-use milena::producer::{ProducerConfig, TopicProducer};
+use milena::producer::{Delivery, ProducerConfig, TopicProducer};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -181,19 +182,20 @@ impl Written {
 /// Sends, and awaits every delivery: a window of them, so that memory is the producer's and not ours.
 async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Result<Written> {
     let mut written = Written::default();
-    let mut window = std::collections::VecDeque::with_capacity(WINDOW);
+    let mut window = VecDeque::with_capacity(WINDOW);
+    let mut samples = VecDeque::new();
     for (i, value) in (0..records).zip(payloads.iter().cycle()) {
-        if window.len() == WINDOW
-            && let Some((delivery, at)) = window.pop_front()
-        {
-            acknowledged(&mut written, delivery, at).await?;
+        if i % SAMPLE == 0 {
+            samples.push_back((i, Instant::now()));
         }
-        let at = (i % SAMPLE == 0).then(Instant::now);
-        window.push_back((topic.send(topic.record().value(value)).await?, at));
+        if window.len() == WINDOW {
+            acknowledged(&mut written, &mut window, &mut samples).await?;
+        }
+        window.push_back(topic.send(topic.record().value(value)).await?);
         written.bytes += value.len() as u64;
     }
-    for (delivery, at) in window {
-        acknowledged(&mut written, delivery, at).await?;
+    while !window.is_empty() {
+        acknowledged(&mut written, &mut window, &mut samples).await?;
     }
     Ok(written)
 }
@@ -201,10 +203,20 @@ async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Resu
 /// More than `buffer.memory` has room for at 100 bytes, so that it is not what limits.
 const WINDOW: usize = 400_000;
 
-async fn acknowledged(written: &mut Written, delivery: milena::producer::Delivery, at: Option<Instant>) -> Result<()> {
+async fn acknowledged(
+    written: &mut Written,
+    window: &mut VecDeque<Delivery>,
+    samples: &mut VecDeque<(u64, Instant)>,
+) -> Result<()> {
+    let Some(delivery) = window.pop_front() else { return Ok(()) };
     delivery.await?;
+    if let Some((i, at)) = samples.front()
+        && *i == written.records
+    {
+        written.latencies.push(at.elapsed());
+        samples.pop_front();
+    }
     written.records += 1;
-    written.latencies.extend(at.map(|at| at.elapsed()));
     Ok(())
 }
 

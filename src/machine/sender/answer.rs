@@ -83,10 +83,12 @@ impl Sender {
     }
 
     pub(super) fn on_written(&mut self, now: Instant, index: usize, batch: ProducerBatch, written: Acknowledged) {
-        self.landed(index, batch.id);
         if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
             partition.backoff.reset();
+            let producer = batch.numbered.map(|numbered| numbered.producer).filter(|_| self.config.idempotence);
+            partition.proven = partition.in_flight_to.map(|node| (node, producer));
         }
+        self.landed(index, batch.id);
         self.finish(batch, Ok(written));
         self.look_again(now, index);
     }
