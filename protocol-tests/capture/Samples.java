@@ -1,4 +1,5 @@
 // Usage: java -cp "JARS/*" Samples.java BOOTSTRAP: topics record-java-…; the records are those of samples.py.
+//        java -cp "JARS/*" Samples.java BOOTSTRAP read: compares the topics record-ours-… with them, byte by byte.
 import java.nio.charset.StandardCharsets;
 import java.util.*;
 import org.apache.kafka.clients.admin.*;
@@ -65,8 +66,35 @@ public class Samples {
         for (var f : sent) f.get();
     }
 
+    static void same(String topic, List<Sample> samples, KafkaConsumer<byte[], byte[]> consumer) {
+        var partition = new org.apache.kafka.common.TopicPartition(topic, 0);
+        consumer.assign(List.of(partition));
+        consumer.seekToBeginning(List.of(partition));
+        int n = 0;
+        for (int polls = 0; polls < 50 && n < samples.size(); polls++)
+            for (var r : consumer.poll(java.time.Duration.ofMillis(500))) {
+                Sample s = samples.get(n);
+                if (r.offset() != n || r.timestamp() != T + 10L * n || !Arrays.equals(r.key(), s.key) || !Arrays.equals(r.value(), s.value)
+                    || !s.headers.equals(Arrays.asList(r.headers().toArray())))
+                    throw new IllegalStateException(topic + " differs at " + n + ": " + r);
+                n++;
+            }
+        if (n != samples.size()) throw new IllegalStateException(topic + ": " + n + " records");
+        System.out.println(topic + ": " + n + " records, the same in Java kafka-clients " + AppInfoParser.getVersion());
+    }
+
+    static void read(String bootstrap) {
+        try (var consumer = new KafkaConsumer<>(Map.of("bootstrap.servers", (Object) bootstrap), new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
+                same("record-ours-odd-" + codec, odd(), consumer);
+                same("record-ours-many-" + codec, many(), consumer);
+            }
+        }
+    }
+
     public static void main(String[] args) throws Exception {
         String bootstrap = args[0];
+        if (args.length > 1) { read(bootstrap); return; }
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
             admin.createTopics(List.of(
                 new NewTopic("record-java-append-time", 1, (short) 1).configs(Map.of("message.timestamp.type", "LogAppendTime", "retention.ms", "-1")),

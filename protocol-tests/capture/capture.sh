@@ -7,17 +7,7 @@ bootstrap=$1 jars=$2 venv=${VENV:-/tmp/record-venv}
 python=$venv/bin/python
 version=$(basename "$(ls "$jars"/kafka-clients-*.jar | head -1)" .jar); version=${version#kafka-clients-}
 
-delete() { "$python" - "$bootstrap" <<'PY'
-import sys, time
-from confluent_kafka.admin import AdminClient
-admin = AdminClient({"bootstrap.servers": sys.argv[1]})
-mine = lambda: [t for t in admin.list_topics(timeout=10).topics if t.startswith("record-")]
-if mine():
-    [f.result(20) for f in admin.delete_topics(mine()).values()]
-while mine():
-    time.sleep(0.3)
-PY
-}
+delete() { "$python" delete.py "$bootstrap" record-; }
 # Kept for ever: the samples are years old, and the log cleaner takes a minute.
 create() { "$python" - "$bootstrap" <<'PY'
 import sys

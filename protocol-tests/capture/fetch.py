@@ -1,5 +1,5 @@
 """Fetches what a broker stored, as bytes, over a plain socket: Fetch version 11, one partition, read_uncommitted."""
-import socket, struct
+import socket, struct, time
 
 
 def string(s):
@@ -56,8 +56,13 @@ class Broker:
 
     def produce(self, topic, records, partition=0):
         body = struct.pack(">hhii", -1, -1, 20000, 1) + string(topic) + struct.pack(">iii", 1, partition, len(records)) + records
-        answer = self.ask(0, 7, body)
-        at = 4 + 2 + struct.unpack_from(">h", answer, 4)[0] + 4
-        _, error, base = struct.unpack_from(">ihq", answer, at)
-        assert error == 0, (topic, error)
-        return base
+        until = time.time() + 10
+        while True:
+            answer = self.ask(0, 7, body)
+            at = 4 + 2 + struct.unpack_from(">h", answer, 4)[0] + 4
+            _, error, base = struct.unpack_from(">ihq", answer, at)
+            if error in (3, 6) and time.time() < until:  # a topic this new: its leader has yet to hear of it
+                time.sleep(0.1)
+                continue
+            assert error == 0, (topic, error)
+            return base

@@ -2,4 +2,5 @@
 
 pub mod apis;
 pub mod random;
+pub mod samples;
 pub mod schema;

@@ -1,7 +1,7 @@
 //! Against kafka-protocol's record codec, an independent one, in both directions: what it writes we read, what we write it
 //! reads. It keeps one header per name, so that names here are unique.
 
-use crate::{Sample, decoded};
+use crate::decoded;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     indexmap::IndexMap,
@@ -16,6 +16,7 @@ use milena::{
     },
 };
 use proptest::{collection, option, prelude::*};
+use protocol_tests::samples::Sample;
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![collection::vec(any::<u8>(), 0..40), collection::vec(0..4u8, 0..2000)]

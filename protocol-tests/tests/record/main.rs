@@ -4,48 +4,14 @@
 mod differential;
 mod hostile;
 mod round_trip;
-mod samples;
 mod vectors;
 
 use bytes::Bytes;
 use milena::{
     error::Result,
-    record::{
-        DEFAULT_DECOMPRESSED_LIMIT, Header,
-        batch::batches,
-        compression::Decompressor,
-        decode::{RecordView, open},
-        encode::RecordEncoder,
-    },
+    record::{DEFAULT_DECOMPRESSED_LIMIT, batch::batches, compression::Decompressor, decode::open},
 };
-
-/// A record with everything in it owned, to compare.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Sample {
-    timestamp: i64,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
-impl From<RecordView<'_>> for Sample {
-    fn from(record: RecordView<'_>) -> Self {
-        Self {
-            timestamp: record.timestamp,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: record.headers.map(|h| (h.name.to_vec(), h.value.map(<[u8]>::to_vec))).collect(),
-        }
-    }
-}
-
-impl Sample {
-    fn append_to(&self, encoder: &mut RecordEncoder) -> Option<u32> {
-        let headers: Vec<_> =
-            self.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect();
-        encoder.append(self.timestamp, self.key.as_deref(), self.value.as_deref(), &headers)
-    }
-}
+use protocol_tests::samples::Sample;
 
 /// Offsets and records of all whole batches, control batches left out.
 fn decode(bytes: &Bytes, limit: usize) -> Result<Vec<(i64, Sample)>> {

@@ -1,6 +1,6 @@
 //! Whatever is appended comes back, in every codec and at every level, also over several batches.
 
-use crate::{Sample, decoded};
+use crate::decoded;
 use bytes::Bytes;
 use milena::{
     ids::ProducerIdAndEpoch,
@@ -11,6 +11,7 @@ use milena::{
     },
 };
 use proptest::{collection, option, prelude::*, sample::select};
+use protocol_tests::samples::Sample;
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![

@@ -1,6 +1,6 @@
 //! What the Java client, librdkafka and kafka-python wrote, as Apache Kafka stored it: see the head of each vector.
 
-use crate::{Sample, decoded, samples};
+use crate::decoded;
 use bytes::Bytes;
 use milena::record::{
     DEFAULT_DECOMPRESSED_LIMIT,
@@ -8,6 +8,7 @@ use milena::record::{
     compression::{Compression, Decompressor},
     decode::{SharedBatch, open},
 };
+use protocol_tests::samples::{self, Sample};
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 const CLIENTS: [&str; 3] = ["java", "librdkafka", "kafka-python"];

@@ -1,8 +1,38 @@
 //! The records of the vectors: the same as in `capture/samples.py` and `capture/Samples.java`.
 
-use crate::Sample;
+use milena::record::{Header, decode::RecordView, encode::RecordEncoder};
 
-pub(crate) const T: i64 = 1_700_000_000_000;
+/// The timestamp of the first record, in milliseconds since 1970; each next one is 10 later.
+pub const T: i64 = 1_700_000_000_000;
+
+/// A record with everything in it owned, to compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl From<RecordView<'_>> for Sample {
+    fn from(record: RecordView<'_>) -> Self {
+        Self {
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.map(|h| (h.name.to_vec(), h.value.map(<[u8]>::to_vec))).collect(),
+        }
+    }
+}
+
+impl Sample {
+    /// Appends it to an open batch; `None` if there is no room.
+    pub fn append_to(&self, encoder: &mut RecordEncoder) -> Option<u32> {
+        let headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect();
+        encoder.append(self.timestamp, self.key.as_deref(), self.value.as_deref(), &headers)
+    }
+}
 
 fn noise(n: usize) -> Vec<u8> {
     let mut x = 12345u64;
@@ -14,7 +44,7 @@ fn noise(n: usize) -> Vec<u8> {
 }
 
 /// Everything that may be null, empty, double or long.
-pub(crate) fn odd() -> Vec<Sample> {
+pub fn odd() -> Vec<Sample> {
     let sample = |i: i64, key: Option<&str>, value: Option<Vec<u8>>| Sample {
         timestamp: T + 10 * i,
         key: key.map(|key| key.as_bytes().to_vec()),
@@ -42,7 +72,7 @@ pub(crate) fn odd() -> Vec<Sample> {
 }
 
 /// Enough for several blocks of every codec.
-pub(crate) fn many() -> Vec<Sample> {
+pub fn many() -> Vec<Sample> {
     let value = |i| format!(r#"{{"page":"/p/{}","n":{i},"agent":"Mozilla/5.0 (X11; Linux x86_64)"}}"#, i % 13);
     (0..2000)
         .map(|i| Sample {
