@@ -154,10 +154,6 @@ impl Group {
         }))
     }
 
-    pub(super) fn is_subscribed(&self) -> bool {
-        self.subscribed
-    }
-
     fn command(&self, command: impl FnOnce(&mut ConsumerCoordinator, Instant) + Send + 'static) {
         let _ = self.commands.send(Box::new(command)); // the task is gone: so is the client
     }

@@ -1,4 +1,5 @@
 //! Consumer groups: two members that balance and fail over, static members, cooperative rebalances, silence, commits.
+#![allow(clippy::disallowed_methods, reason = "tests spawn and read tokio's paused clock")]
 
 use milena::broker::{ApiKey, TestCluster};
 use milena::client::{Client, ClientConfig};

@@ -16,7 +16,7 @@
 pub mod assignor;
 pub mod membership;
 #[cfg(test)]
-mod simulation;
+mod simulation_tests;
 pub mod sticky;
 #[cfg(test)]
 mod tests;

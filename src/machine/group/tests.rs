@@ -1,5 +1,6 @@
 //! The machine alone, with a `now` that the test moves and a coordinator that the test plays. Each line of
 //! protocol-rules 8 has its test.
+#![allow(clippy::disallowed_methods, reason = "a test begins somewhere, and moves on by itself")]
 
 use super::assignor::RangeAssignor;
 use super::sticky::CooperativeStickyAssignor;

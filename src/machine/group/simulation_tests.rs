@@ -2,6 +2,7 @@
 //! a coordinator written anew from Kafka's rules. What must hold at every step: nothing panics, no deadline is left
 //! undone, and a partition's committed offset never goes backwards, whoever commits. And once the trouble is over:
 //! every partition has one reader, and all are in one generation. A failure prints its seed.
+#![allow(clippy::disallowed_methods, reason = "a test begins somewhere, and moves on by itself")]
 
 use super::sticky::CooperativeStickyAssignor;
 use super::*;
