@@ -3,8 +3,9 @@
 
   peer.py produce BOOTSTRAP TOPIC CODEC   records on stdin; prints partition and offset of each
   peer.py consume BOOTSTRAP TOPIC COUNT   prints COUNT records from the beginning of the topic
-  peer.py member  BOOTSTRAP TOPIC GROUP   joins the group until stdin ends: prints what it is assigned and reads,
-                                          commits, leaves
+  peer.py member  BOOTSTRAP TOPIC GROUP ASSIGNOR
+                                          joins the group until stdin ends: prints what it is assigned and reads,
+                                          commits, leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, or default
 """
 
 import base64
@@ -88,7 +89,7 @@ def consume(bootstrap, topic, count):
     consumer.close()
 
 
-def member(bootstrap, topic, group):
+def member(bootstrap, topic, group, assignor):
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -96,13 +97,20 @@ def member(bootstrap, topic, group):
             "auto.offset.reset": "earliest",
             "session.timeout.ms": 6000,
             "heartbeat.interval.ms": 500,
+            "partition.assignment.strategy": "range,roundrobin" if assignor == "default" else assignor,
         }
     )
+    held = set()
 
     def assigned(_, partitions):
-        say(assigned=sorted(each.partition for each in partitions))
+        held.update(each.partition for each in partitions)
+        say(assigned=sorted(held))
 
-    consumer.subscribe([topic], on_assign=assigned)
+    def revoked(_, partitions):
+        held.difference_update(each.partition for each in partitions)
+        say(assigned=sorted(held))
+
+    consumer.subscribe([topic], on_assign=assigned, on_revoke=revoked)
     while not select.select([sys.stdin], [], [], 0)[0]:  # the test says a word to end it
         message = consumer.poll(0.1)
         if message is not None and not message.error():

@@ -38,8 +38,9 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * <pre>
  * java -cp "$jars/*" Peer.java produce BOOTSTRAP TOPIC CODEC        records on stdin; prints partition and offset of each
  * java -cp "$jars/*" Peer.java consume BOOTSTRAP TOPIC COUNT        prints COUNT records from the beginning of the topic
- * java -cp "$jars/*" Peer.java member  BOOTSTRAP TOPIC GROUP        joins the group until stdin ends: prints what it is
- *                                                                   assigned and reads, commits, leaves
+ * java -cp "$jars/*" Peer.java member  BOOTSTRAP TOPIC GROUP ASSIGNOR
+ *                                      joins the group until stdin ends: prints what it is assigned and reads, commits,
+ *                                      leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, or default
  * java -cp "$jars/*" Peer.java move    BOOTSTRAP TOPIC PARTITION    moves the leader to the next replica, prints it
  * </pre>
  */
@@ -50,7 +51,7 @@ public class Peer {
     switch (args[0]) {
       case "produce" -> produce(args[1], args[2], args[3]);
       case "consume" -> consume(args[1], args[2], Integer.parseInt(args[3]));
-      case "member" -> member(args[1], args[2], args[3]);
+      case "member" -> member(args[1], args[2], args[3], args[4]);
       case "move" -> move(args[1], new TopicPartition(args[2], Integer.parseInt(args[3])));
       default -> throw new IllegalArgumentException("produce, consume, member or move, not " + args[0]);
     }
@@ -101,16 +102,25 @@ public class Peer {
     }
   }
 
-  static void member(String bootstrap, String topic, String group) throws Exception {
+  static void member(String bootstrap, String topic, String group, String strategy) throws Exception {
     Properties config = new Properties();
     config.put("bootstrap.servers", bootstrap);
     config.put("group.id", group);
     config.put("auto.offset.reset", "earliest");
     config.put("session.timeout.ms", "6000");
     config.put("heartbeat.interval.ms", "500");
+    String classes = "org.apache.kafka.clients.consumer.";
+    config.put("partition.assignment.strategy", switch (strategy) {
+      case "range" -> classes + "RangeAssignor";
+      case "roundrobin" -> classes + "RoundRobinAssignor";
+      case "cooperative-sticky" -> classes + "CooperativeStickyAssignor";
+      default -> classes + "RangeAssignor," + classes + "CooperativeStickyAssignor"; // Java's own
+    });
     try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
       consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
-        public void onPartitionsRevoked(Collection<TopicPartition> partitions) {}
+        public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+          consumer.commitSync(); // all that was polled is printed
+        }
 
         public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
           ArrayNode numbers = JSON.createArrayNode();

@@ -9,6 +9,7 @@
 //! node add `--skip leader`.
 
 mod codecs;
+mod groups;
 mod leader;
 mod offsets;
 mod peer;

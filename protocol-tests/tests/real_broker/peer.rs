@@ -73,10 +73,10 @@ impl Peer {
         lines.first().and_then(|line| line["leader"].as_i64()).expect("it says the new leader")
     }
 
-    /// Has the peer join a group.
-    #[allow(dead_code, reason = "the group tests come with groups")]
-    pub(crate) fn join(self, topic: &str, group: &str) -> Member {
-        let mut child = self.command(&["member", &bootstrap(), topic, group]).spawn().expect("the peer starts");
+    /// Has the peer join a group. `assignor`: `range`, `roundrobin`, `cooperative-sticky` or `default`.
+    pub(crate) fn join(self, topic: &str, group: &str, assignor: &str) -> Member {
+        let mut child =
+            self.command(&["member", &bootstrap(), topic, group, assignor]).spawn().expect("the peer starts");
         let lines = BufReader::new(child.stdout.take().expect("it is piped"));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let reader = tokio::spawn({
