@@ -8,6 +8,7 @@
 mod args;
 mod broker;
 mod config;
+mod consume;
 mod groups;
 mod perf;
 mod perf_consume;
@@ -34,6 +35,8 @@ enum Command {
     Broker(broker::Args),
     /// Shows the effective configuration and where each value comes from
     Config(config::Args),
+    /// Prints the records of a topic
+    Consume(consume::Args),
     /// Consumer groups and their lag
     Groups(groups::Args),
     /// What an embedded sink's file holds, as JSON lines
@@ -79,6 +82,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Broker(args) => broker::run(args, global).await,
         Command::Config(args) => config::run(args, global).await,
+        Command::Consume(args) => consume::run(args, global).await,
         Command::Groups(args) => groups::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,
         Command::Topics(args) => topics::run(args, global).await,

@@ -19,6 +19,9 @@ pub struct Args {
     /// Ends after so many
     #[arg(long, value_name = "N")]
     records: u64,
+    /// Reads as a member of this group instead of all partitions; a group with commits goes on from them
+    #[arg(long, value_name = "G")]
+    group: Option<String>,
     /// Which records: read_uncommitted or read_committed
     #[arg(long, value_name = "I")]
     isolation: Option<Isolation>,
@@ -44,9 +47,14 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
             Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
         });
     }
-    let partitions = partitions_of(&client, &args.topic).await?;
-    let mut consumer = client.consumer(config)?;
-    consumer.assign(partitions).await?;
+    let mut consumer;
+    if let Some(group) = &args.group {
+        consumer = client.consumer(config.group_id(group.as_str()))?;
+        consumer.subscribe([args.topic.as_str()]).await?;
+    } else {
+        consumer = client.consumer(config)?;
+        consumer.assign(partitions_of(&client, &args.topic).await?).await?;
+    }
     // On a task of its own: the main thread is no worker, and each wake-up of it would be a switch of threads.
     let started = Instant::now();
     let wanted = args.records;
