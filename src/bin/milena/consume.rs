@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn offsets_count_from_the_start_or_back_from_the_end() {
-        let starts = ["start", "end", "7", "-3"].map(|text| text.parse().unwrap());
+        let starts = ["start", "end", "7", "-3"].map(|text| text.parse::<Start>().unwrap());
         assert_eq!(starts, [Start::Beginning, Start::End, Start::At(7), Start::Last(3)]);
         assert!("middle".parse::<Start>().is_err());
     }
