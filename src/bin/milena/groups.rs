@@ -5,6 +5,7 @@ use milena::admin::{Admin, GroupDescription, MemberDescription};
 use milena::client::{Client, ClientConfig};
 use milena::ids::TopicPartition;
 use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
 
 /// Consumer groups and their lag
 #[derive(Debug, clap::Args)]
@@ -39,8 +40,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
 async fn list(admin: &Admin) -> Result<()> {
     let rows = admin.list_groups().await?.into_iter();
     let rows = rows.map(|group| vec![group.group_id, dash(group.state), dash(group.protocol_type)]);
-    table(&["GROUP", "STATE", "TYPE"], rows.collect());
-    Ok(())
+    table(&["GROUP", "STATE", "TYPE"], rows.collect())
 }
 
 async fn describe(admin: &Admin, id: &str) -> Result<()> {
@@ -72,7 +72,7 @@ async fn describe(admin: &Admin, id: &str) -> Result<()> {
     table(
         &["TOPIC", "PARTITION", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG", "CONSUMER-ID", "HOST"],
         rows.into_values().collect(),
-    );
+    )?;
     summary(&group, partitions);
     Ok(())
 }
@@ -124,18 +124,24 @@ pub fn client(global: &Global) -> Result<Client> {
     Ok(Client::new(config)?)
 }
 
-/// Columns as wide as their widest cell.
-pub fn table(head: &[&str], rows: Vec<Vec<String>>) {
+/// Prints columns as wide as their widest cell. Whoever reads may stop early (`| head`).
+pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
     let mut widths: Vec<_> = head.iter().map(|cell| cell.len()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: Vec<&str>| {
+    let mut text = String::new();
+    let mut line = |cells: Vec<&str>| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+        text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
     };
     line(head.to_vec());
     rows.iter().for_each(|row| line(row.iter().map(String::as_str).collect()));
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }

@@ -88,8 +88,7 @@ async fn list(admin: &Admin, internal: bool) -> Result<()> {
     let topics = admin.list_topics().await?;
     let rows = topics.into_iter().filter(|topic| internal || !topic.internal);
     let rows = rows.map(|topic| vec![topic.name, topic.partitions.to_string()]);
-    table(&["TOPIC", "PARTITIONS"], rows.collect());
-    Ok(())
+    table(&["TOPIC", "PARTITIONS"], rows.collect())
 }
 
 async fn describe(admin: &Admin, name: &str) -> Result<()> {
@@ -99,13 +98,9 @@ async fn describe(admin: &Admin, name: &str) -> Result<()> {
         let leader = partition.leader.map_or("none".to_owned(), |leader| leader.to_string());
         vec![name.to_owned(), partition.partition.to_string(), leader, ids(&partition.replicas), ids(&partition.isr)]
     });
-    table(&["TOPIC", "PARTITION", "LEADER", "REPLICAS", "ISR"], rows.collect());
+    table(&["TOPIC", "PARTITION", "LEADER", "REPLICAS", "ISR"], rows.collect())?;
     let configs = admin.describe_configs(name).await?;
     let set = configs.into_iter().filter(|config| config.source == ConfigSource::Topic);
     let rows: Vec<_> = set.map(|config| vec![config.name, config.value.unwrap_or_default()]).collect();
-    if !rows.is_empty() {
-        println!();
-        table(&["CONFIG", "VALUE"], rows);
-    }
-    Ok(())
+    if rows.is_empty() { Ok(()) } else { table(&["CONFIG", "VALUE"], rows) }
 }
