@@ -413,6 +413,83 @@ def aiokafka_groups_of_two_balance_and_take_over():
     groups_of_two("aiokafka")
 
 
+def read_committed(name, count):
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": BOOTSTRAP, "group.id": f"rc-{uuid.uuid4()}", "isolation.level": "read_committed",
+         "auto.offset.reset": "earliest", "enable.partition.eof": True}
+    )
+    consumer.assign([confluent_kafka.TopicPartition(name, 0, confluent_kafka.OFFSET_BEGINNING)])
+    values, deadline = [], time.time() + 20
+    while time.time() < deadline:
+        message = consumer.poll(0.5)
+        if message is not None and not message.error():
+            values.append(message.value().decode())
+        elif message is not None and len(values) >= count:
+            break  # the end of the partition
+    consumer.close()
+    return values
+
+
+@check
+def transactions_are_read_when_committed_and_never_when_aborted():
+    name, source, group = topic("tx", 1), topic("tx-source", 1), f"tx-{RUN}"
+    produce_numbers(source, 1, range(10))
+
+    producer = confluent_kafka.Producer({"bootstrap.servers": BOOTSTRAP, "transactional.id": f"confluent-{RUN}"})
+    producer.init_transactions(20)
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": group, "enable.auto.commit": False,
+                                         "auto.offset.reset": "earliest"})
+    consumer.subscribe([source])
+    for end in ["abort", "commit"]:
+        producer.begin_transaction()
+        for i in range(3):
+            producer.produce(name, value=f"confluent-{end}-{i}")
+        message = poll_one(consumer)
+        position = consumer.position([confluent_kafka.TopicPartition(source, 0)])
+        producer.send_offsets_to_transaction(position, consumer.consumer_group_metadata(), 20)
+        producer.commit_transaction(20) if end == "commit" else producer.abort_transaction(20)
+        committed = consumer.committed([confluent_kafka.TopicPartition(source, 0)], timeout=10)[0].offset
+        equal(committed, message.offset() + 1 if end == "commit" else confluent_kafka.OFFSET_INVALID)
+    # The second producer of the same id fences the first one, whose open transaction is aborted.
+    producer.begin_transaction()
+    producer.produce(name, value="confluent-zombie")
+    producer.flush(10)
+    heir = confluent_kafka.Producer({"bootstrap.servers": BOOTSTRAP, "transactional.id": f"confluent-{RUN}"})
+    heir.init_transactions(20)
+    try:
+        producer.commit_transaction(20)
+        raise AssertionError("a fenced producer has committed")
+    except confluent_kafka.KafkaException as error:
+        assert error.args[0].fatal() or error.args[0].txn_requires_abort(), error
+    consumer.close()
+
+    async def with_aiokafka():
+        producer = aiokafka.AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, transactional_id=f"aiokafka-{RUN}")
+        await producer.start()
+        async with producer.transaction():
+            for i in range(3):
+                await producer.send_and_wait(name, f"aiokafka-commit-{i}".encode())
+        await producer.begin_transaction()
+        await producer.send_and_wait(name, b"aiokafka-abort")
+        await producer.abort_transaction()
+        await producer.stop()
+
+    asyncio.run(with_aiokafka())
+
+    producer = kafka.KafkaProducer(bootstrap_servers=BOOTSTRAP, transactional_id=f"kafka-python-{RUN}")
+    producer.init_transactions()
+    for end in ["commit", "abort"]:
+        producer.begin_transaction()
+        for i in range(3):
+            producer.send(name, f"kafka-python-{end}-{i}".encode())
+        producer.flush(20)
+        producer.commit_transaction() if end == "commit" else producer.abort_transaction()
+    producer.close()
+
+    want = [f"{client}-commit-{i}" for client in ["confluent", "aiokafka", "kafka-python"] for i in range(3)]
+    equal(read_committed(name, len(want)), want)
+
+
 @check
 def a_killed_member_is_missed_after_its_session():
     name, group = topic("killed", 2), f"killed-{RUN}"
