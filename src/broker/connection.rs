@@ -9,7 +9,7 @@ use super::{Context, Shared, Tasks, api_versions};
 use crate::connect::{BoxStream, Connect, Connecting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
-use crate::wire::frame::{MAX_FRAME, take_frame};
+use crate::wire::frame::{frame_length, take_frame};
 use crate::wire::request::peek_request;
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
@@ -23,6 +23,9 @@ use tokio::task::JoinHandle;
 
 /// How much an in-memory connection holds in each direction before the writer waits.
 const PIPE: usize = 256 << 10;
+
+/// `socket.request.max.bytes`.
+const MAX_REQUEST: usize = 100 << 20;
 
 /// Where a broker can be reached.
 #[derive(Debug, Clone)]
@@ -130,10 +133,13 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, pee
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
         let frame = loop {
-            if let Some(frame) = take_frame(&mut buffer, MAX_FRAME)? {
+            if let Some(frame) = take_frame(&mut buffer, MAX_REQUEST)? {
                 break frame;
             }
-            buffer.reserve(64 << 10);
+            // A length from outside sizes no allocation: the buffer grows with what has arrived.
+            let missing =
+                frame_length(&buffer, MAX_REQUEST)?.map_or(0, |length| (length + 4).saturating_sub(buffer.len()));
+            buffer.reserve(missing.clamp(16 << 10, buffer.len().max(64 << 10)));
             if stream.read_buf(&mut buffer).await.map_err(broken)? == 0 {
                 return Ok(());
             }
