@@ -9,6 +9,8 @@
 //! node add `--skip leader`.
 
 mod codecs;
+mod commits;
+mod failover;
 mod groups;
 mod leader;
 mod offsets;
