@@ -19,8 +19,12 @@ pub mod embedded;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod query;
+mod run;
 pub mod schema;
 pub mod sqlstate;
+mod writer;
+
+pub use run::{SinkConfig, group_defaults, run};
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -89,11 +93,6 @@ impl What {
             Self::Purchases => "purchase_orders",
             Self::Windows => "window_results",
         }
-    }
-
-    /// The stage in dead letters: coordinates are unique within it.
-    pub const fn stage(self) -> &'static str {
-        "sink"
     }
 }
 

@@ -1,0 +1,625 @@
+//! The sink's shell: from the consumer to the writer.
+//!
+//! ```text
+//! Assigned --> paused, claimed in the database --> seek to its position, resumed --> records --> pending --> writer
+//! ```
+//! One job of the writer is under way at a time, and the consumer is polled beside it: while the database is away the
+//! partitions are paused, and the group keeps its member. Letting go of a partition is always safe: what was not written
+//! is read again by the next owner, from the position in the database.
+#![allow(clippy::disallowed_methods, reason = "a shell of the pipeline has a clock")]
+
+use crate::admin::NewTopic;
+use crate::client::Client;
+use crate::consumer::{Consumer, ConsumerConfig, Event, IsolationLevel, OffsetReset, OwnedRecord, Records};
+use crate::error::ErrorCode;
+use crate::ids::{OffsetAndMetadata, TopicPartition};
+use crate::pipeline::config::Topics;
+use crate::pipeline::error::{PipelineError, Result};
+use crate::pipeline::receipt::Receipt;
+use crate::pipeline::sink::batch::{Counts, Pending, judge};
+use crate::pipeline::sink::writer::{Writer, Written};
+use crate::pipeline::sink::{Claim, Scope, Store, What};
+use crate::pipeline::stop::Stop;
+use crate::producer::{Acks, ProducerConfig};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How often the loop looks around when nothing happens.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a revocation may wait for what is in hand; the rest is read again by the next owner.
+const HAND_OVER: Duration = Duration::from_secs(5);
+/// How long the end of a run may take, leaving the group included.
+const FINISH: Duration = Duration::from_secs(8);
+/// Kafka's committed offset, for lag tools only, is written this often.
+const LAG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a sink is told.
+#[derive(Debug, Clone)]
+pub struct SinkConfig {
+    topics: Topics,
+    what: What,
+    group: String,
+    instance: Option<String>,
+    batch: u64,
+    every: Duration,
+    until_end: bool,
+    max_future: i64,
+    most_dead: u8,
+}
+
+impl SinkConfig {
+    /// A sink of the rows that come from this input topic: purchases of `T`, or window results of `T.final`.
+    pub fn new(input: &str, what: What) -> Self {
+        let group = match what {
+            What::Purchases => format!("{input}.sink"),
+            What::Windows => format!("{input}.sink.windows"),
+        };
+        Self {
+            topics: Topics::of(input),
+            what,
+            group,
+            instance: None,
+            batch: 5_000,
+            every: Duration::from_millis(500),
+            until_end: false,
+            max_future: 600_000_000,
+            most_dead: 50,
+        }
+    }
+
+    /// The group; by default `T.sink`, or `T.sink.windows`. Positions in the database belong to it.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = group.into();
+        self
+    }
+
+    /// A static member's name: a restart takes its partitions back at once.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(instance.into());
+        self
+    }
+
+    /// Writes as soon as so many records are in hand, at least one; by default 5,000. Twice as many are kept in memory
+    /// at most, and what the consumer prefetches.
+    #[must_use]
+    pub fn batch(mut self, records: u64) -> Self {
+        self.batch = records.max(1);
+        self
+    }
+
+    /// Writes what is in hand at least this often; by default every half second.
+    #[must_use]
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// Ends when everything up to the high watermarks as of the start is written.
+    #[must_use]
+    pub fn until_end(mut self, until_end: bool) -> Self {
+        self.until_end = until_end;
+        self
+    }
+
+    /// `max.future.ms`, as the aggregator has it; by default 10 minutes.
+    #[must_use]
+    pub fn max_future(mut self, max_future: Duration) -> Self {
+        self.max_future = i64::try_from(max_future.as_micros()).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// Stops when more than so many of a hundred records or rows are bad; by default 50.
+    #[must_use]
+    pub fn most_dead_percent(mut self, percent: u8) -> Self {
+        self.most_dead = percent;
+        self
+    }
+
+    /// What the store's calls are about.
+    pub fn scope(&self) -> Scope {
+        Scope { group: self.group.clone(), topic: self.topic().to_owned(), what: self.what }
+    }
+
+    /// The topic that is read.
+    pub fn topic(&self) -> &str {
+        match self.what {
+            What::Purchases => &self.topics.input,
+            What::Windows => &self.topics.finals,
+        }
+    }
+}
+
+/// The consumer's settings of the pipeline's groups, before anybody's wishes.
+pub fn group_defaults() -> ConsumerConfig {
+    ConsumerConfig::default()
+        .session_timeout(Duration::from_secs(6))
+        .heartbeat_interval(Duration::from_secs(2))
+        .partition_assignment_strategy(["cooperative-sticky"])
+        .isolation_level(IsolationLevel::ReadCommitted)
+}
+
+/// Runs a sink until it is asked to stop, or with [`SinkConfig::until_end`] until it is there. `consumer` and `producer`
+/// are the settings that are not the sink's to decide ([`group_defaults`]); dead letters are always sent with
+/// `acks=all`.
+///
+/// Dropping the future is a crash: nothing is lost or doubled, the group notices by its session timeout.
+///
+/// # Errors
+/// `Database` for what a person must mend there; `Kafka` or `Log` for brokers and topics; never for what passes by
+/// itself.
+pub async fn run<S: Store + 'static>(
+    client: &Client,
+    store: S,
+    consumer: ConsumerConfig,
+    producer: ProducerConfig,
+    config: SinkConfig,
+    stop: &Stop,
+) -> Result<Receipt> {
+    let Some(partitions) = wait_for_topic(client, &config, stop).await? else {
+        return Ok(receipt(&config, &Counts::default()));
+    };
+    make_dead_letter_topic(client, &config).await?;
+    let lookup = client.consumer(ConsumerConfig::default().isolation_level(IsolationLevel::ReadUncommitted))?;
+    let ends = match config.until_end {
+        true => Some(ends(&lookup, config.topic(), partitions).await?),
+        false => None,
+    };
+    let mut reader =
+        consumer.group_id(&config.group).enable_auto_commit(false).auto_offset_reset(OffsetReset::Earliest);
+    if let Some(instance) = &config.instance {
+        reader = reader.group_instance_id(instance);
+    }
+    let mut consumer = client.consumer(reader)?;
+    consumer.subscribe([config.topic()]).await?;
+    let dead_letters = client.producer(producer.acks(Acks::All))?;
+    let writer = Writer::new(store, dead_letters, config.topics.dlq.clone(), config.most_dead);
+    let mut shell = Shell {
+        pending: Pending::new(config.what),
+        config,
+        consumer,
+        lookup,
+        ends,
+        claims: HashMap::new(),
+        read: HashMap::new(),
+        fresh: BTreeSet::new(),
+        fenced: BTreeMap::new(),
+        since: None,
+        held: false,
+        job: Job::Idle(Box::new(writer)),
+        counts: Counts::default(),
+        lag: HashMap::new(),
+        lag_written: Instant::now(),
+    };
+    let done = shell.work(stop).await;
+    shell.finish(done).await
+}
+
+/// Where every partition must be before the sink may end: (log start, high watermark).
+async fn ends(lookup: &Consumer, topic: &str, partitions: usize) -> Result<BTreeMap<i32, (i64, i64)>> {
+    let names: Vec<_> = (0..partitions).map(|at| TopicPartition::new(topic, at as i32)).collect();
+    let starts = lookup.beginning_offsets(&names).await?;
+    let ends = lookup.end_offsets(&names).await?;
+    let both = names.iter().filter_map(|name| Some((name.partition, (*starts.get(name)?, *ends.get(name)?))));
+    Ok(both.collect())
+}
+
+/// How many partitions the topic has, once it is there; a sink may be started before those who write it. `None` if it
+/// was asked to stop meanwhile.
+async fn wait_for_topic(client: &Client, config: &SinkConfig, stop: &Stop) -> Result<Option<usize>> {
+    let topic = config.topic();
+    let mut told = false;
+    while !stop.is_stopped() {
+        match client.admin().describe_topics([topic]).await?.remove(topic) {
+            Some(Ok(found)) => return Ok(Some(found.partitions.len())),
+            Some(Err(error)) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => return Err(error.into()),
+            _ if config.until_end => {
+                return Err(PipelineError::Log(format!("the topic {topic} does not exist; there is no end to reach")));
+            }
+            _ => {}
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(topic, "the topic does not exist yet; the sink waits for it");
+        }
+        let _ = timeout(Duration::from_secs(1), stop.stopped()).await;
+    }
+    Ok(None)
+}
+
+/// `T.dlq` with the partitions, replication and retention of `T`, if it is missing.
+async fn make_dead_letter_topic(client: &Client, config: &SinkConfig) -> Result<()> {
+    let (admin, dlq, input) = (client.admin(), &config.topics.dlq, &config.topics.input);
+    let mut found = admin.describe_topics([dlq, input]).await?;
+    if let Some(Ok(_)) = found.remove(dlq) {
+        return Ok(());
+    }
+    // The rows of T.final may be all there is of T.
+    let (partitions, replication) = match found.remove(input) {
+        Some(Ok(topic)) => {
+            let replicas = topic.partitions.first().map_or(1, |first| first.replicas.len());
+            (topic.partitions.len() as i32, replicas as i16)
+        }
+        _ => (1, -1),
+    };
+    let mut topic = NewTopic::new(dlq.as_str(), partitions, replication);
+    let configs = admin.describe_configs(input).await.unwrap_or_default();
+    if let Some(retention) =
+        configs.into_iter().find(|entry| entry.name == "retention.ms").and_then(|entry| entry.value)
+    {
+        topic = topic.config("retention.ms", retention);
+    }
+    match admin.create_topics([topic]).await?.remove(dlq) {
+        Some(Err(error)) if error.code() != Some(ErrorCode::TopicAlreadyExists) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn receipt(config: &SinkConfig, counts: &Counts) -> Receipt {
+    let mut receipt = Receipt::new("sink");
+    receipt.read = Some(counts.read);
+    receipt.kept = Some(counts.kept);
+    receipt.duplicate = (config.what == What::Purchases).then_some(counts.duplicate);
+    receipt.dead_lettered = Some(counts.dead_lettered);
+    receipt.skipped = Some(counts.skipped.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect());
+    receipt.close()
+}
+
+/// The writer, or what it is doing.
+enum Job<S> {
+    Idle(Box<Writer<S>>),
+    Running(Pin<Box<dyn Future<Output = (Box<Writer<S>>, Result<Done>)> + Send>>),
+    /// Only while one becomes the other, and after a failure.
+    Gone,
+}
+
+enum Done {
+    Claimed(Vec<Claim>),
+    Written(Written),
+    Positions(Vec<(i32, i64)>),
+}
+
+struct Shell<S> {
+    config: SinkConfig,
+    consumer: Consumer,
+    /// Reads nothing: asks for offsets.
+    lookup: Consumer,
+    /// Log start and high watermark as of the start, for `--until-end`.
+    ends: Option<BTreeMap<i32, (i64, i64)>>,
+    /// What is ours, with the positions that are written.
+    claims: HashMap<i32, Claim>,
+    /// What was taken into `pending`, or is written: the next record to take.
+    read: HashMap<i32, i64>,
+    /// Assigned and not claimed yet.
+    fresh: BTreeSet<i32>,
+    /// Somebody else has claimed these although we are assigned: our old position, and when to ask the group again.
+    fenced: BTreeMap<i32, (i64, Instant)>,
+    pending: Pending<OwnedRecord>,
+    /// Since when something is pending.
+    since: Option<Instant>,
+    /// All partitions are paused, until what is pending is on its way.
+    held: bool,
+    job: Job<S>,
+    counts: Counts,
+    /// For lag tools: written in the database and not yet committed to Kafka.
+    lag: HashMap<TopicPartition, OffsetAndMetadata>,
+    lag_written: Instant,
+}
+
+impl<S: Store + 'static> Shell<S> {
+    async fn work(&mut self, stop: &Stop) -> Result<()> {
+        let mut asked = Instant::now();
+        loop {
+            if stop.is_stopped() || self.is_there() {
+                return Ok(());
+            }
+            self.start_job(&mut asked).await?;
+            tokio::select! {
+                biased;
+                () = stop.stopped() => {}
+                (writer, done) = job(&mut self.job) => self.on_done(writer, done?).await?,
+                event = self.consumer.next(TICK) => match event {
+                    Ok(event) => self.on_event(event).await?,
+                    // Told once a second; it passes when its cause does.
+                    Err(error) if error.is_retriable() => tracing::warn!(%error, "reading"),
+                    Err(error) => return Err(error.into()),
+                },
+            }
+        }
+    }
+
+    /// Writes what is in hand, tells lag tools, leaves the group.
+    async fn finish(mut self, done: Result<()>) -> Result<Receipt> {
+        let deadline = Instant::now() + FINISH;
+        let settled = match done {
+            Ok(()) => self.settle(deadline).await,
+            failed => failed,
+        };
+        self.write_lag().await;
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        if let Err(error) = self.consumer.close(left).await {
+            tracing::warn!(%error, "leaving the group");
+        }
+        settled?;
+        Ok(receipt(&self.config, &self.counts))
+    }
+
+    async fn on_event(&mut self, event: Option<Event>) -> Result<()> {
+        match event {
+            Some(Event::Records(records)) => self.take(&records),
+            Some(Event::Assigned(partitions)) => {
+                let _ = self.consumer.pause(&partitions); // until they are claimed
+                self.fresh.extend(partitions.iter().map(|name| name.partition));
+            }
+            Some(Event::Revoking(revoked)) => {
+                self.settle(Instant::now() + HAND_OVER).await?;
+                self.write_lag().await;
+                self.forget(revoked.partitions());
+                revoked.done();
+            }
+            Some(Event::Lost(partitions)) => self.forget(&partitions),
+            Some(Event::PartitionEnd(_)) | None => {}
+        }
+        self.advance();
+        Ok(())
+    }
+
+    fn take(&mut self, records: &Records) {
+        for record in records {
+            let (partition, offset) = (record.partition(), record.offset());
+            // Records from before the seek to the claim's position are not ours to count.
+            let Some(next) = self.read.get_mut(&partition).filter(|next| offset >= **next) else { continue };
+            *next = offset + 1;
+            let verdict = judge(self.config.what, offset, record.timestamp(), record.value(), self.config.max_future);
+            self.pending.push(partition, offset, verdict, || record.to_owned());
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Follows the consumer over markers and gaps at the end of what it has handed out.
+    fn advance(&mut self) {
+        for (partition, next) in &mut self.read {
+            let name = TopicPartition::new(self.config.topic(), *partition);
+            if let Some(position) = self.consumer.position(&name).filter(|position| *position > *next) {
+                *next = position;
+                self.pending.advance(*partition, position);
+                self.since.get_or_insert_with(Instant::now);
+            }
+        }
+        if !self.held && self.pending.records() >= 2 * self.config.batch {
+            self.held = true;
+            let _ = self.consumer.pause(&self.ours());
+        }
+    }
+
+    fn ours(&self) -> Vec<TopicPartition> {
+        self.claims.keys().map(|partition| TopicPartition::new(self.config.topic(), *partition)).collect()
+    }
+
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        for name in partitions {
+            self.drop_partition(name.partition);
+            self.fresh.remove(&name.partition);
+            self.fenced.remove(&name.partition);
+            self.lag.remove(name);
+        }
+    }
+
+    fn drop_partition(&mut self, partition: i32) {
+        self.claims.remove(&partition);
+        self.read.remove(&partition);
+        self.pending.forget(partition);
+    }
+
+    /// Gives the writer its next job, if it has none and there is one.
+    async fn start_job(&mut self, asked: &mut Instant) -> Result<()> {
+        if !matches!(self.job, Job::Idle(_)) {
+            return Ok(());
+        }
+        self.ask_the_group().await;
+        if !self.fresh.is_empty() {
+            return self.start_claim().await;
+        }
+        let is_due = self.since.is_some_and(|since| {
+            self.pending.records() >= self.config.batch || since.elapsed() >= self.config.every || self.is_all_read()
+        });
+        if is_due {
+            self.start_write();
+        } else if self.ends.is_some() && self.is_all_read() && asked.elapsed() >= Duration::from_secs(1) {
+            // Ours are done: how far are the others' partitions?
+            *asked = Instant::now();
+            self.start(|mut writer| async move {
+                let positions = writer.positions().await;
+                (writer, positions.map(Done::Positions))
+            });
+        }
+        Ok(())
+    }
+
+    fn start<F>(&mut self, work: impl FnOnce(Box<Writer<S>>) -> F)
+    where
+        F: Future<Output = (Box<Writer<S>>, Result<Done>)> + Send + 'static,
+    {
+        match std::mem::replace(&mut self.job, Job::Gone) {
+            Job::Idle(writer) => self.job = Job::Running(Box::pin(work(writer))),
+            busy => self.job = busy,
+        }
+    }
+
+    fn start_write(&mut self) {
+        let sealed = self.pending.seal(&self.claims);
+        self.since = None;
+        self.start(|mut writer| async move {
+            let written = writer.write(sealed).await;
+            (writer, written.map(Done::Written))
+        });
+        if std::mem::replace(&mut self.held, false) {
+            let _ = self.consumer.resume(&self.ours());
+        }
+    }
+
+    async fn start_claim(&mut self) -> Result<()> {
+        let names: Vec<_> =
+            self.fresh.iter().map(|partition| TopicPartition::new(self.config.topic(), *partition)).collect();
+        let starts = match self.lookup.beginning_offsets(&names).await {
+            Ok(starts) => starts,
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(%error, "looking up where partitions begin");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let starts: Vec<_> = names.iter().filter_map(|name| Some((name.partition, *starts.get(name)?))).collect();
+        self.fresh.clear();
+        self.start(|mut writer| async move {
+            let claims = writer.claim(&starts).await;
+            (writer, claims.map(Done::Claimed))
+        });
+        Ok(())
+    }
+
+    /// A fenced partition may be ours all the same (we claimed it twice), or the group has moved it on and we haven't
+    /// heard. A commit that the coordinator accepts after the fence says that we are its member still: claim again.
+    async fn ask_the_group(&mut self) {
+        let now = Instant::now();
+        let Some((&partition, &(offset, _))) = self.fenced.iter().find(|(_, (_, at))| *at <= now) else { return };
+        let name = TopicPartition::new(self.config.topic(), partition);
+        let commit = self.consumer.commit_offsets(HashMap::from([(name, OffsetAndMetadata::new(offset))]));
+        if let Ok(Ok(())) = timeout(Duration::from_secs(2), commit).await {
+            self.fenced.remove(&partition);
+            self.fresh.insert(partition);
+        } else {
+            self.fenced.insert(partition, (offset, Instant::now() + Duration::from_secs(1)));
+        }
+    }
+
+    async fn on_done(&mut self, writer: Box<Writer<S>>, done: Done) -> Result<()> {
+        self.job = Job::Idle(writer);
+        match done {
+            Done::Claimed(claims) => self.on_claimed(claims).await?,
+            Done::Written(written) => self.on_written(written),
+            Done::Positions(positions) => {
+                for (partition, next) in positions {
+                    if let Some((_, end)) = self.ends.as_ref().and_then(|ends| ends.get(&partition))
+                        && next >= *end
+                        && let Some(ends) = &mut self.ends
+                        && !self.claims.contains_key(&partition)
+                    {
+                        ends.remove(&partition);
+                    }
+                }
+            }
+        }
+        if !self.lag.is_empty() && self.lag_written.elapsed() >= LAG_INTERVAL {
+            self.write_lag().await;
+        }
+        Ok(())
+    }
+
+    async fn on_claimed(&mut self, claims: Vec<Claim>) -> Result<()> {
+        let assigned: BTreeSet<_> = self.consumer.assignment().into_iter().map(|name| name.partition).collect();
+        let names: Vec<_> =
+            claims.iter().map(|claim| TopicPartition::new(self.config.topic(), claim.partition)).collect();
+        let ends = self.lookup.end_offsets(&names).await?;
+        for (claim, name) in claims.into_iter().zip(names) {
+            if !assigned.contains(&claim.partition) {
+                continue; // it went on while the database was away
+            }
+            let Claim { next_offset, .. } = claim;
+            if ends.get(&name).is_some_and(|end| next_offset > *end) {
+                return Err(PipelineError::Log(format!(
+                    "{name}: the database says that the next record is {next_offset}, and the log ends at {}: the topic \
+                     was made anew or has lost records; use another --group, or delete its rows of kafka_sink_offsets",
+                    ends[&name]
+                )));
+            }
+            self.claims.insert(claim.partition, claim);
+            self.read.insert(claim.partition, next_offset);
+            self.consumer.seek(&name, next_offset)?;
+            if !self.held {
+                let _ = self.consumer.resume(&[name]);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_written(&mut self, written: Written) {
+        self.counts.add(&written.counts);
+        for step in &written.moves {
+            if let Some(claim) = self.claims.get_mut(&step.partition).filter(|claim| claim.owner == step.owner) {
+                claim.next_offset = step.new;
+                let name = TopicPartition::new(self.config.topic(), step.partition);
+                self.lag.insert(name, OffsetAndMetadata::new(step.new));
+            }
+        }
+        for partition in written.fenced {
+            let Some(claim) = self.claims.get(&partition).copied() else { continue };
+            self.drop_partition(partition);
+            let _ = self.consumer.pause(&[TopicPartition::new(self.config.topic(), partition)]);
+            self.fenced.insert(partition, (claim.next_offset, Instant::now()));
+        }
+    }
+
+    /// Commits to Kafka what is written, for lag tools; nobody waits long for it.
+    async fn write_lag(&mut self) {
+        if self.lag.is_empty() {
+            return;
+        }
+        self.lag_written = Instant::now();
+        let offsets = std::mem::take(&mut self.lag);
+        match timeout(Duration::from_secs(2), self.consumer.commit_offsets(offsets)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the offsets for lag tools are not committed"),
+            Err(_) => tracing::debug!("the offsets for lag tools are not committed in time"),
+        }
+    }
+
+    /// Writes what is in hand until the deadline; what is left then is read again by the next owner.
+    async fn settle(&mut self, deadline: Instant) -> Result<()> {
+        loop {
+            if matches!(self.job, Job::Idle(_)) {
+                if self.pending.is_empty() {
+                    return Ok(());
+                }
+                self.start_write();
+            }
+            match tokio::time::timeout_at(deadline, job(&mut self.job)).await {
+                Ok((writer, done)) => self.on_done(writer, done?).await?,
+                Err(_) => {
+                    tracing::warn!("what is in hand could not be written in time; it will be read again");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Whether everything of ours up to the end is in hand or written.
+    fn is_all_read(&self) -> bool {
+        let Some(ends) = &self.ends else { return false };
+        self.claims.keys().all(|partition| {
+            ends.get(partition).is_none_or(|(_, end)| self.read.get(partition).is_some_and(|next| next >= end))
+        })
+    }
+
+    /// Whether everything up to the end is written, by us or others. A partition that was empty needs no owner.
+    fn is_there(&self) -> bool {
+        let Some(ends) = &self.ends else { return false };
+        let settled = matches!(self.job, Job::Idle(_)) && self.fresh.is_empty() && self.fenced.is_empty();
+        settled
+            && self.pending.is_empty()
+            && ends.iter().all(|(partition, (start, end))| {
+                start == end || self.claims.get(partition).is_some_and(|claim| claim.next_offset >= *end)
+            })
+    }
+}
+
+/// The job's end; never, while there is none.
+async fn job<S>(job: &mut Job<S>) -> (Box<Writer<S>>, Result<Done>) {
+    match job {
+        Job::Running(work) => work.await,
+        Job::Idle(_) | Job::Gone => std::future::pending().await,
+    }
+}

@@ -1,0 +1,231 @@
+//! The writing half of a sink: dead letters flushed, then rows and positions committed, for as long as it takes.
+//!
+//! ```text
+//! dead letters, flushed -> stage -> refused rows to T.dlq, flushed -> commit
+//!        ^                  |  |                                      |
+//!        |      transient   |  +-- fenced: without these partitions   +-- no answer: is it written?
+//!        +--- back off <----+
+//! ```
+#![allow(clippy::disallowed_methods, reason = "a shell of the pipeline waits between attempts")]
+
+use crate::consumer::OwnedRecord;
+use crate::pipeline::dead_letter::{SetAside, Stage};
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::event::{Reason, Rejected};
+use crate::pipeline::sink::batch::{Counts, Sealed, ShareLimit};
+use crate::pipeline::sink::{Batch, Claim, Class, Move, Staged, Store, StoreError};
+use crate::producer::Producer;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// What one batch came to.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) moves: Vec<Move>,
+    pub(super) counts: Counts,
+    /// Partitions that another owner has claimed; nothing of them was written.
+    pub(super) fenced: Vec<i32>,
+}
+
+/// Owns the store and the producer of dead letters.
+pub(super) struct Writer<S> {
+    store: S,
+    dead_letters: Producer,
+    dlq: String,
+    records: ShareLimit,
+    rows: ShareLimit,
+}
+
+impl<S: Store> Writer<S> {
+    pub(super) fn new(store: S, dead_letters: Producer, dlq: String, percent: u8) -> Self {
+        let limit = ShareLimit::new(percent);
+        Self { store, dead_letters, dlq, records: limit.clone(), rows: limit }
+    }
+
+    /// Claims the partitions, however long the database is away.
+    pub(super) async fn claim(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Claim>, PipelineError> {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.store.claim(starts).await {
+                Ok(claims) => return Ok(claims),
+                Err(error) => self.recover(error.into(), &mut backoff).await?,
+            }
+        }
+    }
+
+    /// The positions of all partitions in the database, ours or not.
+    pub(super) async fn positions(&mut self) -> Result<Vec<(i32, i64)>, PipelineError> {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.store.positions().await {
+                Ok(positions) => return Ok(positions),
+                Err(error) => self.recover(error.into(), &mut backoff).await?,
+            }
+        }
+    }
+
+    /// Writes the batch, however long the database or the brokers are away.
+    pub(super) async fn write(&mut self, mut sealed: Sealed<OwnedRecord>) -> Result<Written, PipelineError> {
+        let mut batch = sealed.batch();
+        let mut written = Written::default();
+        let mut backoff = Backoff::new();
+        let mut told = HashSet::new();
+        let mut committing: Option<Staged> = None;
+        while !sealed.is_empty() {
+            let staged = match self.attempt(&sealed, &batch, &mut told, &mut committing).await {
+                Ok(staged) => staged,
+                Err(Failed::Store(StoreError::Fenced(partitions))) => {
+                    self.store.abandon().await;
+                    tracing::warn!(
+                        ?partitions,
+                        "another sink has claimed these partitions: nothing of them is written"
+                    );
+                    batch = sealed.without(&partitions, batch);
+                    written.fenced.extend(partitions);
+                    continue;
+                }
+                Err(error) => {
+                    self.recover(error, &mut backoff).await?;
+                    continue;
+                }
+            };
+            backoff.over();
+            self.records.add(sealed.read(), sealed.dead.len() as u64);
+            self.rows.add(batch.rows.len() as u64, staged.refused.len() as u64);
+            written.counts = sealed.counts(&staged);
+            written.moves.clone_from(&batch.moves);
+            return Ok(written);
+        }
+        Ok(written)
+    }
+
+    async fn attempt(
+        &mut self,
+        sealed: &Sealed<OwnedRecord>,
+        batch: &Arc<Batch>,
+        told: &mut HashSet<(i32, i64)>,
+        committing: &mut Option<Staged>,
+    ) -> Result<Staged, Failed> {
+        if let Some(staged) = committing.clone() {
+            // The commit was sent and its answer lost.
+            if self.store.is_written(batch).await? {
+                return Ok(staged);
+            }
+            *committing = None;
+        }
+        if self.records.is_exceeded_by(sealed.read(), sealed.dead.len() as u64) {
+            return Err(too_many("records are no events", sealed.dead.first().map(|dead| dead.why.to_string())));
+        }
+        let dead = sealed.dead.iter().map(|dead| (&dead.record, dead.why.clone()));
+        self.tell(dead, told).await?;
+        let staged = self.store.stage(batch).await?;
+        if self.rows.is_exceeded_by(batch.rows.len() as u64, staged.refused.len() as u64) {
+            self.store.abandon().await;
+            let first = staged.refused.first().map(|refused| refused.message.clone());
+            return Err(too_many("rows are refused by the database", first));
+        }
+        let refused = staged.refused.iter().filter_map(|refused| {
+            Some((sealed.record(refused.row)?, Rejected::new(Reason::RowRefused, refused.message.clone())))
+        });
+        self.tell(refused, told).await?;
+        *committing = Some(staged.clone());
+        self.store.commit().await?;
+        Ok(staged)
+    }
+
+    /// Writes dead letters that were not told yet, and waits until the brokers have them.
+    async fn tell<'r>(
+        &self,
+        dead: impl Iterator<Item = (&'r OwnedRecord, Rejected)> + Send,
+        told: &mut HashSet<(i32, i64)>,
+    ) -> Result<(), Failed> {
+        let mut deliveries = Vec::new();
+        for (record, why) in dead {
+            let place = (record.topic_partition.partition, record.offset);
+            if told.contains(&place) {
+                continue;
+            }
+            let aside = SetAside::dead_owned(record, Stage::Sink, &why);
+            deliveries.push((place, self.dead_letters.send(aside.record(&self.dlq)).await?));
+        }
+        for (place, delivery) in deliveries {
+            delivery.await?;
+            told.insert(place);
+        }
+        Ok(())
+    }
+
+    /// Waits if trying again helps; ends the sink if not.
+    async fn recover(&mut self, error: Failed, backoff: &mut Backoff) -> Result<(), PipelineError> {
+        self.store.abandon().await;
+        match error {
+            Failed::Store(StoreError::Database { class: Class::Transient, message }) => backoff.wait(&message).await,
+            Failed::Kafka(error) if error.is_retriable() => backoff.wait(&error.to_string()).await,
+            Failed::Store(error) => return Err(PipelineError::Database(error.to_string())),
+            Failed::Kafka(error) => return Err(error.into()),
+            Failed::Stop(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Why an attempt did not get through.
+enum Failed {
+    Store(StoreError),
+    Kafka(crate::error::Error),
+    Stop(PipelineError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<crate::error::Error> for Failed {
+    fn from(error: crate::error::Error) -> Self {
+        Self::Kafka(error)
+    }
+}
+
+fn too_many(what: &str, first: Option<String>) -> Failed {
+    let first = first.unwrap_or_default();
+    Failed::Stop(PipelineError::Database(format!(
+        "most {what}, the first because: {first}. That is a changed schema, not a bad record; nothing of this batch was \
+         written. Mend the producer or the table and start again"
+    )))
+}
+
+/// Doubling waits with jitter, and one line in the log for each outage.
+struct Backoff {
+    next: Duration,
+    told: bool,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Self { next: FIRST_WAIT, told: false }
+    }
+
+    async fn wait(&mut self, why: &str) {
+        if !self.told && self.next > FIRST_WAIT {
+            self.told = true;
+            tracing::warn!(why, "the sink waits; it goes on by itself");
+        }
+        let wait = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        tracing::debug!(why, ?wait, "trying again");
+        self.next = (self.next * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(wait).await;
+    }
+
+    fn over(&self) {
+        if self.told {
+            tracing::warn!("the sink goes on");
+        }
+    }
+}
