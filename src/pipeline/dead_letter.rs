@@ -3,7 +3,9 @@
 //!
 //! A dead letter is unique by its stage and coordinates.
 
-use crate::{consumer::ConsumerRecord, pipeline::event::Rejected, producer::ProducerRecord};
+use crate::consumer::{ConsumerRecord, OwnedRecord};
+use crate::{ids::TopicPartition, pipeline::event::Rejected, producer::ProducerRecord};
+use bytes::Bytes;
 
 /// Where a record was set aside, in `__connect.errors.stage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,8 +50,24 @@ impl SetAside {
     pub fn dead(record: &ConsumerRecord<'_>, stage: Stage, rejected: &Rejected) -> Self {
         let mut aside = Self::copy(record);
         aside.coordinates(record, stage);
-        aside.add("__connect.errors.exception.class.name", rejected.reason.name());
-        aside.add("__connect.errors.exception.message", &rejected.message);
+        aside.why(rejected);
+        aside
+    }
+
+    /// As [`dead`](Self::dead), of a record that was kept.
+    pub fn dead_owned(record: &OwnedRecord, stage: Stage, rejected: &Rejected) -> Self {
+        let header = |(name, value): &(Bytes, Option<Bytes>)| {
+            (String::from_utf8_lossy(name).into_owned(), value.as_ref().map(|value| value.to_vec()))
+        };
+        let mut aside = Self {
+            key: record.key.as_ref().map(|key| key.to_vec()),
+            value: record.value.as_ref().map(|value| value.to_vec()),
+            timestamp: record.timestamp,
+            headers: record.headers.iter().map(header).collect(),
+        };
+        let TopicPartition { topic, partition } = &record.topic_partition;
+        aside.place(topic, *partition, record.offset, stage);
+        aside.why(rejected);
         aside
     }
 
@@ -106,10 +124,19 @@ impl SetAside {
     }
 
     fn coordinates(&mut self, record: &ConsumerRecord<'_>, stage: Stage) {
-        self.add("__connect.errors.topic", record.topic());
-        self.add("__connect.errors.partition", &record.partition().to_string());
-        self.add("__connect.errors.offset", &record.offset().to_string());
+        self.place(record.topic(), record.partition(), record.offset(), stage);
+    }
+
+    fn place(&mut self, topic: &str, partition: i32, offset: i64, stage: Stage) {
+        self.add("__connect.errors.topic", topic);
+        self.add("__connect.errors.partition", &partition.to_string());
+        self.add("__connect.errors.offset", &offset.to_string());
         self.add("__connect.errors.stage", stage.name());
+    }
+
+    fn why(&mut self, rejected: &Rejected) {
+        self.add("__connect.errors.exception.class.name", rejected.reason.name());
+        self.add("__connect.errors.exception.message", &rejected.message);
     }
 
     fn add(&mut self, name: &str, value: &str) {

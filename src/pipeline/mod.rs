@@ -18,7 +18,6 @@ pub mod event;
 pub mod merge;
 pub mod receipt;
 pub mod rows;
-
 pub mod sink;
 pub mod stop;
 pub mod timestamp;

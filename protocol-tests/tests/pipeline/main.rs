@@ -2,3 +2,4 @@
 
 #[cfg(feature = "postgres")]
 mod sink_postgres;
+mod sink_run;

@@ -13,6 +13,7 @@ mod groups;
 mod perf;
 mod perf_consume;
 mod query;
+mod sink;
 mod topics;
 
 use args::{Global, Result};
@@ -41,6 +42,8 @@ enum Command {
     Groups(groups::Args),
     /// What an embedded sink's file holds, as JSON lines
     Query(query::Args),
+    /// Writes purchases or window results into a database, each once
+    Sink(sink::Args),
     /// Topics and their configs
     Topics(topics::Args),
     /// Measures producing and consuming
@@ -85,6 +88,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Consume(args) => consume::run(args, global).await,
         Command::Groups(args) => groups::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,
+        Command::Sink(args) => sink::run(args, global).await,
         Command::Topics(args) => topics::run(args, global).await,
         Command::Perf(args) => perf::run(args, global).await,
     }

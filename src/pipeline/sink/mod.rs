@@ -24,7 +24,7 @@ pub mod schema;
 pub mod sqlstate;
 mod writer;
 
-pub use run::{SinkConfig, group_defaults, run};
+pub use run::{SinkConfig, run};
 
 use std::{fmt, future::Future, sync::Arc};
 

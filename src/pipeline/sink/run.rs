@@ -8,19 +8,19 @@
 //! is read again by the next owner, from the position in the database.
 #![allow(clippy::disallowed_methods, reason = "a shell of the pipeline has a clock")]
 
-use crate::admin::NewTopic;
-use crate::client::Client;
-use crate::consumer::{Consumer, ConsumerConfig, Event, IsolationLevel, OffsetReset, OwnedRecord, Records};
-use crate::error::ErrorCode;
+use crate::consumer::{Consumer, ConsumerConfig, Event, IsolationLevel, OwnedRecord, Records};
+use crate::error::{Error, ErrorKind};
 use crate::ids::{OffsetAndMetadata, TopicPartition};
 use crate::pipeline::config::Topics;
+use crate::pipeline::context::Context;
 use crate::pipeline::error::{PipelineError, Result};
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::sink::batch::{Counts, Pending, judge};
 use crate::pipeline::sink::writer::{Writer, Written};
 use crate::pipeline::sink::{Claim, Scope, Store, What};
 use crate::pipeline::stop::Stop;
-use crate::producer::{Acks, ProducerConfig};
+use crate::pipeline::topics;
+use crate::producer::Acks;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
@@ -134,49 +134,29 @@ impl SinkConfig {
     }
 }
 
-/// The consumer's settings of the pipeline's groups, before anybody's wishes.
-pub fn group_defaults() -> ConsumerConfig {
-    ConsumerConfig::default()
-        .session_timeout(Duration::from_secs(6))
-        .heartbeat_interval(Duration::from_secs(2))
-        .partition_assignment_strategy(["cooperative-sticky"])
-        .isolation_level(IsolationLevel::ReadCommitted)
-}
-
-/// Runs a sink until it is asked to stop, or with [`SinkConfig::until_end`] until it is there. `consumer` and `producer`
-/// are the settings that are not the sink's to decide ([`group_defaults`]); dead letters are always sent with
-/// `acks=all`.
+/// Runs a sink until it is asked to stop, or with [`SinkConfig::until_end`] until it is there. Dead letters are always
+/// sent with `acks=all`.
 ///
 /// Dropping the future is a crash: nothing is lost or doubled, the group notices by its session timeout.
 ///
 /// # Errors
 /// `Database` for what a person must mend there; `Kafka` or `Log` for brokers and topics; never for what passes by
 /// itself.
-pub async fn run<S: Store + 'static>(
-    client: &Client,
-    store: S,
-    consumer: ConsumerConfig,
-    producer: ProducerConfig,
-    config: SinkConfig,
-    stop: &Stop,
-) -> Result<Receipt> {
-    let Some(partitions) = wait_for_topic(client, &config, stop).await? else {
+pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkConfig) -> Result<Receipt> {
+    let Some(partitions) = wait_for_topic(context, &config).await? else {
         return Ok(receipt(&config, &Counts::default()));
     };
-    make_dead_letter_topic(client, &config).await?;
-    let lookup = client.consumer(ConsumerConfig::default().isolation_level(IsolationLevel::ReadUncommitted))?;
+    let admin = context.client.admin();
+    topics::ensure_aside(&admin, &config.topics, &config.topics.dlq).await?;
+    let lookup = ConsumerConfig::default().isolation_level(IsolationLevel::ReadUncommitted);
+    let lookup = context.client.consumer(lookup)?;
     let ends = match config.until_end {
         true => Some(ends(&lookup, config.topic(), partitions).await?),
         false => None,
     };
-    let mut reader =
-        consumer.group_id(&config.group).enable_auto_commit(false).auto_offset_reset(OffsetReset::Earliest);
-    if let Some(instance) = &config.instance {
-        reader = reader.group_instance_id(instance);
-    }
-    let mut consumer = client.consumer(reader)?;
+    let mut consumer = context.member(&config.group, config.instance.as_deref())?;
     consumer.subscribe([config.topic()]).await?;
-    let dead_letters = client.producer(producer.acks(Acks::All))?;
+    let dead_letters = context.client.producer(context.producer.clone().acks(Acks::All))?;
     let writer = Writer::new(store, dead_letters, config.topics.dlq.clone(), config.most_dead);
     let mut shell = Shell {
         pending: Pending::new(config.what),
@@ -195,7 +175,7 @@ pub async fn run<S: Store + 'static>(
         lag: HashMap::new(),
         lag_written: Instant::now(),
     };
-    let done = shell.work(stop).await;
+    let done = shell.work(&context.stop).await;
     shell.finish(done).await
 }
 
@@ -210,52 +190,22 @@ async fn ends(lookup: &Consumer, topic: &str, partitions: usize) -> Result<BTree
 
 /// How many partitions the topic has, once it is there; a sink may be started before those who write it. `None` if it
 /// was asked to stop meanwhile.
-async fn wait_for_topic(client: &Client, config: &SinkConfig, stop: &Stop) -> Result<Option<usize>> {
-    let topic = config.topic();
+async fn wait_for_topic(context: &Context, config: &SinkConfig) -> Result<Option<usize>> {
+    let (topic, admin) = (config.topic(), context.client.admin());
     let mut told = false;
-    while !stop.is_stopped() {
-        match client.admin().describe_topics([topic]).await?.remove(topic) {
-            Some(Ok(found)) => return Ok(Some(found.partitions.len())),
-            Some(Err(error)) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => return Err(error.into()),
-            _ if config.until_end => {
-                return Err(PipelineError::Log(format!("the topic {topic} does not exist; there is no end to reach")));
-            }
-            _ => {}
+    while !context.stop.is_stopped() {
+        if let Some(found) = topics::describe(&admin, topic).await? {
+            return Ok(Some(found.partitions.len()));
+        }
+        if config.until_end {
+            return Err(PipelineError::Log(format!("the topic {topic} does not exist: there is no end to reach")));
         }
         if !std::mem::replace(&mut told, true) {
             tracing::warn!(topic, "the topic does not exist yet; the sink waits for it");
         }
-        let _ = timeout(Duration::from_secs(1), stop.stopped()).await;
+        let _ = timeout(Duration::from_secs(1), context.stop.stopped()).await;
     }
     Ok(None)
-}
-
-/// `T.dlq` with the partitions, replication and retention of `T`, if it is missing.
-async fn make_dead_letter_topic(client: &Client, config: &SinkConfig) -> Result<()> {
-    let (admin, dlq, input) = (client.admin(), &config.topics.dlq, &config.topics.input);
-    let mut found = admin.describe_topics([dlq, input]).await?;
-    if let Some(Ok(_)) = found.remove(dlq) {
-        return Ok(());
-    }
-    // The rows of T.final may be all there is of T.
-    let (partitions, replication) = match found.remove(input) {
-        Some(Ok(topic)) => {
-            let replicas = topic.partitions.first().map_or(1, |first| first.replicas.len());
-            (topic.partitions.len() as i32, replicas as i16)
-        }
-        _ => (1, -1),
-    };
-    let mut topic = NewTopic::new(dlq.as_str(), partitions, replication);
-    let configs = admin.describe_configs(input).await.unwrap_or_default();
-    if let Some(retention) =
-        configs.into_iter().find(|entry| entry.name == "retention.ms").and_then(|entry| entry.value)
-    {
-        topic = topic.config("retention.ms", retention);
-    }
-    match admin.create_topics([topic]).await?.remove(dlq) {
-        Some(Err(error)) if error.code() != Some(ErrorCode::TopicAlreadyExists) => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 fn receipt(config: &SinkConfig, counts: &Counts) -> Receipt {
@@ -323,9 +273,7 @@ impl<S: Store + 'static> Shell<S> {
                 (writer, done) = job(&mut self.job) => self.on_done(writer, done?).await?,
                 event = self.consumer.next(TICK) => match event {
                     Ok(event) => self.on_event(event).await?,
-                    // Told once a second; it passes when its cause does.
-                    Err(error) if error.is_retriable() => tracing::warn!(%error, "reading"),
-                    Err(error) => return Err(error.into()),
+                    Err(error) => self.on_read_error(error)?,
                 },
             }
         }
@@ -365,6 +313,24 @@ impl<S: Store + 'static> Shell<S> {
         }
         self.advance();
         Ok(())
+    }
+
+    /// What passes when its cause does is told once a second, and others are read meanwhile.
+    fn on_read_error(&self, error: Error) -> Result<()> {
+        match (error.kind(), error.topic_partition()) {
+            // Nothing is committed for a partition that is about to be claimed; its position comes from the database.
+            (ErrorKind::NoOffset, Some(name)) if !self.claims.contains_key(&name.partition) => Ok(()),
+            (ErrorKind::NoOffset, Some(name)) => Err(PipelineError::Log(format!(
+                "{name}: the record at {} was deleted by retention before the sink had read it ({error}); to go on \
+                 without what is missing, use another --group, or raise next_offset in kafka_sink_offsets",
+                self.read.get(&name.partition).copied().unwrap_or_default()
+            ))),
+            _ if error.is_retriable() => {
+                tracing::warn!(%error, "reading");
+                Ok(())
+            }
+            _ => Err(error.into()),
+        }
     }
 
     fn take(&mut self, records: &Records) {

@@ -121,7 +121,7 @@ impl<S: Store> Writer<S> {
         if self.records.is_exceeded_by(sealed.read(), sealed.dead.len() as u64) {
             return Err(too_many("records are no events", sealed.dead.first().map(|dead| dead.why.to_string())));
         }
-        let dead = sealed.dead.iter().map(|dead| (&dead.record, dead.why.clone()));
+        let dead: Vec<_> = sealed.dead.iter().map(|dead| (&dead.record, dead.why.clone())).collect();
         self.tell(dead, told).await?;
         let staged = self.store.stage(batch).await?;
         if self.rows.is_exceeded_by(batch.rows.len() as u64, staged.refused.len() as u64) {
@@ -132,16 +132,16 @@ impl<S: Store> Writer<S> {
         let refused = staged.refused.iter().filter_map(|refused| {
             Some((sealed.record(refused.row)?, Rejected::new(Reason::RowRefused, refused.message.clone())))
         });
-        self.tell(refused, told).await?;
+        self.tell(refused.collect(), told).await?;
         *committing = Some(staged.clone());
         self.store.commit().await?;
         Ok(staged)
     }
 
     /// Writes dead letters that were not told yet, and waits until the brokers have them.
-    async fn tell<'r>(
-        &self,
-        dead: impl Iterator<Item = (&'r OwnedRecord, Rejected)> + Send,
+    async fn tell(
+        &mut self,
+        dead: Vec<(&OwnedRecord, Rejected)>,
         told: &mut HashSet<(i32, i64)>,
     ) -> Result<(), Failed> {
         let mut deliveries = Vec::new();

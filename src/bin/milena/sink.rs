@@ -1,0 +1,117 @@
+//! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
+
+use crate::args::{Failure, Global, Result, Role, stop_on_signal};
+use milena::client::{Client, ClientConfig};
+use milena::consumer::ConsumerConfig;
+use milena::pipeline::context::Context;
+use milena::pipeline::error::PipelineError;
+use milena::pipeline::sink::embedded::EmbeddedStore;
+use milena::pipeline::sink::postgres::PostgresStore;
+use milena::pipeline::sink::{self, SinkConfig, Store, Target, What};
+use milena::producer::ProducerConfig;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The input topic T; with `--what windows` its T.final is read
+    #[arg(short, long, default_value = "user-behavior-events")]
+    topic: String,
+    /// postgres://USER:PASSWORD@HOST/DATABASE (not encrypted yet) or embedded:PATH
+    #[arg(long, value_name = "TARGET")]
+    to: Target,
+    /// Which rows
+    #[arg(long, value_enum, default_value = "purchases")]
+    what: Rows,
+    /// The group, to which the positions in the database belong [default: T.sink, or T.sink.windows]
+    #[arg(long)]
+    group: Option<String>,
+    /// Static member: a restart takes its partitions back at once
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Commits every so many records, or every half second
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    batch: u64,
+    /// Ends at the high watermarks as of now
+    #[arg(long)]
+    until_end: bool,
+    /// How far an event may be ahead of its record before it is a dead letter; as for the aggregator
+    #[arg(long, value_name = "D", default_value = "10m", value_parser = crate::args::duration)]
+    max_future: std::time::Duration,
+    /// Metrics and health; only `off` yet
+    #[arg(long, value_name = "ADDR|off", default_value = "off")]
+    http: String,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Rows {
+    Purchases,
+    Windows,
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<()> {
+    if args.http != "off" {
+        return Err(Failure::config(format!("--http {}: the sink serves no metrics yet; leave it off", args.http)));
+    }
+    let what = match args.what {
+        Rows::Purchases => What::Purchases,
+        Rows::Windows => What::Windows,
+    };
+    let mut config =
+        SinkConfig::new(&args.topic, what).batch(args.batch).until_end(args.until_end).max_future(args.max_future);
+    if let Some(group) = args.group {
+        config = config.group(group);
+    }
+    if let Some(instance) = args.instance {
+        config = config.instance(instance);
+    }
+    let context = context(global)?;
+    match args.to {
+        Target::Embedded(path) => {
+            let store = EmbeddedStore::open(&path, config.scope()).map_err(database)?;
+            drain(&context, store, config).await
+        }
+        Target::Postgres(url) => {
+            let store = PostgresStore::new(&url, config.scope()).map_err(|error| Failure::config(error.to_string()))?;
+            drain(&context, store, config).await
+        }
+        other => Err(Failure::config(format!("--to {other:?} is not supported"))),
+    }
+}
+
+async fn drain<S: Store + 'static>(context: &Context, store: S, config: SinkConfig) -> Result<()> {
+    let receipt = sink::run(context, store, config).await.map_err(failure)?;
+    println!("{}", receipt.to_json());
+    context.client.close().await;
+    Ok(())
+}
+
+fn context(global: &Global) -> Result<Context> {
+    let mut client = ClientConfig::new(["localhost:9092"]);
+    let (mut producer, mut consumer) = (ProducerConfig::default(), ConsumerConfig::default());
+    for setting in global.settings(Role::Producer)? {
+        let _ = producer.set(&setting.key, &setting.value)?;
+    }
+    for setting in global.settings(Role::Consumer)? {
+        let known = client.set(&setting.key, &setting.value)? | consumer.set(&setting.key, &setting.value)?;
+        if !known && !producer.clone().set(&setting.key, &setting.value)? {
+            return Err(Failure::config(format!("{} is no property of client, producer or consumer", setting.key)));
+        }
+    }
+    let mut context = Context::new(Client::new(client)?);
+    (context.producer, context.consumer) = (producer, consumer);
+    context.stop = stop_on_signal();
+    Ok(context)
+}
+
+fn database(error: sink::StoreError) -> Failure {
+    Failure::database(error.to_string())
+}
+
+fn failure(error: PipelineError) -> Failure {
+    match (error.exit_code(), &error) {
+        (_, PipelineError::Kafka(kafka)) => kafka.clone().into(),
+        (1, _) => Failure::config(error.to_string()),
+        (3, _) => Failure::database(error.to_string()),
+        (4, _) => Failure::mismatch(error.to_string()),
+        _ => Failure::broker(error.to_string()),
+    }
+}
