@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 venv=${MILENA_VENV:-target/venv}
 binary=${MILENA_BIN:-${CARGO_TARGET_DIR:-target}/debug/milena}
 
-command -v kcat >/dev/null || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
+command -v kcat >/dev/null || apt-get install -y -qq kcat >/dev/null 2>&1 || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
 if [ ! -x "$venv/bin/python" ]; then
   python3 -m venv "$venv"
 fi

@@ -128,7 +128,7 @@ impl Builder {
             None => BrokerClock::starting_now(),
         };
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(self.settings)),
+            state: Mutex::new(State::new(self.settings, clock.unix_millis())),
             clock,
             deadlines: Notify::new(),
             tasks: Tasks::default(),

@@ -68,7 +68,7 @@ fn response(state: &State) -> MetadataResponse {
     });
     MetadataResponse::default()
         .with_brokers(brokers.collect())
-        .with_cluster_id(Some(StrBytes::from_static_str(state.cluster_id())))
+        .with_cluster_id(Some(StrBytes::from(state.cluster_id())))
         .with_controller_id(BrokerId(state.controller().map_or(-1, |id| id.0)))
 }
 
@@ -151,7 +151,7 @@ impl Api for DescribeClusterRequest {
         });
         let operations = if self.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { i32::MIN };
         DescribeClusterResponse::default()
-            .with_cluster_id(StrBytes::from_static_str(state.cluster_id()))
+            .with_cluster_id(StrBytes::from(state.cluster_id()))
             .with_controller_id(BrokerId(state.controller().map_or(-1, |id| id.0)))
             .with_brokers(brokers.collect())
             .with_cluster_authorized_operations(operations)

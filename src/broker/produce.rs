@@ -15,7 +15,7 @@ use super::state::{Partition, State};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
-use crate::record::batch::{BatchHeader, RawBatch, batches};
+use crate::record::batch::{BatchHeader, HEADER_LEN, RawBatch, batches};
 use crate::record::compression::{Compression, Decompressor};
 use crate::record::decode::open;
 use crate::wire::StrBytes;
@@ -25,6 +25,9 @@ use crate::wire::messages::produce_response::{
 use crate::wire::messages::{BrokerId, ProduceRequest, ProduceResponse};
 use bytes::Bytes;
 use std::sync::Arc;
+
+/// A record without key, value and headers: length, attributes, two deltas, three more lengths.
+const MIN_RECORD: usize = 7;
 
 /// What a partition's batch came to: where it stands, or why not.
 type Outcome = Result<Appended, Rejected>;
@@ -277,11 +280,16 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejected> {
     if header.attributes.is_control() {
         return invalid("Clients are not allowed to write control records".into());
     }
-    if header.record_count <= 0 || header.record_count != header.last_offset_delta + 1 {
+    if header.record_count <= 0 || header.record_count - 1 != header.last_offset_delta {
         return invalid(format!(
             "{} records, but the last offset delta is {}",
             header.record_count, header.last_offset_delta
         ));
+    }
+    // No record is shorter than this; what a compressed batch holds is not looked at.
+    let uncompressed = matches!(header.attributes.compression(), Ok(Compression::None));
+    if uncompressed && (header.size() - HEADER_LEN) / MIN_RECORD < header.record_count as usize {
+        return invalid(format!("{} records in {} bytes", header.record_count, header.size()));
     }
     if header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0) {
         return invalid(format!("A producer id ({}) without an epoch or a sequence", header.producer_id));

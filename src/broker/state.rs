@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// A refusal, and why, for a person.
 pub(super) type Refusal = (ErrorCode, String);
 
+/// No request makes more partitions than this of one topic: a number in a frame is not to size the memory.
+pub(super) const MAX_PARTITIONS: i32 = 10_000;
+
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub auto_create: bool,
@@ -121,6 +124,8 @@ pub(super) struct TopicSpec {
 #[derive(Debug)]
 pub(super) struct State {
     pub settings: Settings,
+    /// The wall clock at the start: it tells this cluster and its topics from those of another run.
+    born: i64,
     pub nodes: BTreeMap<NodeId, Node>,
     pub topics: BTreeMap<Arc<str>, Topic>,
     names: HashMap<TopicId, Arc<str>>,
@@ -136,9 +141,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, unix_millis: i64) -> Self {
         Self {
             settings,
+            born: unix_millis,
             nodes: BTreeMap::new(),
             topics: BTreeMap::new(),
             names: HashMap::new(),
@@ -159,8 +165,8 @@ impl State {
     }
 
     /// What the cluster calls itself.
-    pub(super) fn cluster_id(&self) -> &'static str {
-        "milena-test-cluster-00"
+    pub(super) fn cluster_id(&self) -> String {
+        format!("milena-{:015x}", self.born)
     }
 
     /// The brokers that are up.
@@ -223,6 +229,9 @@ impl State {
             let why = "Number of partitions was set to an invalid non-positive value.".to_owned();
             return Err((ErrorCode::InvalidPartitions, why));
         }
+        if partitions > MAX_PARTITIONS {
+            return Err((ErrorCode::PolicyViolation, format!("A test topic has {MAX_PARTITIONS} partitions at most.")));
+        }
         let nodes: Vec<_> = self.nodes.keys().copied().collect();
         let default = self.settings.default_replication.unwrap_or(nodes.len().min(3) as i16);
         let replication = if replication == -1 { default } else { replication };
@@ -244,7 +253,7 @@ impl State {
     pub(super) fn create_topic(&mut self, spec: TopicSpec) -> Result<TopicId, Refusal> {
         self.topics_made += 1;
         let mut id = [0; 16];
-        id[..8].copy_from_slice(b"milena-t");
+        id[..8].copy_from_slice(&self.born.to_be_bytes());
         id[8..].copy_from_slice(&self.topics_made.to_be_bytes());
         let id = TopicId(id);
         let alive = |node| self.nodes.get(&node).is_some_and(|node| node.alive);

@@ -7,7 +7,7 @@
 
 use super::Context;
 use super::api::Api;
-use super::state::{Refusal, State, TopicSpec};
+use super::state::{MAX_PARTITIONS, Refusal, State, TopicSpec};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use crate::wire::StrBytes;
@@ -175,6 +175,9 @@ fn grow(state: &mut State, wanted: &CreatePartitionsTopic, validate_only: bool) 
     let unknown = (ErrorCode::UnknownTopicOrPartition, String::new());
     let now = state.topics.get(&**wanted.name).ok_or(unknown)?.partitions.len();
     let count = usize::try_from(wanted.count).unwrap_or(0);
+    if wanted.count > MAX_PARTITIONS {
+        return Err((ErrorCode::PolicyViolation, format!("A test topic has {MAX_PARTITIONS} partitions at most.")));
+    }
     if count <= now {
         let why = format!(
             "The topic {} currently has {now} partition(s); {} would not be an increase.",

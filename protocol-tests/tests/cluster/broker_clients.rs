@@ -1,4 +1,5 @@
 //! This crate's clients over the test broker: the two don't share logic, so that what one does wrong the other notices.
+#![allow(clippy::disallowed_methods, reason = "tests wait on virtual time")]
 
 use milena::broker::{ApiKey, TestCluster};
 use milena::consumer::{ConsumerConfig, OffsetReset};

@@ -134,6 +134,34 @@ async fn what_is_corrupt_or_too_large_or_not_one_batch_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_count_that_the_bytes_do_not_bear_out_is_refused() {
+    let cluster = cluster().await;
+    let mut peer = Peer::connect(&cluster, 1).await;
+    for count in [0, 2, 1000, i32::MAX] {
+        let mut bytes = batch(&[(1, "x")]).to_vec();
+        bytes[57..61].copy_from_slice(&count.to_be_bytes());
+        bytes[23..27].copy_from_slice(&count.saturating_sub(1).max(0).to_be_bytes());
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        let answer = peer.produce("t", 0, bytes.into()).await;
+        assert_eq!(answer.error_code, ErrorCode::InvalidRecord.to_wire(), "{count} records");
+    }
+    assert_eq!(cluster.offsets("t", 0), Some((0, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_few_replicas_in_sync_refuse_acks_all_and_nothing_else() {
+    let builder = TestCluster::builder().brokers(2).topic_with("t", 1, [("min.insync.replicas", "2")]);
+    let cluster = builder.in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    assert_eq!(peer.produce("t", 0, batch(&[(1, "x")])).await.error_code, 0);
+    cluster.kill(NodeId(2));
+    assert_eq!(peer.produce("t", 0, batch(&[(1, "x")])).await.error_code, ErrorCode::NotEnoughReplicas.to_wire());
+    let one = produce("t", 0, batch(&[(1, "x")])).with_acks(1);
+    assert_eq!(peer.call(9, &one).await.responses[0].partition_responses[0].error_code, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn log_append_time_is_the_brokers_clock_for_every_record() {
     let configs = [("message.timestamp.type", "LogAppendTime")];
     let builder = TestCluster::builder().topic_with("t", 1, configs).unix_millis(5_000_000);
