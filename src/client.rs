@@ -411,3 +411,6 @@ impl Call<Metadata> for AskAny {
         connection.call(&request, version, self.timeout).await
     }
 }
+
+#[cfg(all(test, feature = "test-broker"))]
+mod tests;
