@@ -40,15 +40,6 @@ struct Inner {
     next_id: AtomicU64,
 }
 
-/// Whose coordinator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CoordinatorKind {
-    /// A group's.
-    Group,
-    /// A transactional id's.
-    Transaction,
-}
-
 impl Client {
     /// A client that connects when it is first used.
     ///
@@ -348,22 +339,12 @@ impl Client {
         }
     }
 
-    /// Asks the controller, once: the caller decides on NOT_CONTROLLER.
-    pub(crate) async fn call_controller<R: Request>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
-        let controller = self.wait_for(deadline, |cluster| cluster.controller).await?;
-        self.call_node(controller, Purpose::General, request, deadline).await
-    }
-
-    /// The coordinator of a group or a transactional id. One question; the errors of a coordinator that is not there
-    /// yet are retriable.
-    pub(crate) async fn find_coordinator(&self, kind: CoordinatorKind, key: &str, deadline: Instant) -> Result<NodeId> {
+    /// The coordinator of a group. One question; the errors of a coordinator that is not there yet are retriable.
+    pub(crate) async fn find_coordinator(&self, group: &str, deadline: Instant) -> Result<NodeId> {
         let connection = self.retry_connecting(deadline).await?;
         let version = connection.versions().pick::<FindCoordinatorRequest>()?;
-        let key = StrBytes::from_string(key.to_owned());
-        let request = FindCoordinatorRequest::default().with_key_type(match kind {
-            CoordinatorKind::Group => 0,
-            CoordinatorKind::Transaction => 1,
-        });
+        let key = StrBytes::from_string(group.to_owned());
+        let request = FindCoordinatorRequest::default(); // key type 0: a group
         let request = if version >= 4 { request.with_coordinator_keys(vec![key]) } else { request.with_key(key) };
         let mut response = connection.call(&request, version, self.call_timeout(deadline)).await?;
         let (code, message, node) = match response.coordinators.pop() {

@@ -2,7 +2,6 @@
 
 use super::topics::name;
 use super::{Admin, GroupDescription, GroupListing, GroupOffset, MemberDescription, Outcomes, outcome};
-use crate::client::CoordinatorKind;
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
 use crate::net::brokers::Purpose;
@@ -273,7 +272,7 @@ impl Admin {
     async fn at_coordinator<T>(&self, group: &str, ask: impl AsyncFn(NodeId, Instant) -> Result<T>) -> Result<T> {
         let deadline = self.client.api_deadline();
         self.retry(deadline, async || {
-            let node = self.client.find_coordinator(CoordinatorKind::Group, group, deadline).await?;
+            let node = self.client.find_coordinator(group, deadline).await?;
             ask(node, deadline).await
         })
         .await

@@ -94,8 +94,8 @@ impl Global {
             put(&key, value, Origin::Toml);
         }
         if let Some(path) = &self.properties_file {
-            for (key, value) in properties_file(&read(path)?) {
-                put(&key, value, Origin::PropertiesFile);
+            for (key, value) in Properties::parse(&read(path)?)?.iter() {
+                put(key, value.to_owned(), Origin::PropertiesFile);
             }
         }
         if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
@@ -147,19 +147,6 @@ fn text(key: &str, value: &toml::Value) -> Result<String> {
             "\"{key}\" must be a string, a number or a boolean; write a name with dots in quotes"
         ))),
     }
-}
-
-/// `key=value`, `key: value` or `key value`, `#` and `!` begin a comment: what Java and librdkafka have in common.
-fn properties_file(content: &str) -> Vec<(String, String)> {
-    content
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with(['#', '!']))
-        .map(|line| {
-            let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
-            (key.trim().to_owned(), value.trim().to_owned())
-        })
-        .collect()
 }
 
 fn read(path: &Path) -> Result<String> {
