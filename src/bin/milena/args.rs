@@ -3,6 +3,7 @@
 use milena::{
     error::{Error, ErrorKind},
     pipeline::{error::PipelineError, stop::Stop},
+    properties::Properties,
 };
 use std::{
     ffi::{OsStr, OsString},
@@ -109,6 +110,15 @@ impl Global {
             put("bootstrap.servers", servers.clone(), Origin::CommandLine);
         }
         Ok(found)
+    }
+
+    /// The same as [`Properties`]: a key that neither client nor producer nor consumer knows is an error.
+    pub fn properties(&self, role: Role) -> Result<Properties> {
+        let mut properties = Properties::default();
+        for setting in self.settings(role)? {
+            properties.insert(&setting.key, &setting.value)?;
+        }
+        Ok(properties)
     }
 }
 

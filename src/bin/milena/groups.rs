@@ -2,7 +2,7 @@
 
 use crate::args::{Global, Result, Role};
 use milena::admin::{Admin, GroupDescription, MemberDescription};
-use milena::client::{Client, ClientConfig};
+use milena::client::Client;
 use milena::ids::TopicPartition;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -117,11 +117,7 @@ fn dash(text: String) -> String {
 
 /// A client by the global options.
 pub fn client(global: &Global) -> Result<Client> {
-    let mut config = ClientConfig::new(["localhost:9092"]);
-    for setting in global.settings(Role::Client)? {
-        config.set(&setting.key, &setting.value)?;
-    }
-    Ok(Client::new(config)?)
+    Ok(Client::new(global.properties(Role::Client)?.client()?)?)
 }
 
 /// Prints columns as wide as their widest cell. Whoever reads may stop early (`| head`).

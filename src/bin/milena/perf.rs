@@ -69,7 +69,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
 
 impl Produce {
     fn configs(&self, global: &Global) -> Result<(ClientConfig, ProducerConfig)> {
-        let (mut client, mut producer) = (ClientConfig::default(), ProducerConfig::default());
+        let mut properties = global.properties(Role::Producer)?;
         let options = [
             ("compression.type", self.compression.clone()),
             ("batch.size", self.batch_size.map(|bytes| bytes.to_string())),
@@ -77,14 +77,12 @@ impl Produce {
             ("acks", self.acks.clone()),
             ("enable.idempotence", self.idempotence.map(|on| on.to_string())),
         ];
-        let options = options.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let settings = global.settings(Role::Producer)?.into_iter().map(|setting| (setting.key, setting.value));
-        for (key, value) in settings.chain(options) {
-            if !(client.set(&key, &value)? | producer.set(&key, &value)?) {
-                return Err(Failure::config(format!("{key}: no such property of a client or producer")));
+        for (key, value) in options {
+            if let Some(value) = value {
+                properties.insert(key, &value)?;
             }
         }
-        Ok((client, producer))
+        Ok((properties.client()?, properties.producer()?))
     }
 
     fn payloads(&self) -> Result<Vec<Vec<u8>>> {

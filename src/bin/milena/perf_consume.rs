@@ -2,7 +2,7 @@
 
 use crate::args::{Failure, Global, Result, Role};
 use crate::perf::{peak_rss_mib, usage};
-use milena::client::{Client, ClientConfig};
+use milena::client::Client;
 use milena::consumer::{ConsumerConfig, IsolationLevel, OffsetReset, Records};
 use milena::ids::TopicPartition;
 use std::time::{Duration, Instant};
@@ -128,14 +128,8 @@ fn report(args: &Args, read: &Read, elapsed: Duration, cpu: Duration, wire: u64)
 
 /// A client and a consumer's settings by the global options.
 pub fn consumer_of(global: &Global) -> Result<(Client, ConsumerConfig)> {
-    let (mut client, mut consumer) = (ClientConfig::new(["localhost:9092"]), ConsumerConfig::default());
-    for setting in global.settings(Role::Consumer)? {
-        let taken = client.set(&setting.key, &setting.value)? | consumer.set(&setting.key, &setting.value)?;
-        if !taken {
-            return Err(Failure::config(format!("{} is no property of a consumer", setting.key)));
-        }
-    }
-    Ok((Client::new(client)?, consumer))
+    let properties = global.properties(Role::Consumer)?;
+    Ok((Client::new(properties.client()?)?, properties.consumer()?))
 }
 
 /// All partitions of a topic.
