@@ -1,6 +1,6 @@
 //! The group's task: drives the machine, and gives it the brokers and the client's metadata.
 
-use crate::client::{Client, CoordinatorKind};
+use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::machine::group::{ConsumerCoordinator, GroupCall, GroupEvent, GroupRequest, GroupResponse, To};
@@ -93,7 +93,7 @@ impl Call<ConsumerCoordinator> for GroupCaller {
 async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Instant) -> Result<GroupResponse> {
     let GroupRequest::FindCoordinator(request) = request else { return Err(misdirected()) };
     let key = request.coordinator_keys.first().map_or("", |key| key.as_str());
-    let node = client.find_coordinator(CoordinatorKind::Group, key, deadline).await?;
+    let node = client.find_coordinator(key, deadline).await?;
     let found = Found::default().with_node_id(BrokerId(node.0));
     Ok(GroupResponse::FindCoordinator(FindCoordinatorResponse::default().with_coordinators(vec![found])))
 }
