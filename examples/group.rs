@@ -3,7 +3,7 @@
 
 use milena::broker::TestCluster;
 use milena::client::{Client, ClientConfig};
-use milena::consumer::{ConsumerConfig, Event};
+use milena::consumer::{ConsumerConfig, Event, OffsetReset};
 use milena::error::Error;
 use milena::producer::{ProducerConfig, ProducerRecord};
 use std::time::Duration;
@@ -38,7 +38,9 @@ async fn member(
     name: &'static str,
     processed: mpsc::UnboundedSender<&'static str>,
 ) -> Result<(), Error> {
-    let mut consumer = client.consumer(ConsumerConfig::group("dashboards").enable_auto_commit(false))?;
+    let mut consumer = client.consumer(
+        ConsumerConfig::group("dashboards").auto_offset_reset(OffsetReset::Earliest).enable_auto_commit(false),
+    )?;
     consumer.subscribe(["clicks"]).await?;
     loop {
         match consumer.next(Duration::from_secs(1)).await? {
