@@ -6,7 +6,7 @@ pub use config::ClientConfig;
 use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::machine::metadata::{Cluster, Metadata, MetadataConfig, TopicMetadata};
-use crate::machine::{Clock, backoff::Backoff};
+use crate::machine::{Clock, Machine, backoff::Backoff};
 use crate::net::brokers::{Brokers, BrokersConfig, Purpose};
 use crate::net::clock::NetClock;
 use crate::net::connection::{Connection, ConnectionConfig, Traffic};
@@ -97,11 +97,7 @@ impl Client {
     /// Closes every connection and ends every task: what is under way fails as `Closed`. Close producers and consumers
     /// first, or what they have in hand is lost. Waits a second at most.
     pub async fn close(&self) {
-        let _ = self
-            .inner
-            .metadata
-            .send(Box::new(|metadata, now| crate::machine::Machine::handle_abandoned(metadata, now)))
-            .await;
+        let _ = self.inner.metadata.send(Box::new(Machine::handle_abandoned)).await;
         self.inner.brokers.close();
         let _ = timeout_at((self.now() + Duration::from_secs(1)).into(), self.inner.tasks.ended()).await;
     }

@@ -1,4 +1,5 @@
 //! A client against the test broker, in virtual time.
+#![allow(clippy::disallowed_methods, reason = "tests move time themselves")]
 
 use super::*;
 use crate::broker::{ApiKey, TestCluster};

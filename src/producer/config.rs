@@ -188,7 +188,7 @@ impl ProducerConfig {
             "batch.size" => self.batch_size = settings::parse(key, value)?,
             "buffer.memory" => self.buffer_memory = settings::parse(key, value)?,
             "queue.buffering.max.kbytes" => {
-                self.buffer_memory = settings::parse::<usize>(key, value)?.saturating_mul(1024)
+                self.buffer_memory = settings::parse::<usize>(key, value)?.saturating_mul(1024);
             }
             "compression.type" | "compression.codec" => self.compression = settings::parse(key, value)?,
             "compression.level" => self.levels = [Some(settings::parse(key, value)?); 5],

@@ -67,7 +67,7 @@ impl Driver {
         cluster.mark_changed(); // what is known already is news to the sender
         Self {
             clock: client.clock(),
-            timer: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
+            timer: Box::pin(tokio::time::sleep_until(client.now().into())),
             client,
             sender,
             request_timeout,

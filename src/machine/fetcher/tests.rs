@@ -1,5 +1,6 @@
 //! The Fetcher against a model of a broker's log, in plain tests: no socket, no task, time moved by hand. The odd data
 //! is the matrix of the protocol rules: whatever has once stopped, spun or misled some client.
+#![allow(clippy::disallowed_methods, reason = "a test's start of time")]
 
 use super::*;
 use crate::error::ErrorCode;
