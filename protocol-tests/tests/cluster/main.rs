@@ -2,5 +2,6 @@
 
 mod broker_clients;
 mod broker_groups;
+mod consumer;
 mod groups;
 mod producer;
