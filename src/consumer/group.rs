@@ -198,10 +198,11 @@ impl Group {
         let Some(auto) = &mut self.auto_commit else { return };
         auto.next = now + auto.interval;
         let mut positions = shared.change(|fetcher, _| fetcher.subscription().positions().collect::<HashMap<_, _>>());
-        if let Some(only) = only {
-            positions.retain(|partition, _| only.contains(partition));
+        match only {
+            // The last chance: also what was sent before, and perhaps failed.
+            Some(only) => positions.retain(|partition, _| only.contains(partition)),
+            None => positions.retain(|partition, position| auto.last.get(partition) != Some(position)),
         }
-        positions.retain(|partition, position| auto.last.get(partition) != Some(position));
         if positions.is_empty() {
             return;
         }
@@ -247,7 +248,8 @@ impl Group {
                 self.start(partitions.clone(), shared);
                 Ok(Event::Assigned(partitions))
             }
-            GroupEvent::Revoking { id, partitions } => {
+            GroupEvent::Revoking { id, partitions, generation, member_id } => {
+                (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
                 // Those that are paused already, or gone, are no trouble.
                 shared.change(|fetcher, _| partitions.iter().for_each(|name| drop(fetcher.pause(name))));
                 self.commit_processed(shared.client.now(), shared, Some(&partitions));
@@ -484,6 +486,7 @@ impl Consumer {
     /// Auto-commit, then LeaveGroup, by `deadline`; what is not done then is left to the session timeout.
     pub(super) async fn leave_group(&mut self, deadline: Instant) -> Result<()> {
         let Some(mut group) = self.group.take() else { return Ok(()) };
+        group.events.close(); // nobody is told any more, so the task need not wait to tell
         let positions = self.positions();
         let committed = match group.auto_commit {
             Some(_) if !positions.is_empty() => {

@@ -424,6 +424,39 @@ async fn the_coordinator_may_move_and_may_be_slow_to_load() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_coordinator_that_dies_costs_nothing_but_a_lookup() {
+    let cluster = cluster(2).await;
+    produce(&cluster, 2, 0..10).await;
+    let mut one = member(&cluster, config().group_instance_id("one")).await;
+    let mut two = member(&cluster, config()).await;
+    let read = poll_all(&mut [&mut one, &mut two], 5 * SECOND).await.len();
+    let dead = cluster.coordinator("g").unwrap();
+    cluster.kill(dead);
+    produce(&cluster, 2, 10..20).await;
+    let more = poll_all(&mut [&mut one, &mut two], 20 * SECOND).await.len();
+    assert_eq!(read + more, 20, "each record once");
+    assert_ne!(cluster.coordinator("g"), Some(dead));
+    one.commit().await.unwrap();
+    two.commit().await.unwrap();
+    let committed = |partition| cluster.committed("g", &(TOPIC, partition).into()).map(|offset| offset.offset);
+    assert_eq!((committed(0), committed(1)), (Some(10), Some(10)));
+    assert_eq!((held(&one).len(), held(&two).len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_is_bounded_with_no_coordinator_to_be_found() {
+    let cluster = cluster(1).await;
+    produce(&cluster, 1, 0..10).await;
+    let mut one = member(&cluster, config().enable_auto_commit(true)).await;
+    poll_all(&mut [&mut one], 3 * SECOND).await;
+    cluster.fault(ApiKey::OffsetCommit).error(ErrorCode::CoordinatorNotAvailable);
+    cluster.fault(ApiKey::FindCoordinator).error(ErrorCode::CoordinatorNotAvailable);
+    let began = Instant::now();
+    let error = one.close(4 * SECOND).await.unwrap_err();
+    assert!(error.is_timeout() && began.elapsed() <= 5 * SECOND, "{error} after {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_leader_notices_new_partitions() {
     let cluster = cluster(2).await;
     let config = config();

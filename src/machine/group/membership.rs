@@ -114,6 +114,8 @@ pub struct Membership {
     last_poll: Instant,
     /// Out of the group because the application did not poll; the next poll joins again.
     stalled: bool,
+    /// Out of the group for good, which is not the same as never having wanted in.
+    failed: bool,
     /// The coordinator when last seen, for a farewell that nobody waits for.
     node: Option<NodeId>,
 }
@@ -146,6 +148,7 @@ impl Membership {
             leading: None,
             last_poll: now,
             stalled: false,
+            failed: false,
             node: None,
         }
     }
@@ -157,7 +160,7 @@ impl Membership {
         }
         topics.sort_unstable();
         topics.dedup();
-        (self.last_poll, self.stalled) = (now, false);
+        (self.last_poll, self.stalled, self.failed) = (now, false, false);
         if self.topics.as_ref() != Some(&topics) {
             self.rejoin = Some("the subscription has changed");
         }
@@ -170,7 +173,7 @@ impl Membership {
             return;
         }
         self.say_farewell("the consumer unsubscribed", out);
-        self.topics = None;
+        (self.topics, self.failed) = (None, false);
         self.owned.clear();
         self.outside(true);
     }
@@ -234,7 +237,7 @@ impl Membership {
             return;
         }
         tracing::warn!(group = %self.config.group_id, %error, "out of the group");
-        self.topics = None;
+        (self.topics, self.failed) = (None, true);
         self.lose_all(out);
         self.outside(true);
         out.tell(GroupEvent::Failed(error));
@@ -258,7 +261,7 @@ impl Membership {
     /// As whom to commit.
     pub fn standing(&self) -> Standing {
         match self.state {
-            State::Unjoined if self.topics.is_none() => Standing::Outside,
+            State::Unjoined if self.topics.is_none() && !self.failed => Standing::Outside,
             State::Revoking { .. } | State::PreparingRebalance | State::Stable | State::Leaving { .. }
                 if self.generation != GenerationId::NONE =>
             {
@@ -365,7 +368,8 @@ impl Membership {
         // The coordinator's clock has run since before our last heartbeat.
         let wait = self.config.max_poll_interval.saturating_sub(self.config.heartbeat_interval);
         let deadline = now + wait.max(self.config.max_poll_interval / 2);
-        out.tell(GroupEvent::Revoking { id, partitions: partitions.clone() });
+        let (generation, member_id) = (self.generation, self.member_id.clone());
+        out.tell(GroupEvent::Revoking { id, partitions: partitions.clone(), generation, member_id });
         self.state = State::Revoking { id, partitions, deadline, acknowledged: false };
     }
 

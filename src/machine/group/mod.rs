@@ -138,6 +138,10 @@ pub enum GroupEvent {
         id: RevocationId,
         /// Not all that we have, under a cooperative protocol.
         partitions: Vec<TopicPartition>,
+        /// The generation to commit under: a cooperative revocation belongs to the new one already.
+        generation: GenerationId,
+        /// The id that the coordinator knows us by.
+        member_id: Arc<str>,
     },
     /// These belong to others already; nothing can be committed for them.
     Lost(Vec<TopicPartition>),

@@ -458,7 +458,7 @@ impl App {
                     });
                     self.machine.fetch_offsets(now, partitions, now + Duration::from_secs(3600), reply);
                 }
-                GroupEvent::Revoking { id, partitions } => {
+                GroupEvent::Revoking { id, partitions, .. } => {
                     let takes = Duration::from_millis(random.u64(0..3000));
                     self.revoking = Some((id, numbers(partitions), now + takes));
                 }

@@ -103,7 +103,7 @@ impl Play {
 
     fn revoking(&mut self) -> (RevocationId, Vec<i32>) {
         match self.machine.poll_event() {
-            Some((_, GroupEvent::Revoking { id, partitions })) => (id, partitions.iter().map(|p| p.partition).collect()),
+            Some((_, GroupEvent::Revoking { id, partitions, .. })) => (id, partitions.iter().map(|p| p.partition).collect()),
             event => panic!("not a revocation: {event:?}"),
         }
     }
@@ -471,6 +471,9 @@ fn a_static_member_that_is_fenced_stops_and_says_so() {
     play.beat_answered(Some(ErrorCode::FencedInstanceId));
     assert_eq!(play.event(), "lost [0]");
     assert_eq!(play.event(), format!("failed {:?}", ErrorKind::Broker(ErrorCode::FencedInstanceId)));
+    let told = Told::default();
+    play.commit(0, 5, told.reply());
+    assert_eq!(told.all().len(), 1, "a fenced member is not nobody, whose commits an empty group would take");
     play.wait(POLL * 2);
     play.quiet();
 }
