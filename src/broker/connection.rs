@@ -152,7 +152,8 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, pee
     }
 }
 
-async fn answer(shared: &Arc<Shared>, node: NodeId, frame: Bytes, peer: &Arc<str>) -> Result<Answer> {
+/// Serves one request frame (without its length).
+pub(super) async fn answer(shared: &Arc<Shared>, node: NodeId, frame: Bytes, peer: &Arc<str>) -> Result<Answer> {
     let (key, version, correlation_id) = peek_request(&frame)?;
     // Apache closes the connection on an API or version that it does not have; only ApiVersions is answered.
     let Some(api) = ApiKey::from_wire(key) else {

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on virtual time")]
 
 mod groups;
+mod hostile;
 mod lifecycle;
 mod records;
 mod transactions;

@@ -293,3 +293,33 @@ async fn limits_hold_but_for_the_first_batch_of_an_answer() {
     both.topics[0].partitions[1].partition_max_bytes = 10;
     assert_eq!(sizes(&both).await, [1, 0], "the exception is one per answer, not one per partition");
 }
+
+#[tokio::test(start_paused = true)]
+async fn retention_deletes_old_dated_records_when_it_is_asked_to_and_not_before() {
+    let builder = TestCluster::builder().topic("t", 1).topic_with("kept", 1, [("retention.ms", "-1")]);
+    let cluster = builder.in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let now = cluster.clock().unix_millis();
+    for topic in ["t", "kept"] {
+        peer.produce(topic, 0, batch(&[(1, "old")])).await;
+        peer.produce(topic, 0, batch(&[(now, "new")])).await;
+    }
+    assert_eq!(cluster.offsets("t", 0), Some((0, 2)));
+    cluster.apply_retention();
+    assert_eq!((cluster.offsets("t", 0), cluster.offsets("kept", 0)), (Some((1, 2)), Some((0, 2))));
+    assert_eq!(peer.fetch_from("t", 0, 0).await.error_code, ErrorCode::OffsetOutOfRange.to_wire());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_fetch_learns_at_once_that_its_topic_is_gone() {
+    use crate::wire::messages::DeleteTopicsRequest;
+    let cluster = cluster().await;
+    let (mut reader, mut admin) = (Peer::connect(&cluster, 1).await, Peer::connect(&cluster, 1).await);
+    let start = cluster.clock().now();
+    let (read, _) = tokio::join!(reader.fetch_from("t", 0, 10_000), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        admin.call(5, &DeleteTopicsRequest::default().with_topic_names(vec![name("t")])).await
+    });
+    assert_eq!(read.error_code, ErrorCode::UnknownTopicOrPartition.to_wire());
+    assert_eq!(start.elapsed(), Duration::from_millis(100));
+}

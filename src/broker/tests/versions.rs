@@ -7,9 +7,10 @@ use crate::wire::messages::{
 };
 
 /// Asks in every version of `R`, in which `shape` can leave out what the version has not got.
-async fn sweep<R: Request>(cluster: &TestCluster, api: ApiKey, shape: impl Fn(i16) -> R) {
+async fn sweep<R: Request>(cluster: &TestCluster, api: ApiKey, shape: impl Fn(i16) -> R, frames: &mut Vec<Bytes>) {
     let (min, max) = api.versions();
     for version in min..=max {
+        frames.push(encode_request(&shape(version), version, 1, "peer").expect("what the version can say").slice(4..));
         let mut peer = Peer::connect(cluster, 1).await;
         peer.send(version, &shape(version)).await;
         let answer = peer.receive::<R>(version).await;
@@ -22,9 +23,9 @@ async fn sweep<R: Request>(cluster: &TestCluster, api: ApiKey, shape: impl Fn(i1
 }
 
 macro_rules! sweep_all {
-    ($cluster:expr, $covered:expr, $($api:ident, $request:ident, $shape:expr;)*) => {
+    ($cluster:expr, $covered:expr, $frames:expr, $($api:ident, $request:ident, $shape:expr;)*) => {
         $(
-            sweep::<schema::$request>(&$cluster, ApiKey::$api, $shape).await;
+            sweep::<schema::$request>(&$cluster, ApiKey::$api, $shape, &mut $frames).await;
             $covered.push(ApiKey::$api);
         )*
     };
@@ -32,13 +33,22 @@ macro_rules! sweep_all {
 
 #[tokio::test(start_paused = true)]
 async fn every_api_listed_works_in_every_version_listed() {
+    let (mut covered, _) = sweep_everything().await;
+    covered.sort();
+    let mut all = ApiKey::ALL.to_vec();
+    all.sort();
+    assert_eq!(covered, all, "an API is listed and not tried here");
+}
+
+/// The APIs tried, and the request frames (without their lengths) that they were tried with.
+pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
     let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();
     let mut peer = Peer::connect(&cluster, 1).await;
     let id = peer.call(12, &MetadataRequest::default().with_topics(None)).await.topics[0].topic_id;
     peer.produce("t", 0, batch(&[(1, "a"), (2, "b")])).await;
     let group = || schema::GroupId("g".into());
-    let mut covered = Vec::new();
-    sweep_all! { cluster, covered,
+    let (mut covered, mut frames) = (Vec::new(), Vec::new());
+    sweep_all! { cluster, covered, frames,
         Produce, ProduceRequest, |version| {
             let mut request = produce("t", 1, batch(&[(5, "x")]));
             if version >= 13 { request.topic_data[0].name = TopicName::default(); request.topic_data[0].topic_id = id; }
@@ -166,10 +176,7 @@ async fn every_api_listed_works_in_every_version_listed() {
             if version >= 1 { request.with_endpoint_type(1) } else { request }
         };
     }
-    covered.sort();
-    let mut all = ApiKey::ALL.to_vec();
-    all.sort();
-    assert_eq!(covered, all, "an API is listed and not tried here");
+    (covered, frames)
 }
 
 /// KIP-511: a client that is too new learns what there is from an answer in the oldest layout.
