@@ -84,6 +84,7 @@ pub struct NewRecord<'a> {
 }
 
 /// What [`RecordAccumulator::drain`] found.
+#[allow(clippy::large_enum_variant, reason = "it is moved; a box would be an allocation per batch")]
 #[derive(Debug)]
 pub enum Drained {
     /// The next batch of the partition.

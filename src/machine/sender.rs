@@ -199,6 +199,7 @@ struct Sent {
     batch: Option<ProducerBatch>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "it is moved; a box would be an allocation per batch")]
 enum Next {
     Batch(ProducerBatch),
     /// It doesn't fit into this request any more.

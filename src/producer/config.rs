@@ -183,7 +183,7 @@ impl ProducerConfig {
                     "1" => Acks::Leader,
                     "0" => Acks::None,
                     _ => return Err(settings::invalid(key, value, &"it is all, -1, 0 or 1")),
-                }
+                };
             }
             "batch.size" => self.batch_size = settings::parse(key, value)?,
             "buffer.memory" => self.buffer_memory = settings::parse(key, value)?,

@@ -51,6 +51,13 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
+    /// Adds a header whose name need not be UTF-8: for what other clients wrote.
+    #[must_use]
+    pub fn raw_header(mut self, header: Header<'a>) -> Self {
+        self.headers.push(header);
+        self
+    }
+
     /// Sends it to this partition, whatever its key.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Self {

@@ -328,7 +328,7 @@ async fn without_acks_nothing_is_waited_for_and_the_connection_serves_on() {
 async fn a_callback_is_called_exactly_once() {
     let (cluster, client) = cluster(1, 1).await;
     let producer = client.producer(ProducerConfig::default()).unwrap();
-    let calls: Arc<Mutex<Vec<(u32, Option<i64>)>>> = Arc::default();
+    let calls = Arc::new(Mutex::new(Vec::<(u32, Option<i64>)>::new()));
     for i in 0..200 {
         if i == 100 {
             cluster.fault(ApiKey::Produce).times(3).error(ErrorCode::NotEnoughReplicas);

@@ -12,6 +12,7 @@ mod consume;
 mod groups;
 mod perf;
 mod perf_consume;
+mod produce;
 mod query;
 mod sink;
 mod topics;
@@ -48,6 +49,8 @@ enum Command {
     Topics(topics::Args),
     /// Measures producing and consuming
     Perf(perf::Args),
+    /// Writes each line of stdin as a record
+    Produce(produce::Args),
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
 }
 
@@ -91,5 +94,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Sink(args) => sink::run(args, global).await,
         Command::Topics(args) => topics::run(args, global).await,
         Command::Perf(args) => perf::run(args, global).await,
+        Command::Produce(args) => produce::run(args, global).await,
     }
 }

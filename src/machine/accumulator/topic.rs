@@ -40,6 +40,7 @@ pub(super) struct QueueState {
     pub(super) turn: u32, // starts apart for each partition, or many partitions would all let a long time go by
 }
 
+#[allow(clippy::large_enum_variant, reason = "it is moved; a box would be an allocation per batch")]
 #[derive(Debug)]
 pub(super) enum Slot {
     Sealing(u64),
