@@ -1,0 +1,76 @@
+//! What a record costs on the caller's task: `cargo bench --bench accumulator --features unstable-internals,lz4`.
+//!
+//! Appends of 100 bytes to batches of 16 KB, drained, settled and released by the same thread, without a network: choice of
+//! the partition, lock, encoding, ticket, and a share of seal and memory per batch. Each figure is the best of several
+//! rounds, in nanoseconds a record.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and prints it")]
+
+use milena::machine::Clock;
+use milena::machine::accumulator::{AccumulatorConfig, Drained, NewRecord, RecordAccumulator, Target, TopicQueues};
+use milena::machine::batch::Acknowledged;
+use milena::machine::partitioner::Sticky;
+use milena::net::clock::NetClock;
+use milena::record::compression::Compression;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+const RECORDS: u32 = 1_000_000;
+const ROUNDS: usize = 7;
+
+fn main() {
+    println!("target       partitions  codec   ns a record");
+    for compression in [Compression::None, Compression::Lz4] {
+        for (name, partitions) in [("sticky", 4), ("key", 4), ("key", 10_000)] {
+            let best = (0..ROUNDS).map(|_| round(name, partitions, compression)).min().unwrap_or_default();
+            let nanos = best.as_nanos() as f64 / f64::from(RECORDS);
+            println!("{name:<12} {partitions:>10}  {:<6} {nanos:>12.1}", compression.name());
+        }
+    }
+}
+
+fn round(target: &str, partitions: usize, compression: Compression) -> Duration {
+    let config = AccumulatorConfig {
+        batch_size: 16_384,
+        buffer_memory: 1 << 30,
+        linger: Duration::from_secs(3600),
+        delivery_timeout: Duration::from_secs(7200),
+        max_request_size: 1 << 20,
+        compression,
+        level: None,
+    };
+    let accumulator = RecordAccumulator::new(config, Arc::new(NetClock::System));
+    let topic = accumulator.add_topic("clicks", partitions);
+    topic.set_available((0..partitions as u32).collect());
+    let (sticky, value) = (Sticky::new(7), [b'x'; 100]);
+    let record = NewRecord { key: None, value: Some(&value), headers: &[], timestamp: None, sent_at: None };
+    let mut ready = Vec::new();
+    let start = Instant::now();
+    for i in 0..RECORDS {
+        let key = i.to_be_bytes();
+        let (target, record) = match target {
+            "key" => (Target::Key(&key), NewRecord { key: Some(&key), ..record }),
+            _ => (Target::Sticky(&sticky), record),
+        };
+        let ticket = accumulator.try_append(&topic, target, &record, None, &mut None);
+        assert!(matches!(ticket, Ok(Some(_))));
+        if i % 1024 == 0 {
+            finish(&accumulator, &mut ready);
+        }
+    }
+    let took = start.elapsed();
+    accumulator.flush();
+    finish(&accumulator, &mut ready);
+    took
+}
+
+fn finish(accumulator: &RecordAccumulator, ready: &mut Vec<(Arc<TopicQueues>, u32)>) {
+    let collected = accumulator.collect(Instant::now(), Waker::noop(), true, ready);
+    for (topic, partition) in ready.drain(..) {
+        while let Drained::Batch(mut batch) = accumulator.drain(&topic, partition, collected.readiness) {
+            batch.settle(Ok(Acknowledged { base_offset: Some(0), log_append_time: None }));
+            accumulator.on_settled(batch.id);
+            accumulator.release(batch);
+        }
+    }
+}
