@@ -104,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// Whether a Fetch's last batch is cut where the byte limit falls, as Apache Kafka does. Default false: whole batches
+    /// only, which is allowed and cheaper for everybody; true to test that a client copes.
+    pub fn cut_batches(mut self, yes: bool) -> Self {
+        self.settings.cut_batches = yes;
+        self
+    }
+
     /// What the wall clock shows at the start, in milliseconds since 1970; it moves with tokio's clock from there.
     /// Default: the machine's.
     pub fn unix_millis(mut self, millis: i64) -> Self {

@@ -2,7 +2,7 @@
 //! Batches out, parked until there are `min_bytes` or the time is up.
 //!
 //! - The first batch of an answer is always whole, whatever the limits say (KIP-74); after it, batches that fit. No batch
-//!   is cut, though Apache may cut the last one.
+//!   is cut unless the builder says so, though Apache cuts the last one where the limit falls.
 //! - Sessions (v7, KIP-227) are refused politely: session id 0 says that every Fetch is a full one.
 //! - v9 checks the leader epoch, v12 finds a diverging log, v13 names topics by id, v16 gives the new leader's address.
 
@@ -137,6 +137,7 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest) -> Read {
     let isolation = Isolation::from_wire(request.isolation_level);
     let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
     let mut first = true;
+    let cut = state.settings.cut_batches;
     let mut read = Read::default();
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -160,7 +161,7 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest) -> Read {
                 continue;
             }
             let limit = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);
-            let slice = log.read(wanted.fetch_offset, isolation, limit, first);
+            let slice = log.read(wanted.fetch_offset, isolation, limit, first, cut);
             first &= slice.batches.is_empty();
             left = left.saturating_sub(slice.size);
             let aborted = match isolation {

@@ -156,13 +156,26 @@ impl Log {
     }
 
     /// Whole batches from the one that holds `offset`, at most `max_bytes`; but the first one whole if `at_least_one`.
-    pub(super) fn read(&self, offset: i64, isolation: Isolation, max_bytes: usize, at_least_one: bool) -> Slice {
+    /// With `cut`, the batch that does not fit comes as far as it does, which is Apache's way.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        isolation: Isolation,
+        max_bytes: usize,
+        at_least_one: bool,
+        cut: bool,
+    ) -> Slice {
         let end = self.readable_end(isolation);
         let first = self.batches.partition_point(|batch| batch.last_offset < offset);
         let mut slice = Slice::default();
         for batch in self.batches.range(first..).take_while(|batch| batch.base_offset < end) {
             let owed = at_least_one && slice.batches.is_empty();
             if slice.size + batch.bytes.len() > max_bytes && !owed {
+                let left = max_bytes.saturating_sub(slice.size);
+                if cut && left > 0 {
+                    slice.size += left;
+                    slice.batches.push(batch.bytes.slice(..left));
+                }
                 break;
             }
             slice.size += batch.bytes.len();
@@ -243,12 +256,17 @@ mod tests {
     #[test]
     fn the_first_batch_is_whole_whatever_the_limit_and_no_batch_is_cut() {
         let log = log(&[100, 100, 100]);
-        let read = |offset, max, one| log.read(offset, Isolation::Uncommitted, max, one).batches.len();
+        let read = |offset, max, one| log.read(offset, Isolation::Uncommitted, max, one, false).batches.len();
         assert_eq!(read(0, 10, true), 1);
         assert_eq!(read(0, 10, false), 0);
         assert_eq!(read(1, 250, true), 2, "a batch is found by any of its offsets");
         assert_eq!(read(5, 1000, true), 1);
         assert_eq!(read(6, 1000, true), 0);
+        let cut = log.read(0, Isolation::Uncommitted, 250, true, true);
+        assert_eq!(
+            (cut.batches.iter().map(Bytes::len).collect::<Vec<_>>(), cut.last_offset),
+            (vec![100, 100, 50], Some(3))
+        );
     }
 
     #[test]
@@ -257,7 +275,7 @@ mod tests {
         log.open_transaction(7, 2);
         log.open_transaction(7, 4);
         assert_eq!((log.last_stable_offset(), log.end_offset()), (2, 6));
-        assert_eq!(log.read(0, Isolation::Committed, 100, true).batches.len(), 1);
+        assert_eq!(log.read(0, Isolation::Committed, 100, true, false).batches.len(), 1);
         let marker = log.append(1, 30, 1, |_| Bytes::from_static(b"marker"));
         log.close_transaction(7, marker, false);
         assert_eq!(log.last_stable_offset(), 7);

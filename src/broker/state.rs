@@ -31,6 +31,7 @@ pub(super) struct Settings {
     pub initial_rebalance_delay: Duration,
     pub min_session_timeout: Duration,
     pub message_max_bytes: usize,
+    pub cut_batches: bool,
 }
 
 impl Default for Settings {
@@ -42,6 +43,7 @@ impl Default for Settings {
             initial_rebalance_delay: Duration::ZERO,
             min_session_timeout: Duration::from_secs(1),
             message_max_bytes: 1_048_588,
+            cut_batches: false,
         }
     }
 }

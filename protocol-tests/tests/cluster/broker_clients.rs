@@ -84,3 +84,23 @@ async fn a_parked_consumer_has_a_record_the_moment_it_is_written() {
     let after = cluster.clock().unix_millis() - read.unwrap().timestamp;
     assert!(after <= 20, "{after} ms after it was made, of which the producer lingers five at most");
 }
+
+/// Apache Kafka cuts its answers where the byte limit falls: the rest of the batch comes with the next one.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_copes_with_batches_cut_anywhere() {
+    let cluster = TestCluster::builder().topic("t", 1).cut_batches(true).in_memory().start().await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let mut values = Vec::new();
+    for i in 0..60 {
+        values.push(format!("{i}:").repeat(1 + i * 7 % 40));
+        producer.send(ProducerRecord::new("t").value(values.last().unwrap())).await.unwrap().await.unwrap();
+    }
+    let config = from_the_start(ConsumerConfig::default()).max_partition_fetch_bytes(997);
+    let mut consumer = client.consumer(config).unwrap();
+    consumer.assign([("t", 0)]).await.unwrap();
+    let read = milena::testing::next_records(&mut consumer, values.len()).await.unwrap();
+    let read: Vec<_> =
+        read.iter().map(|record| String::from_utf8_lossy(record.value.as_ref().unwrap()).into_owned()).collect();
+    assert_eq!(read, values);
+}

@@ -29,6 +29,7 @@ fn bent(frame: &Bytes, random: &mut fastrand::Rng) -> Bytes {
 }
 
 #[tokio::test(start_paused = true)]
+#[allow(clippy::print_stdout, reason = "the seed of a failure has to be seen")]
 async fn no_request_makes_the_broker_panic() {
     let seed =
         std::env::var("MILENA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
