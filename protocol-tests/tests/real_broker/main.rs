@@ -24,8 +24,8 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Long enough for a JVM to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a JVM to start and a group to settle on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn bootstrap() -> String {
     env::var("KAFKA_BOOTSTRAP").expect("KAFKA_BOOTSTRAP=host:port says where the broker is")

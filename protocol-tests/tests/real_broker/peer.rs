@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::env;
 use std::process::{Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -28,7 +28,10 @@ impl Peer {
             Self::Java => {
                 let jars = env::var("KAFKA_JARS").expect("KAFKA_JARS is a folder with the Java client's jars");
                 let mut command = Command::new("java");
-                command.args(["-Xmx256m", "-cp", &format!("{jars}/*"), &format!("{here}/java/Peer.java")]);
+                let classes = compiled(&jars);
+                // A short life: little to gain from the second compiler.
+                command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+                command.args(["-cp", &format!("{jars}/*:{classes}"), "Peer"]);
                 command
             }
             Self::Librdkafka => {
@@ -94,6 +97,19 @@ impl Peer {
         });
         Member { child, seen, reader }
     }
+}
+
+/// `Peer.java` as classes, compiled once for all tests: `java Peer.java` would do it at each start.
+fn compiled(jars: &str) -> &'static str {
+    static CLASSES: OnceLock<String> = OnceLock::new();
+    CLASSES.get_or_init(|| {
+        let classes = format!("{}/peer-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        let source = format!("{}/java/Peer.java", env!("CARGO_MANIFEST_DIR"));
+        let mut javac = std::process::Command::new("javac");
+        let status = javac.args(["-d", &classes, "-cp", &format!("{jars}/*"), &source]).status();
+        assert!(status.expect("javac is there").success(), "Peer.java compiles");
+        classes
+    })
 }
 
 #[derive(Debug, Default)]
