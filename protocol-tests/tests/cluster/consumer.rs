@@ -45,7 +45,7 @@ async fn fill(client: &Client, n: u64, size: usize, partitions: u64) {
         let mut value = vec![b'x'; size];
         value[..8].copy_from_slice(&(i / partitions).to_be_bytes());
         let record = ProducerRecord::new("t").value(&value).partition((i % partitions) as i32);
-        let _ = producer.send(record).await.unwrap();
+        drop(producer.send(record).await.unwrap()); // closing waits for it
     }
     producer.close(60 * SECOND).await.unwrap();
 }
