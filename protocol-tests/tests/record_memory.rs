@@ -20,10 +20,21 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// One test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-fn counted<R>(work: impl FnOnce() -> R) -> (R, Stats) {
-    let region = Region::new(ALLOCATOR);
-    let result = work();
-    (result, region.change())
+/// What `work` gives and allocates, in the best of five runs: the test harness has threads of its own, and what they
+/// allocate meanwhile is counted too. What `work` itself allocates, it allocates every time.
+fn counted<R>(mut work: impl FnMut() -> R) -> (R, Stats) {
+    counted_after(|| (), |()| work())
+}
+
+/// The same, with what each run needs made before the count.
+fn counted_after<S, R>(mut setup: impl FnMut() -> S, mut work: impl FnMut(S) -> R) -> (R, Stats) {
+    let run = |_| {
+        let start = setup();
+        let region = Region::new(ALLOCATOR);
+        let result = work(start);
+        (result, region.change())
+    };
+    (0..5).map(run).min_by_key(|(_, stats)| (stats.allocations, stats.bytes_allocated)).expect("five runs")
 }
 
 const RECORDS: u32 = 10_000;
@@ -75,12 +86,21 @@ fn appending_allocates_nothing_and_sealing_only_what_is_kept() {
         fill(&mut encoder);
         let capacity = encoder.capacity();
         encoder.seal(codec, None, &mut compressor).expect("compresses");
-        let mut encoder = RecordEncoder::new(Vec::with_capacity(capacity), 4 << 20);
-        let ((), stats) = counted(|| fill(&mut encoder));
+        let empty = || RecordEncoder::new(Vec::with_capacity(capacity), 4 << 20);
+        let full = || {
+            let mut encoder = empty();
+            fill(&mut encoder);
+            encoder
+        };
+        let (_, stats) = counted_after(empty, |mut encoder| {
+            fill(&mut encoder);
+            encoder
+        });
         assert_eq!((stats.allocations, stats.reallocations), (0, 0), "{codec}: append");
-        let ((body, buffer), stats) = counted(|| encoder.seal(codec, None, &mut compressor).expect("compresses"));
+        let seal = |encoder: RecordEncoder| encoder.seal(codec, None, &mut compressor).expect("compresses");
+        let ((body, buffer), stats) = counted_after(full, seal);
         assert!(stats.allocations <= 3, "{codec}: {} allocations to seal", stats.allocations);
-        let kept = stats.bytes_allocated - stats.bytes_deallocated;
+        let kept = stats.bytes_allocated.saturating_sub(stats.bytes_deallocated);
         assert!(kept <= body.bytes().len() + 128, "{codec}: {kept} bytes for {}", body.bytes().len());
         assert_eq!(buffer.is_none(), codec == Compression::None);
         let (_, stats) = counted(|| black_box(body.head(ProducerIdAndEpoch { id: 1, epoch: 2 }, 3, false)));
@@ -98,7 +118,7 @@ fn a_batch_opened_to_be_shared_keeps_no_more_than_its_records() {
         open(&mut scratch).expect("opens");
         let (shared, stats) = counted(|| open(&mut scratch).expect("opens"));
         let most = if codec == Compression::None { 0 } else { size };
-        let kept = stats.bytes_allocated - stats.bytes_deallocated;
+        let kept = stats.bytes_allocated.saturating_sub(stats.bytes_deallocated);
         assert!(kept <= most && stats.allocations <= 3, "{codec}: {stats:?}");
         let (_, stats) = counted(|| {
             for record in shared.records() {
@@ -113,7 +133,7 @@ fn a_batch_opened_to_be_shared_keeps_no_more_than_its_records() {
 fn a_bomb_takes_little_more_memory_than_the_limit() {
     let _alone = ALONE.lock();
     const LIMIT: usize = 1 << 20;
-    let zeros = vec![0; 64 << 20];
+    let zeros = vec![0; 16 << 20];
     for codec in Compression::ALL {
         let mut bomb = Vec::new();
         Compressor::default().compress(codec, None, &zeros, &mut bomb).expect("compresses");
