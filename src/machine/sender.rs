@@ -601,6 +601,7 @@ impl Machine for Sender {
         if self.closing.is_some() {
             return;
         }
+        self.accumulator.close(); // nobody may append to what nobody drains
         let error = Error::with_message(ErrorKind::Closed, "the producer was closed before it was sent");
         let records = self.fail_unsent(&error);
         if records > 0 {

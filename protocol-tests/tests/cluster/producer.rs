@@ -513,3 +513,15 @@ async fn a_handle_of_one_topic_refuses_records_of_another() {
     drop(topic);
     close(client, producer).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_client_ends_its_producers_and_nobody_hangs() {
+    let (_cluster, client) = cluster(1, 1).await;
+    let producer = client.producer(ProducerConfig::default().linger(Duration::from_secs(60))).unwrap();
+    let delivery = producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap();
+    client.close().await;
+    assert_eq!(delivery.await.unwrap_err().delivery_certainty(), Some(Certainty::NotSent));
+    assert!(producer.send(ProducerRecord::new("clicks").value("x")).await.is_err());
+    assert_eq!(producer.flush(SECOND).await.unwrap(), 0);
+    assert_eq!(client.live_tasks(), 0);
+}
