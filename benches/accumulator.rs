@@ -5,7 +5,6 @@
 //! rounds, in nanoseconds a record.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and prints it")]
 
-use milena::machine::Clock;
 use milena::machine::accumulator::{AccumulatorConfig, Drained, NewRecord, RecordAccumulator, Target, TopicQueues};
 use milena::machine::batch::Acknowledged;
 use milena::machine::partitioner::Sticky;
