@@ -96,7 +96,7 @@ pub enum Start {
     At(OffsetAndMetadata),
     /// Where `auto.offset.reset` says.
     Reset,
-    /// Not yet known: fetching begins with a `seek` or [`SubscriptionState::start`].
+    /// Not yet known: fetching begins with a `seek` or `Fetcher::start`.
     Later,
 }
 
