@@ -74,10 +74,10 @@ pub struct Readiness {
     pub(super) all: bool,
 }
 
-/// What [`RecordAccumulator::collect`] found besides what is ready.
+/// What `RecordAccumulator::collect` found besides what is ready.
 #[derive(Debug, Clone, Copy)]
 pub struct Collected {
-    /// The rule for [`RecordAccumulator::drain`].
+    /// The rule for `RecordAccumulator::drain`.
     pub readiness: Readiness,
     /// When the next open batch has lingered: look again then.
     pub lingers_until: Option<Instant>,
