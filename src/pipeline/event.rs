@@ -97,6 +97,8 @@ pub enum Reason {
     TimestampJump,
     /// The database refused this row.
     RowRefused,
+    /// A partial row of a window that is final already.
+    LateRow,
 }
 
 impl Reason {
@@ -115,6 +117,7 @@ impl Reason {
             Self::FutureTimestamp => "future_timestamp",
             Self::TimestampJump => "timestamp_jump",
             Self::RowRefused => "row_refused",
+            Self::LateRow => "late_row",
         }
     }
 }

@@ -9,6 +9,8 @@
 //!
 //! `event`, `timestamp`, `window`, `merge::state`, `rows` and `receipt` are values without clock, socket or task.
 
+pub mod aggregate;
+pub mod board;
 pub mod clickstream;
 pub mod config;
 pub mod context;
@@ -16,6 +18,7 @@ pub mod dead_letter;
 pub mod error;
 pub mod event;
 pub mod merge;
+mod outbox;
 pub mod receipt;
 pub mod rows;
 pub mod sink;
