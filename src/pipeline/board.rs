@@ -6,7 +6,7 @@ use crate::pipeline::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 /// One input partition, as the aggregator sees it.
@@ -36,7 +36,7 @@ pub struct Numbers {
     /// Windows final.
     pub windows_final: u64,
     /// Rows that the sink wrote.
-    pub sink_rows: u64,
+    pub sink_rows: Arc<AtomicU64>,
 }
 
 /// The numbers under a lock that is held for the copying only.
@@ -73,6 +73,10 @@ impl Board {
         if let Some(top) = tops.last() {
             numbers.top = Some(top.clone());
         }
+    }
+
+    pub(super) fn watch_sink(&self, rows: Arc<AtomicU64>) {
+        self.lock().sink_rows = rows;
     }
 
     fn lock(&self) -> MutexGuard<'_, Numbers> {

@@ -98,6 +98,32 @@ impl Receipt {
         self
     }
 
+    /// Adds what a later run of the same stage counted.
+    pub fn add(&mut self, later: &Self) {
+        let numbers = [
+            (&mut self.read, later.read),
+            (&mut self.kept, later.kept),
+            (&mut self.late, later.late),
+            (&mut self.duplicate, later.duplicate),
+            (&mut self.dead_lettered, later.dead_lettered),
+            (&mut self.windows_closed, later.windows_closed),
+        ];
+        for (mine, theirs) in numbers {
+            *mine = mine.zip(theirs).map(|(mine, theirs)| mine + theirs).or(*mine).or(theirs);
+        }
+        for (reason, n) in later.skipped.iter().flatten() {
+            *self.skipped.get_or_insert_default().entry(reason.clone()).or_default() += n;
+        }
+        for (window, cents) in later.gmv.iter().flatten() {
+            let mine = self.gmv.get_or_insert_default().entry(window.clone()).or_default();
+            for (mine, theirs) in
+                [(&mut mine.stream_cents, cents.stream_cents), (&mut mine.late_cents, cents.late_cents)]
+            {
+                *mine = mine.zip(theirs).map(|(mine, theirs)| mine + theirs).or(*mine).or(theirs);
+            }
+        }
+    }
+
     /// The line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

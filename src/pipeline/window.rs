@@ -50,6 +50,9 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// `max.future.ms` by default: ten minutes.
+    pub const MAX_FUTURE: i64 = 600_000_000;
+
     /// The hash of windows, bound, guards and dedup: an offset committed under another one can't be continued.
     pub fn hash(&self) -> String {
         let mut text = format!("bound={} future={} jump={:?} dedup=false", self.bound, self.max_future, self.max_jump);

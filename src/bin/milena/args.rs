@@ -1,8 +1,9 @@
 //! What every subcommand shares: the global options, the order of their sources, exit codes, interruption.
 
 use milena::{
+    client::Client,
     error::{Error, ErrorKind},
-    pipeline::{error::PipelineError, stop::Stop},
+    pipeline::{context::Context, error::PipelineError, receipt::Receipt, stop::Stop},
     properties::Properties,
 };
 use std::{
@@ -199,6 +200,44 @@ fn is_joined_property(arg: &OsStr) -> bool {
 /// `30s`, `5m`, `1h`, `2d`, `100ms`, or a bare number of milliseconds.
 pub fn duration(text: &str) -> std::result::Result<Duration, String> {
     milena::pipeline::config::parse_duration(text)
+}
+
+/// An RFC 3339 instant, in microseconds since 1970.
+pub fn instant(text: &str) -> std::result::Result<i64, String> {
+    let wrong = || format!("{text:?} is not RFC 3339 with a zone, such as 2024-01-15T14:30:00Z");
+    milena::pipeline::timestamp::parse(text).ok_or_else(wrong)
+}
+
+/// A number from 0 to 1.
+pub fn share(text: &str) -> std::result::Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("{text:?} is not a number from 0 to 1"))
+}
+
+/// `--http`: only `off`, until there is something to serve.
+pub fn http(text: &str) -> Result<()> {
+    match text {
+        "off" => Ok(()),
+        _ => Err(Failure::config("--http: dashboard and metrics are not there yet; leave it off")),
+    }
+}
+
+/// A pipeline command's client and settings; it stops in order at the first signal.
+pub fn context(global: &Global) -> Result<Context> {
+    let (producer, consumer) = (global.properties(Role::Producer)?, global.properties(Role::Consumer)?);
+    let mut context = Context::new(Client::new(producer.client()?)?);
+    context.producer = producer.producer()?;
+    context.consumer = consumer.consumer()?;
+    context.stop = stop_on_signal();
+    Ok(context)
+}
+
+/// Closes the client and prints the receipt; numbers that don't add up are exit 4.
+pub async fn finish(context: &Context, receipt: std::result::Result<Receipt, PipelineError>) -> Result<()> {
+    context.client.close().await;
+    let receipt = receipt?;
+    println!("{}", receipt.to_json());
+    if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
 }
 
 /// Why a command failed, and the exit code that says so.

@@ -5,17 +5,22 @@
 #![allow(clippy::disallowed_methods, reason = "a program owns its runtime, tasks and clock")]
 #![allow(unreachable_pub, reason = "nobody links a binary")]
 
+mod aggregate;
 mod args;
 mod broker;
+mod clickstream;
 mod config;
 mod consume;
+mod demo;
 mod groups;
+mod merge;
 mod perf;
 mod perf_consume;
 mod produce;
 mod query;
 mod sink;
 mod topics;
+mod verify;
 
 use args::{Global, Result};
 use clap::{Parser, Subcommand};
@@ -33,24 +38,34 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Counts and sums a topic's events in windows
+    Aggregate(aggregate::Args),
     /// Runs a Kafka cluster in this process: the test broker, for any client
     Broker(broker::Args),
+    /// Writes a stream of events, or the lines of a file
+    Clickstream(clickstream::Args),
     /// Shows the effective configuration and where each value comes from
     Config(config::Args),
     /// Prints the records of a topic
     Consume(consume::Args),
+    /// The whole pipeline in one process, on an embedded broker
+    Demo(demo::Args),
     /// Consumer groups and their lag
     Groups(groups::Args),
+    /// Makes one final row per window and key of all partitions' rows
+    Merge(merge::Args),
+    /// Measures producing and consuming
+    Perf(perf::Args),
+    /// Writes each line of stdin as a record
+    Produce(produce::Args),
     /// What an embedded sink's file holds, as JSON lines
     Query(query::Args),
     /// Writes purchases or window results into a database, each once
     Sink(sink::Args),
     /// Topics and their configs
     Topics(topics::Args),
-    /// Measures producing and consuming
-    Perf(perf::Args),
-    /// Writes each line of stdin as a record
-    Produce(produce::Args),
+    /// Computes everything again as a batch, and compares
+    Verify(verify::Args),
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
 }
 
@@ -86,14 +101,19 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<()> {
     let global = &cli.global;
     match cli.command {
+        Command::Aggregate(args) => aggregate::run(args, global).await,
         Command::Broker(args) => broker::run(args, global).await,
+        Command::Clickstream(args) => clickstream::run(args, global).await,
         Command::Config(args) => config::run(args, global).await,
         Command::Consume(args) => consume::run(args, global).await,
+        Command::Demo(args) => demo::run(args, global).await,
         Command::Groups(args) => groups::run(args, global).await,
+        Command::Merge(args) => merge::run(args, global).await,
+        Command::Perf(args) => perf::run(args, global).await,
+        Command::Produce(args) => produce::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,
         Command::Sink(args) => sink::run(args, global).await,
         Command::Topics(args) => topics::run(args, global).await,
-        Command::Perf(args) => perf::run(args, global).await,
-        Command::Produce(args) => produce::run(args, global).await,
+        Command::Verify(args) => verify::run(args, global).await,
     }
 }

@@ -1,0 +1,99 @@
+//! `milena aggregate`: windows of a topic, by each partition's own watermark.
+
+use crate::args::{Failure, Global, Result, context, duration, finish, http, instant};
+use milena::pipeline::{
+    aggregate::{self, Options},
+    config::{self, Topics},
+    timestamp,
+    window::{JobSpec, MAX_WINDOWS},
+};
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Topic to read
+    #[arg(short, long, default_value = Topics::DEFAULT_INPUT)]
+    topic: String,
+    /// Which windows, of the built-in ones and the --config file's
+    #[arg(long, default_value = "gmv_1m,views_1m")]
+    windows: String,
+    /// How far events may be out of order without being late
+    #[arg(long, value_parser = duration, default_value = "5s")]
+    bound: Duration,
+    /// Event time goes on without a partition that had nothing new for this long, or off
+    #[arg(long, default_value = "off", value_name = "D|off")]
+    idle_timeout: String,
+    /// The job's name and consumer group [default: T.aggregate]
+    #[arg(long)]
+    group: Option<String>,
+    /// Static member: a restart takes its partitions back at once
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Skips events before this; for a new group only
+    #[arg(long, value_parser = instant, value_name = "RFC3339")]
+    from_timestamp: Option<i64>,
+    /// Stops at this edge of every window
+    #[arg(long, value_parser = instant, value_name = "RFC3339")]
+    stop_at: Option<i64>,
+    /// Ends at the high watermark as of the start, and closes everything
+    #[arg(long)]
+    until_end: bool,
+    /// Goes on where records that the windows need are gone
+    #[arg(long)]
+    accept_gap: bool,
+    /// Metrics and dashboard
+    #[arg(long, default_value = "off", value_name = "ADDR|off")]
+    http: String,
+    /// Prints the Flink SQL for the same windows
+    #[arg(long)]
+    flink_sql: bool,
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<()> {
+    http(&args.http)?;
+    if args.flink_sql {
+        return Err(Failure::config("--flink-sql is not there yet"));
+    }
+    let table = global.toml()?;
+    let all = config::windows_from_toml(&table).map_err(Failure::config)?;
+    let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
+    if windows.len() > MAX_WINDOWS {
+        return Err(Failure::config(format!("at most {MAX_WINDOWS} windows a job")));
+    }
+    if let Some(stop) = args.stop_at
+        && let Some(window) = windows.iter().find(|window| stop.rem_euclid(window.advance) != 0)
+    {
+        let edge = timestamp::format(window.newest_start(stop));
+        return Err(Failure::config(format!("--stop-at is not on an edge of {}; {edge} is", window.name)));
+    }
+    let idle = match args.idle_timeout.as_str() {
+        "off" => None,
+        text => Some(duration(text).map_err(Failure::config)?),
+    };
+    let job = args.group.unwrap_or_else(|| format!("{}.aggregate", args.topic));
+    let spec = JobSpec {
+        job,
+        windows,
+        bound: i64::try_from(args.bound.as_micros()).unwrap_or(i64::MAX / 4),
+        max_future: table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE),
+        max_jump: table_micros(&table, "max.jump.ms")?,
+        from: args.from_timestamp,
+        stop_at: args.stop_at,
+    };
+    let mut options = Options::new(&args.topic, spec);
+    options.instance = args.instance;
+    options.idle = idle;
+    options.until_end = args.until_end;
+    options.accept_gap = args.accept_gap;
+    let context = context(global)?;
+    let receipt = aggregate::run(&context, options).await;
+    finish(&context, receipt).await
+}
+
+/// `[pipeline] "max.future.ms" = 600000`, or `"10m"`.
+pub fn table_micros(table: &toml::Table, key: &str) -> Result<Option<i64>> {
+    let Some(value) = table.get("pipeline").and_then(|pipeline| pipeline.get(key)) else { return Ok(None) };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let duration = duration(&text).map_err(|error| Failure::config(format!("{key}: {error}")))?;
+    Ok(Some(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)))
+}

@@ -1,0 +1,40 @@
+//! `milena merge`: one final row per window and key.
+
+use crate::args::{Failure, Global, Result, context, finish, http};
+use milena::pipeline::{
+    config::{self, Topics},
+    merge::{self, Options},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The input topic; its T.windows is read
+    #[arg(short, long, default_value = Topics::DEFAULT_INPUT)]
+    topic: String,
+    /// Consumer group [default: T.merge]
+    #[arg(long)]
+    group: Option<String>,
+    /// Static member: a restart takes its partition back at once
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Ends at the high watermark as of the start
+    #[arg(long)]
+    until_end: bool,
+    /// Metrics and dashboard
+    #[arg(long, default_value = "off", value_name = "ADDR|off")]
+    http: String,
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<()> {
+    http(&args.http)?;
+    let windows = config::windows_from_toml(&global.toml()?).map_err(Failure::config)?;
+    let mut options = Options::new(&args.topic, windows);
+    if let Some(group) = args.group {
+        options.group = group;
+    }
+    options.instance = args.instance;
+    options.until_end = args.until_end;
+    let context = context(global)?;
+    let receipt = merge::run(&context, options).await;
+    finish(&context, receipt).await
+}
