@@ -1,5 +1,6 @@
 //! What the PostgreSQL store promises, against a real server: `protocol-tests/postgres.sh with cargo test …`.
 //! Each test has a schema of its own.
+#![allow(clippy::disallowed_methods, reason = "tokio-postgres hands its connection over as a task to spawn")]
 
 use milena::pipeline::sink::postgres::PostgresStore;
 use milena::pipeline::sink::{

@@ -1,14 +1,13 @@
 //! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
 
-use crate::args::{Failure, Global, Result, Role, stop_on_signal};
-use milena::client::{Client, ClientConfig};
-use milena::consumer::ConsumerConfig;
+use crate::args::{Failure, Global, Result, Role, duration, stop_on_signal};
+use milena::client::Client;
 use milena::pipeline::context::Context;
 use milena::pipeline::error::PipelineError;
 use milena::pipeline::sink::embedded::EmbeddedStore;
 use milena::pipeline::sink::postgres::PostgresStore;
 use milena::pipeline::sink::{self, SinkConfig, Store, Target, What};
-use milena::producer::ProducerConfig;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -33,9 +32,6 @@ pub struct Args {
     /// Ends at the high watermarks as of now
     #[arg(long)]
     until_end: bool,
-    /// How far an event may be ahead of its record before it is a dead letter; as for the aggregator
-    #[arg(long, value_name = "D", default_value = "10m", value_parser = crate::args::duration)]
-    max_future: std::time::Duration,
     /// Metrics and health; only `off` yet
     #[arg(long, value_name = "ADDR|off", default_value = "off")]
     http: String,
@@ -55,8 +51,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         Rows::Purchases => What::Purchases,
         Rows::Windows => What::Windows,
     };
-    let mut config =
-        SinkConfig::new(&args.topic, what).batch(args.batch).until_end(args.until_end).max_future(args.max_future);
+    let mut config = SinkConfig::new(&args.topic, what).batch(args.batch).until_end(args.until_end);
+    if let Some(max_future) = max_future(global)? {
+        config = config.max_future(max_future);
+    }
     if let Some(group) = args.group {
         config = config.group(group);
     }
@@ -79,25 +77,24 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
 
 async fn drain<S: Store + 'static>(context: &Context, store: S, config: SinkConfig) -> Result<()> {
     let receipt = sink::run(context, store, config).await.map_err(failure)?;
-    println!("{}", receipt.to_json());
     context.client.close().await;
-    Ok(())
+    println!("{}", receipt.to_json());
+    if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
+}
+
+/// `[pipeline]` `"max.future.ms"` of the TOML file: the same guard as the aggregator's.
+fn max_future(global: &Global) -> Result<Option<Duration>> {
+    let table = global.toml()?;
+    let Some(value) = table.get("pipeline").and_then(|pipeline| pipeline.get("max.future.ms")) else { return Ok(None) };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    duration(&text).map(Some).map_err(|error| Failure::config(format!("max.future.ms: {error}")))
 }
 
 fn context(global: &Global) -> Result<Context> {
-    let mut client = ClientConfig::new(["localhost:9092"]);
-    let (mut producer, mut consumer) = (ProducerConfig::default(), ConsumerConfig::default());
-    for setting in global.settings(Role::Producer)? {
-        let _ = producer.set(&setting.key, &setting.value)?;
-    }
-    for setting in global.settings(Role::Consumer)? {
-        let known = client.set(&setting.key, &setting.value)? | consumer.set(&setting.key, &setting.value)?;
-        if !known && !producer.clone().set(&setting.key, &setting.value)? {
-            return Err(Failure::config(format!("{} is no property of client, producer or consumer", setting.key)));
-        }
-    }
-    let mut context = Context::new(Client::new(client)?);
-    (context.producer, context.consumer) = (producer, consumer);
+    let properties = global.properties(Role::Consumer)?;
+    let mut context = Context::new(Client::new(properties.client()?)?);
+    context.consumer = properties.consumer()?;
+    context.producer = global.properties(Role::Producer)?.producer()?;
     context.stop = stop_on_signal();
     Ok(context)
 }

@@ -24,6 +24,8 @@ use crate::producer::Acks;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -48,6 +50,7 @@ pub struct SinkConfig {
     until_end: bool,
     max_future: i64,
     most_dead: u8,
+    rows: Arc<AtomicU64>,
 }
 
 impl SinkConfig {
@@ -67,6 +70,7 @@ impl SinkConfig {
             until_end: false,
             max_future: 600_000_000,
             most_dead: 50,
+            rows: Arc::default(),
         }
     }
 
@@ -118,6 +122,11 @@ impl SinkConfig {
     pub fn most_dead_percent(mut self, percent: u8) -> Self {
         self.most_dead = percent;
         self
+    }
+
+    /// Counts the rows written so far, for those who watch.
+    pub fn rows(&self) -> Arc<AtomicU64> {
+        self.rows.clone()
     }
 
     /// What the store's calls are about.
@@ -221,10 +230,12 @@ fn receipt(config: &SinkConfig, counts: &Counts) -> Receipt {
 /// The writer, or what it is doing.
 enum Job<S> {
     Idle(Box<Writer<S>>),
-    Running(Pin<Box<dyn Future<Output = (Box<Writer<S>>, Result<Done>)> + Send>>),
+    Running(Work<S>),
     /// Only while one becomes the other, and after a failure.
     Gone,
 }
+
+type Work<S> = Pin<Box<dyn Future<Output = (Box<Writer<S>>, Result<Done>)> + Send>>;
 
 enum Done {
     Claimed(Vec<Claim>),
@@ -300,7 +311,10 @@ impl<S: Store + 'static> Shell<S> {
             Some(Event::Records(records)) => self.take(&records),
             Some(Event::Assigned(partitions)) => {
                 let _ = self.consumer.pause(&partitions); // until they are claimed
-                self.fresh.extend(partitions.iter().map(|name| name.partition));
+                for name in &partitions {
+                    self.drop_partition(name.partition);
+                    self.fresh.insert(name.partition);
+                }
             }
             Some(Event::Revoking(revoked)) => {
                 self.settle(Instant::now() + HAND_OVER).await?;
@@ -489,7 +503,12 @@ impl<S: Store + 'static> Shell<S> {
         let assigned: BTreeSet<_> = self.consumer.assignment().into_iter().map(|name| name.partition).collect();
         let names: Vec<_> =
             claims.iter().map(|claim| TopicPartition::new(self.config.topic(), claim.partition)).collect();
-        let ends = self.lookup.end_offsets(&names).await?;
+        let ends = match self.lookup.end_offsets(&names).await {
+            Ok(ends) => ends,
+            // The brokers are away: reading will tell, too, what is out of range.
+            Err(error) if error.is_retriable() => HashMap::new(),
+            Err(error) => return Err(error.into()),
+        };
         for (claim, name) in claims.into_iter().zip(names) {
             if !assigned.contains(&claim.partition) {
                 continue; // it went on while the database was away
@@ -502,9 +521,11 @@ impl<S: Store + 'static> Shell<S> {
                     ends[&name]
                 )));
             }
+            if self.consumer.seek(&name, next_offset).is_err() {
+                continue; // on its way to another member
+            }
             self.claims.insert(claim.partition, claim);
             self.read.insert(claim.partition, next_offset);
-            self.consumer.seek(&name, next_offset)?;
             if !self.held {
                 let _ = self.consumer.resume(&[name]);
             }
@@ -514,6 +535,7 @@ impl<S: Store + 'static> Shell<S> {
 
     fn on_written(&mut self, written: Written) {
         self.counts.add(&written.counts);
+        self.config.rows.fetch_add(written.counts.kept, Ordering::Relaxed);
         for step in &written.moves {
             if let Some(claim) = self.claims.get_mut(&step.partition).filter(|claim| claim.owner == step.owner) {
                 claim.next_offset = step.new;
