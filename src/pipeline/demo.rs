@@ -202,7 +202,7 @@ impl Demo {
 
     fn sink(&self, context: Context, until_end: bool) -> impl Future<Output = Result<Receipt>> + Send + 'static {
         let config = SinkConfig::new(Topics::DEFAULT_INPUT, What::Purchases).group(self.group()).until_end(until_end);
-        // WATCH
+        self.options.board.watch_sink(config.rows());
         let (postgres, path) = (self.options.postgres.clone(), self.scratch.file());
         async move {
             match postgres {
