@@ -31,6 +31,8 @@ pub struct Numbers {
     pub counts: Counts,
     /// The newest final rows, oldest first, at most [`Board::KEPT`].
     pub finals: Vec<FinalRow>,
+    /// How many there were, those no longer kept included.
+    pub finals_seen: u64,
     /// The newest list of greatest counts.
     pub top: Option<TopRow>,
     /// Windows final.
@@ -67,7 +69,9 @@ impl Board {
     pub(super) fn finals(&self, rows: &[FinalRow], tops: &[TopRow], windows: u64) {
         let mut numbers = self.lock();
         numbers.windows_final += windows;
+        let before = numbers.finals.len();
         numbers.finals.extend(rows.iter().filter(|row| row.key.is_none()).cloned());
+        numbers.finals_seen += (numbers.finals.len() - before) as u64;
         let surplus = numbers.finals.len().saturating_sub(Self::KEPT);
         numbers.finals.drain(..surplus);
         if let Some(top) = tops.last() {

@@ -99,5 +99,6 @@ async fn ensure(admin: &Admin, topic: NewTopic) -> Result<()> {
 }
 
 fn missing(topic: &str) -> PipelineError {
-    PipelineError::Log(format!("there is no topic {topic}; `milena clickstream -t {topic}` creates and fills it"))
+    let hint = if topic.ends_with(".windows") { "milena aggregate" } else { "milena clickstream" };
+    PipelineError::Log(format!("there is no topic {topic}; `{hint}` creates and fills it"))
 }

@@ -60,29 +60,19 @@ async fn watch(board: Arc<Board>, json: bool) {
         .to_owned());
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.tick().await;
-    let mut before = 0;
-    let mut shown: Option<(String, i64)> = None;
+    let (mut read, mut seen) = (0, 0);
     loop {
         tick.tick().await;
         let numbers = board.numbers();
-        let fresh: Vec<&FinalRow> = numbers
-            .finals
-            .iter()
-            .filter(|row| shown.as_ref().is_none_or(|(_, end)| row.end_ms > *end || is_other(row, &shown)))
-            .collect();
-        for row in fresh {
+        let fresh = usize::try_from(numbers.finals_seen - seen).unwrap_or(usize::MAX).min(numbers.finals.len());
+        for row in &numbers.finals[numbers.finals.len() - fresh..] {
             say(window_line(row));
         }
-        if let Some(row) = numbers.finals.last() {
-            shown = Some((row.window.clone(), row.end_ms));
-        }
-        say(status_line(&numbers, numbers.counts.read - before));
-        before = numbers.counts.read;
+        seen = numbers.finals_seen;
+        // At the end each stage is drained by a fresh one, whose counts begin anew.
+        say(status_line(&numbers, numbers.counts.read.saturating_sub(read)));
+        read = numbers.counts.read;
     }
-}
-
-fn is_other(row: &FinalRow, shown: &Option<(String, i64)>) -> bool {
-    shown.as_ref().is_some_and(|(window, end)| row.end_ms == *end && row.window != *window)
 }
 
 fn window_line(row: &FinalRow) -> String {
