@@ -46,16 +46,36 @@ fn compare(bootstrap: &str, milena: &str, rounds: u64, records: u64) {
             let topic = |client: &str| format!("compare-{}-{round}-{codec}-{client}", std::process::id());
             let (ours, theirs) = (topic("milena"), topic("librdkafka"));
             for topic in [&ours, &theirs] {
-                run(&[milena, "topics", "create", topic, "--partitions", "4", "--bootstrap-servers", bootstrap]);
+                run(&[milena, "topics", "create", topic, "--partitions", "4", "--bootstrap", bootstrap]);
             }
             let produce_ours = [
-                milena, "perf", "produce", "--bootstrap-servers", bootstrap, "--topic", &ours, "--records", &count,
-                "--payload-file", &payloads, "--compression", codec, "--batch-size", "16384", "--linger-ms", "5",
-                "--acks", "all", "--idempotence", "false", "-X", "buffer.memory=33554432",
+                milena,
+                "perf",
+                "produce",
+                "--bootstrap",
+                bootstrap,
+                "--topic",
+                &ours,
+                "--records",
+                &count,
+                "--payload-file",
+                &payloads,
+                "--compression",
+                codec,
+                "--batch-size",
+                "16384",
+                "--linger-ms",
+                "5",
+                "--acks",
+                "all",
+                "--idempotence",
+                "false",
+                "-X",
+                "buffer.memory=33554432",
             ];
             let produce_theirs = [&this, "librdkafka", "produce", bootstrap, &theirs, codec, &count, &payloads];
             let consume_ours =
-                [milena, "perf", "consume", "--bootstrap-servers", bootstrap, "--topic", &ours, "--records", &count];
+                [milena, "perf", "consume", "--bootstrap", bootstrap, "--topic", &ours, "--records", &count];
             let consume_theirs = [&this, "librdkafka", "consume", bootstrap, &ours, &count];
             let work = [
                 ("produce", "milena", &produce_ours[..]),
@@ -68,7 +88,7 @@ fn compare(bootstrap: &str, milena: &str, rounds: u64, records: u64) {
                 cells.entry((format!("{what} {SIZE} B {codec}"), client)).or_default().push(cost);
             }
             for topic in [&ours, &theirs] {
-                run(&[milena, "topics", "delete", topic, "--yes", "--bootstrap-servers", bootstrap]);
+                run(&[milena, "topics", "delete", topic, "--bootstrap", bootstrap]);
             }
             eprintln!("round {} of {rounds}, {codec}", round + 1);
         }
@@ -102,7 +122,10 @@ fn children_cpu_ns() -> u64 {
         assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage), 0);
         usage
     };
-    [usage.ru_utime, usage.ru_stime].iter().map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000).sum()
+    [usage.ru_utime, usage.ru_stime]
+        .iter()
+        .map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000)
+        .sum()
 }
 
 fn print_table(cells: BTreeMap<(String, &str), Vec<Cost>>, records: u64) {
@@ -120,7 +143,15 @@ fn print_table(cells: BTreeMap<(String, &str), Vec<Cost>>, records: u64) {
         let (ours, theirs) = (median("milena"), median("librdkafka"));
         println!(
             "| {row} | {:.0}, {}-{} ({:.0}) | {:.0}, {}-{} ({:.0}) | {:.2} |",
-            ours.0, ours.2.0, ours.2.1, ours.1, theirs.0, theirs.2.0, theirs.2.1, theirs.1, theirs.0 / ours.0
+            ours.0,
+            ours.2.0,
+            ours.2.1,
+            ours.1,
+            theirs.0,
+            theirs.2.0,
+            theirs.2.1,
+            theirs.1,
+            theirs.0 / ours.0
         );
     }
 }
