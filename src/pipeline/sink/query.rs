@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"table":"purchase_orders","count":1}
-//! {"table":"purchase_orders","row":{"kafka_offset":7,"event_id":"…","user_id":"1234","product_id":"Laptop_X1","price":"19.99","price_cents":1999,"purchase_time":"2024-01-15T14:30:00.000000Z"}}
+//! {"table":"purchase_orders","row":{"event_id":"…","kafka_offset":7,"price":"19.99","price_cents":1999,"product_id":"Laptop_X1","purchase_time":"2024-01-15T14:30:00.000000Z","user_id":"1234"}}
 //! ```
 
 use crate::pipeline::sink::embedded::{OFFSETS, PURCHASES, WINDOWS};
@@ -35,7 +35,7 @@ pub fn dump(path: &Path, out: &mut impl io::Write) -> io::Result<()> {
 
 fn dump_purchases(reader: &ReadTransaction, out: &mut impl io::Write) -> io::Result<()> {
     let Some(table) = there(reader.open_table(PURCHASES))? else { return Ok(()) };
-    line(out, &json!({"table": "purchase_orders", "count": table.len().map_err(other)?}))?;
+    line(out, "purchase_orders", "count", &json!(table.len().map_err(other)?))?;
     for entry in table.iter().map_err(other)? {
         let (key, value) = entry.map_err(other)?;
         let (kafka_offset, user_id, product_id, cents, time) = value.value();
@@ -43,32 +43,32 @@ fn dump_purchases(reader: &ReadTransaction, out: &mut impl io::Write) -> io::Res
             "kafka_offset": kafka_offset, "event_id": key.value(), "user_id": user_id, "product_id": product_id,
             "price": decimal(cents), "price_cents": cents, "purchase_time": timestamp::format(time),
         });
-        line(out, &json!({"table": "purchase_orders", "row": row}))?;
+        line(out, "purchase_orders", "row", &row)?;
     }
     Ok(())
 }
 
 fn dump_windows(reader: &ReadTransaction, out: &mut impl io::Write) -> io::Result<()> {
     let Some(table) = there(reader.open_table(WINDOWS))? else { return Ok(()) };
-    line(out, &json!({"table": "window_results", "count": table.len().map_err(other)?}))?;
+    line(out, "window_results", "count", &json!(table.len().map_err(other)?))?;
     for entry in table.iter().map_err(other)? {
         let (key, value) = entry.map_err(other)?;
         let ((window, start_ms, key), (count, sum_cents)) = (key.value(), value.value());
         let row =
             json!({"window_name": window, "start_ms": start_ms, "key": key, "count": count, "sum_cents": sum_cents});
-        line(out, &json!({"table": "window_results", "row": row}))?;
+        line(out, "window_results", "row", &row)?;
     }
     Ok(())
 }
 
 fn dump_offsets(reader: &ReadTransaction, out: &mut impl io::Write) -> io::Result<()> {
     let Some(table) = there(reader.open_table(OFFSETS))? else { return Ok(()) };
-    line(out, &json!({"table": "kafka_sink_offsets", "count": table.len().map_err(other)?}))?;
+    line(out, "kafka_sink_offsets", "count", &json!(table.len().map_err(other)?))?;
     for entry in table.iter().map_err(other)? {
         let (key, value) = entry.map_err(other)?;
         let ((group, topic, part), (next_offset, owner)) = (key.value(), value.value());
         let row = json!({"grp": group, "topic": topic, "part": part, "next_offset": next_offset, "owner": owner});
-        line(out, &json!({"table": "kafka_sink_offsets", "row": row}))?;
+        line(out, "kafka_sink_offsets", "row", &row)?;
     }
     Ok(())
 }
@@ -81,9 +81,8 @@ fn there<T>(table: Result<T, TableError>) -> io::Result<Option<T>> {
     }
 }
 
-fn line(out: &mut impl io::Write, value: &Value) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+fn line(out: &mut impl io::Write, table: &str, what: &str, value: &Value) -> io::Result<()> {
+    writeln!(out, r#"{{"table":"{table}","{what}":{value}}}"#)
 }
 
 fn other(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {

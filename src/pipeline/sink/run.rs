@@ -180,6 +180,7 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
         since: None,
         held: false,
         job: Job::Idle(Box::new(writer)),
+        writing: false,
         counts: Counts::default(),
         lag: HashMap::new(),
         lag_written: Instant::now(),
@@ -264,6 +265,8 @@ struct Shell<S> {
     /// All partitions are paused, until what is pending is on its way.
     held: bool,
     job: Job<S>,
+    /// The job under way is a write: worth waiting for at the end.
+    writing: bool,
     counts: Counts,
     /// For lag tools: written in the database and not yet committed to Kafka.
     lag: HashMap<TopicPartition, OffsetAndMetadata>,
@@ -432,6 +435,7 @@ impl<S: Store + 'static> Shell<S> {
     fn start_write(&mut self) {
         let sealed = self.pending.seal(&self.claims);
         self.since = None;
+        self.writing = true;
         self.start(|mut writer| async move {
             let written = writer.write(sealed).await;
             (writer, written.map(Done::Written))
@@ -478,6 +482,7 @@ impl<S: Store + 'static> Shell<S> {
 
     async fn on_done(&mut self, writer: Box<Writer<S>>, done: Done) -> Result<()> {
         self.job = Job::Idle(writer);
+        self.writing = false;
         match done {
             Done::Claimed(claims) => self.on_claimed(claims).await?,
             Done::Written(written) => self.on_written(written),
@@ -567,11 +572,8 @@ impl<S: Store + 'static> Shell<S> {
 
     /// Writes what is in hand until the deadline; what is left then is read again by the next owner.
     async fn settle(&mut self, deadline: Instant) -> Result<()> {
-        loop {
+        while self.writing || !self.pending.is_empty() {
             if matches!(self.job, Job::Idle(_)) {
-                if self.pending.is_empty() {
-                    return Ok(());
-                }
                 self.start_write();
             }
             match tokio::time::timeout_at(deadline, job(&mut self.job)).await {
@@ -582,6 +584,7 @@ impl<S: Store + 'static> Shell<S> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether everything of ours up to the end is in hand or written.
