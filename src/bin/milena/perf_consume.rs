@@ -3,8 +3,9 @@
 use crate::args::{Failure, Global, Result, Role};
 use crate::perf::{peak_rss_mib, usage};
 use milena::client::Client;
-use milena::consumer::{ConsumerConfig, IsolationLevel, OffsetReset, Records};
+use milena::consumer::{ConsumerConfig, Event, IsolationLevel, OffsetReset, Records};
 use milena::ids::TopicPartition;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Nothing new for this long: there will not be as many records as asked for.
@@ -19,7 +20,7 @@ pub struct Args {
     /// Ends after so many
     #[arg(long, value_name = "N")]
     records: u64,
-    /// Reads as a member of this group instead of all partitions; a group with commits goes on from them
+    /// Reads as a member of this group, whatever it assigns, instead of all partitions; commits nothing
     #[arg(long, value_name = "G")]
     group: Option<String>,
     /// Which records: read_uncommitted or read_committed
@@ -49,24 +50,33 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     }
     let mut consumer;
     if let Some(group) = &args.group {
-        consumer = client.consumer(config.group_id(group.as_str()))?;
+        consumer = client.consumer(config.group_id(group.as_str()).enable_auto_commit(false))?;
         consumer.subscribe([args.topic.as_str()]).await?;
     } else {
+        let partitions = partitions_of(&client, &args.topic).await?;
         consumer = client.consumer(config)?;
-        consumer.assign(partitions_of(&client, &args.topic).await?).await?;
+        consumer.assign(partitions.clone()).await?;
+        consumer.seek_to_beginning(&partitions)?; // also if a group.id among the properties has commits
     }
     // On a task of its own: the main thread is no worker, and each wake-up of it would be a switch of threads.
     let started = Instant::now();
     let wanted = args.records;
     let reading = tokio::spawn(async move {
         let mut read = Read::default();
+        let mut begun = HashSet::new();
         while read.records < wanted {
-            let mut records = consumer.poll(PATIENCE).await?;
-            if records.is_empty() {
-                let message = format!("only {} records within {} s", read.records, PATIENCE.as_secs());
-                return Err(Failure::broker(message));
+            match consumer.next(PATIENCE).await? {
+                Some(Event::Records(mut records)) => read.take(&mut records, wanted)?,
+                Some(Event::Assigned(mut partitions)) => {
+                    partitions.retain(|partition| begun.insert(partition.clone()));
+                    consumer.seek_to_beginning(&partitions)?; // not where the group has got to
+                }
+                Some(_) => {}
+                None => {
+                    let message = format!("only {} records within {} s", read.records, PATIENCE.as_secs());
+                    return Err(Failure::broker(message));
+                }
             }
-            read.take(&mut records, wanted)?;
         }
         let elapsed = started.elapsed();
         consumer.close(Duration::from_secs(5)).await?;
