@@ -1,4 +1,5 @@
 //! Makes a topic, looks at it, and takes it away. Runs by itself: `cargo run --example admin --features test-broker`.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own")]
 
 use milena::admin::NewTopic;
 use milena::broker::TestCluster;

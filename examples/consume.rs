@@ -1,4 +1,5 @@
 //! Reads a topic from a point in time on, without a group. Runs by itself: `cargo run --example consume --features test-broker`.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own")]
 
 use milena::broker::TestCluster;
 use milena::client::{Client, ClientConfig};

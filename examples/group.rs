@@ -1,5 +1,6 @@
 //! Two members of a group share a topic; what was processed is committed before a partition is given away. Runs by
 //! itself: `cargo run --example group --features test-broker`.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own")]
 
 use milena::broker::TestCluster;
 use milena::client::{Client, ClientConfig};

@@ -1,4 +1,5 @@
 //! Sends a thousand records and waits for every acknowledgement. Runs by itself: `cargo run --example produce --features test-broker`.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own")]
 
 use milena::broker::TestCluster;
 use milena::client::{Client, ClientConfig};

@@ -1,5 +1,6 @@
 //! A service and its test: the broker fails in the middle, in virtual time, and the service must not care. Runs by
 //! itself: `cargo run --example test_your_app --features test-broker`; in your own crate, `main` is a `#[test]`.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own")]
 
 use milena::broker::{ApiKey, TestCluster};
 use milena::client::{Client, ClientConfig};
