@@ -130,7 +130,7 @@ async fn generate(context: &Context, options: &Options, producer: &Producer, out
     let mut sent = 0;
     while options.count.is_none_or(|count| sent < count) {
         let due = {
-            let next = generator.next();
+            let next = generator.draw();
             let mut record = ProducerRecord::new(topic).key(next.key).timestamp(next.timestamp_ms);
             if let Some(value) = next.value {
                 record = record.value(value);

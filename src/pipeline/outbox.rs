@@ -7,14 +7,14 @@ use crate::{
 
 /// A producer and the deliveries that the next commit has to wait for.
 #[derive(Debug)]
-pub struct Outbox {
+pub(super) struct Outbox {
     producer: Producer,
     pending: Vec<Delivery>,
 }
 
 impl Outbox {
     /// Nothing sent yet.
-    pub fn new(producer: Producer) -> Self {
+    pub(super) fn new(producer: Producer) -> Self {
         Self { producer, pending: Vec::new() }
     }
 
@@ -22,7 +22,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The producer's.
-    pub async fn send(&mut self, topic: &str, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(super) async fn send(&mut self, topic: &str, key: &[u8], value: &[u8]) -> Result<()> {
         self.pending.push(self.producer.send(ProducerRecord::new(topic).key(key).value(value)).await?);
         Ok(())
     }
@@ -31,7 +31,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The producer's.
-    pub async fn set_aside(&mut self, topic: &str, records: &[SetAside]) -> Result<()> {
+    pub(super) async fn set_aside(&mut self, topic: &str, records: &[SetAside]) -> Result<()> {
         for record in records {
             self.pending.push(self.producer.send(record.record(topic)).await?);
         }
@@ -42,7 +42,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The first record's that is not.
-    pub async fn acknowledged(&mut self) -> Result<()> {
+    pub(super) async fn acknowledged(&mut self) -> Result<()> {
         // Not lingering: somebody waits.
         self.producer.flush(Context::FAREWELL * 13).await?;
         for delivery in self.pending.drain(..) {
@@ -55,7 +55,7 @@ impl Outbox {
     ///
     /// # Errors
     /// Records left unacknowledged.
-    pub async fn close(&self) -> Result<()> {
+    pub(super) async fn close(&self) -> Result<()> {
         Ok(self.producer.close(Context::FAREWELL).await?)
     }
 }

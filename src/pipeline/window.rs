@@ -394,14 +394,14 @@ impl PartitionWindows {
 
     fn rows(&self, end: i64, index: usize, start: i64, window: &Open) -> Vec<WindowRow> {
         let spec = &self.spec.windows[index];
-        let mut cells: Vec<_> = window.cells.iter().collect();
+        let mut cells: Vec<(&str, &Cell)> = window.cells.iter().map(|(key, cell)| (&**key, cell)).collect();
         cells.sort_unstable_by_key(|&(key, _)| key);
-        let row = |(key, cell): (&Box<str>, &Cell)| WindowRow {
+        let row = |(key, cell): (&str, &Cell)| WindowRow {
             job: self.spec.job.clone(),
             window: spec.name.clone(),
             start_ms: to_millis(start),
             end_ms: to_millis(end),
-            key: (spec.key != Key::None).then(|| key.to_string()),
+            key: (spec.key != Key::None).then(|| key.to_owned()),
             partition: self.partition,
             count: cell.count,
             sum_cents: cell.sum,

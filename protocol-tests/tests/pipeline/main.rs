@@ -3,3 +3,4 @@
 #[cfg(feature = "postgres")]
 mod sink_postgres;
 mod sink_run;
+mod stages;

@@ -104,7 +104,7 @@ impl Generator {
     }
 
     /// The next record.
-    pub fn next(&mut self) -> Generated<'_> {
+    pub fn draw(&mut self) -> Generated<'_> {
         let again = self.began && !self.tombstone && self.chance(self.knobs.dup);
         self.now += self.random.i64(0..=self.gap);
         if !again {
@@ -266,7 +266,7 @@ mod tests {
     fn stream(knobs: Knobs, n: usize) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64, i64)> {
         let mut generator = Generator::new(knobs);
         let next = |_| {
-            let event = generator.next();
+            let event = generator.draw();
             (event.key.to_vec(), event.value.map(<[u8]>::to_vec), event.timestamp_ms, event.due)
         };
         (0..n).map(next).collect()
