@@ -263,7 +263,10 @@ mod tests {
         Knobs { start: START, ..Knobs::default() }
     }
 
-    fn stream(knobs: Knobs, n: usize) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64, i64)> {
+    /// Key, value, timestamp, due.
+    type Drawn = (Vec<u8>, Option<Vec<u8>>, i64, i64);
+
+    fn stream(knobs: Knobs, n: usize) -> Vec<Drawn> {
         let mut generator = Generator::new(knobs);
         let next = |_| {
             let event = generator.draw();
