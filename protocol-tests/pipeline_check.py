@@ -163,7 +163,7 @@ def check(name, count, disorder, seed, directory):
     assert finals(topic) == (rows, tops)
 
     # More records after the end: refused with a sentence.
-    milena("clickstream", "-t", topic, "--count", "10")
+    milena("clickstream", "-t", topic, "--count", "10", "--seed", str(seed))
     refused = milena("aggregate", "-t", topic, "--windows", WINDOWS, expect=1)
     assert "this group was ended" in refused.stderr, refused.stderr
     print(f"{name}: {count} events, {len(rows)} rows and {len(tops)} lists equal DuckDB's; stopped after {first['read']} and went on")
