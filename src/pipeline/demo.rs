@@ -153,7 +153,7 @@ impl Demo {
             cents.batch_cents = report.windows.get(name).map(|window| window.cents[0]);
         }
         receipt.db_rows = Some(self.sink_rows().await? - rows_before);
-        receipt.distinct_purchases = Some(report.purchases);
+        receipt.distinct_purchases = Some(report.purchases.len() as u64);
         let mut receipt = receipt.close();
         for difference in report.windows.values().flat_map(|window| &window.differences) {
             tracing::error!("{difference}");

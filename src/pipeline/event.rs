@@ -242,7 +242,8 @@ fn cents(raw: &str) -> Result<i64, Rejected> {
     })
 }
 
-fn exact_cents(raw: &str) -> Option<i64> {
+/// Decimal text as cents; `None` if it is none, or has more than two decimals.
+pub(super) fn exact_cents(raw: &str) -> Option<i64> {
     let (negative, text) = raw.strip_prefix('-').map_or((false, raw), |text| (true, text));
     let (mantissa, exponent) = match text.find(['e', 'E']) {
         Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),

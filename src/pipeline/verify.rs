@@ -9,10 +9,11 @@ use crate::{
     pipeline::{
         config::{Key, Topics, WindowSpec},
         context::Context,
-        dead_letter::LATE_WINDOWS,
+        dead_letter::{LATE_WINDOWS, Stage},
         error::{PipelineError, Result},
-        event::{self, Event as Click},
+        event::{self, Event as Click, Reason},
         rows::{self, FinalRow, TopRow, WindowsRecord},
+        sink::compare::Purchases,
         topics, window,
     },
 };
@@ -54,8 +55,8 @@ pub struct Report {
     pub records: u64,
     /// Records that are no events.
     pub dead: u64,
-    /// Distinct ids of purchases with a price: what the sink's table must hold.
-    pub purchases: u64,
+    /// Distinct purchases with a price: what the sink's table must hold.
+    pub purchases: Purchases,
 }
 
 impl Report {
@@ -72,31 +73,26 @@ impl Report {
 pub async fn run(context: &Context, names: &Topics, windows: &[WindowSpec], max_future: i64) -> Result<Report> {
     let mut report = Report::default();
     let mut batch: Vec<Cells> = vec![Cells::new(); windows.len()];
-    let mut ids: HashSet<Box<str>> = HashSet::new();
     scan(context, &names.input, |record| {
         report.records += 1;
         let Some(click) = click(record, max_future) else {
             report.dead += 1;
             return;
         };
-        if click.is_priced_purchase() {
-            ids.insert(click.event_id.as_ref().into());
+        if let Some(cents) = click.price_cents {
+            report.purchases.add(&click.event_id, cents);
         }
         for (spec, cells) in windows.iter().zip(&mut batch) {
             add(spec, &click, cells);
         }
     })
     .await?;
-    report.purchases = ids.len() as u64;
 
     let mut late: Vec<Cells> = vec![Cells::new(); windows.len()];
     let mut seen = HashSet::new();
     scan(context, &names.late, |record| {
-        let headers: HashMap<&[u8], &[u8]> =
-            record.headers().filter_map(|header| Some((header.name, header.value?))).collect();
-        let get =
-            |name: &str| headers.get(name.as_bytes()).map_or(String::new(), |v| String::from_utf8_lossy(v).into());
-        if get("__connect.errors.stage") != "late" {
+        let get = |name: &str| header(record, name);
+        if get("__connect.errors.stage") != Stage::Late.name() {
             return;
         }
         // A crash between effect and commit writes a late event again: its coordinates are the same.
@@ -145,6 +141,23 @@ pub async fn run(context: &Context, names: &Topics, windows: &[WindowSpec], max_
         report.windows.insert(spec.name.clone(), compared);
     }
     Ok(report)
+}
+
+/// The ids of purchases that the sink's database refused, from `T.dlq`.
+///
+/// # Errors
+/// The brokers'.
+pub async fn refused(context: &Context, names: &Topics, max_future: i64) -> Result<HashSet<Box<str>>> {
+    let mut ids = HashSet::new();
+    scan(context, &names.dlq, |record| {
+        let is_ours = header(record, "__connect.errors.stage") == Stage::Sink.name()
+            && header(record, "__connect.errors.exception.class.name") == Reason::RowRefused.name();
+        if let Some(click) = click(record, max_future).filter(|_| is_ours) {
+            ids.insert(click.event_id.as_ref().into());
+        }
+    })
+    .await?;
+    Ok(ids)
 }
 
 fn compare(spec: &WindowSpec, batch: &Cells, stream: &Cells, late: &Cells, reached: i64) -> Compared {
@@ -202,6 +215,12 @@ impl Compared {
             self.differences.push(text);
         }
     }
+}
+
+/// The last of a record's headers with this name: records that were set aside twice carry the older ones too.
+fn header(record: &ConsumerRecord<'_>, name: &str) -> String {
+    let found = record.headers().filter(|header| header.name == name.as_bytes()).last();
+    found.and_then(|header| header.value).map_or(String::new(), |value| String::from_utf8_lossy(value).into())
 }
 
 fn click<'a>(record: &ConsumerRecord<'a>, max_future: i64) -> Option<Click<'a>> {

@@ -1,12 +1,15 @@
-//! `milena verify`: everything computed again as a batch, and compared.
+//! `milena verify`: everything computed again as a batch, and compared; with `--to` the sink's table too.
 
 use crate::aggregate::table_micros;
 use crate::args::{Failure, Global, Result, context};
 use milena::pipeline::{
     config::{self, Topics},
+    receipt::{Gmv, Receipt},
+    sink::{SinkConfig, Target, What, compare::Compared, embedded::EmbeddedStore, postgres::PostgresStore},
     verify,
     window::JobSpec,
 };
+use std::collections::{HashMap, HashSet};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -16,6 +19,9 @@ pub struct Args {
     /// Which windows, as the aggregator's
     #[arg(long, default_value = "gmv_1m,views_1m")]
     windows: String,
+    /// Compares the sink's purchases too: postgres://… or embedded:PATH, which no sink may have open
+    #[arg(long, value_name = "TARGET")]
+    to: Option<Target>,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
@@ -24,9 +30,19 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
     let max_future = table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
     let context = context(global)?;
-    let report = verify::run(&context, &Topics::of(&args.topic), &windows, max_future).await;
+    let names = Topics::of(&args.topic);
+    // Read first: what a running sink writes meanwhile is in the input then.
+    let table = match &args.to {
+        Some(target) => Some(table_of(target, &args.topic).await?),
+        None => None,
+    };
+    let mut receipt = Receipt::new("verify");
+    let report = verify::run(&context, &names, &windows, max_future).await?;
+    let refused = match &args.to {
+        Some(Target::Postgres(_)) => verify::refused(&context, &names, max_future).await?,
+        _ => HashSet::new(),
+    };
     context.client.close().await;
-    let report = report?;
     println!("{}: {} records, {} of them no events", args.topic, report.records, report.dead);
     for (name, found) in &report.windows {
         let ([batch, stream, late], [batch_cents, stream_cents, late_cents]) = (found.counts, found.cents);
@@ -39,5 +55,61 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
             println!("  {difference}");
         }
     }
-    if report.is_equal() { Ok(()) } else { Err(Failure::mismatch("the stream is not equal to the batch")) }
+    let sums = windows.iter().filter(|spec| spec.sum && spec.advance == spec.size);
+    let cents = sums.filter_map(|spec| Some((spec.name.clone(), gmv(report.windows.get(&spec.name)?))));
+    receipt.gmv = Some(cents.collect());
+    receipt.distinct_purchases = Some(report.purchases.len() as u64);
+    let found = table.map(|table| report.purchases.compare(&table, &refused));
+    if let Some(found) = &found {
+        tell(found);
+        (receipt.db_rows, receipt.distinct_purchases) = (Some(found.rows), Some(found.expected));
+    }
+    let mut receipt = receipt.close();
+    let sink = found.map_or(Vec::new(), |found| found.differences);
+    receipt.balanced &= report.is_equal() && sink.is_empty();
+    println!("{}", receipt.to_json());
+    if !report.is_equal() {
+        return Err(Failure::mismatch("the stream is not equal to the batch"));
+    }
+    if !sink.is_empty() {
+        let why = sink.join("; ");
+        return Err(Failure::mismatch(format!("the sink's purchases are not those of {}: {why}", args.topic)));
+    }
+    if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
+}
+
+fn gmv(window: &verify::Compared) -> Gmv {
+    let [batch, stream, late] = window.cents;
+    let mut gmv = Gmv::default();
+    (gmv.stream_cents, gmv.late_cents, gmv.batch_cents) = (Some(stream), Some(late), Some(batch));
+    gmv
+}
+
+fn tell(found: &Compared) {
+    println!(
+        "purchase_orders: {} rows, {} cents; in the topic {} distinct purchases, {} cents, and {} that the database refused",
+        found.rows, found.cents[1], found.expected, found.cents[0], found.refused
+    );
+    for difference in &found.differences {
+        println!("  {difference}");
+    }
+}
+
+async fn table_of(target: &Target, topic: &str) -> Result<HashMap<String, Option<i64>>> {
+    let scope = SinkConfig::new(topic, What::Purchases).scope();
+    let found = match target {
+        Target::Embedded(path) if !path.is_file() => {
+            return Err(Failure::config(format!("{}: there is no such file", path.display())));
+        }
+        Target::Embedded(path) => match EmbeddedStore::open(path, scope) {
+            Ok(mut store) => store.purchases().await,
+            Err(error) => Err(error),
+        },
+        Target::Postgres(url) => match PostgresStore::new(url, scope) {
+            Ok(mut store) => store.purchases().await,
+            Err(error) => return Err(Failure::config(error.to_string())),
+        },
+        other => return Err(Failure::config(format!("--to {other:?} is not supported"))),
+    };
+    found.map_err(|error| Failure::database(error.to_string()))
 }

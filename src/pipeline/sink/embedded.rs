@@ -7,6 +7,7 @@ use crate::pipeline::sink::{
     Batch, Claim, Class, Move, Purchase, Rows, Scope, Staged, Store, StoreError, What, WindowResult,
 };
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,6 +44,23 @@ impl EmbeddedStore {
     pub fn open(path: &Path, scope: Scope) -> Result<Self, StoreError> {
         let database = open(path)?;
         Ok(Self { path: path.to_owned(), scope: Arc::new(scope), database: Some(Arc::new(database)), open: None })
+    }
+
+    /// Every purchase in the file: its id and its cents.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn purchases(&mut self) -> Result<HashMap<String, Option<i64>>, StoreError> {
+        let read = |database: &Database| -> Result<HashMap<String, Option<i64>>, redb::Error> {
+            let table = database.begin_read()?.open_table(PURCHASES)?;
+            let mut found = HashMap::new();
+            for entry in table.iter()? {
+                let (id, row) = entry?;
+                found.insert(id.value().to_owned(), Some(row.value().3));
+            }
+            Ok(found)
+        };
+        self.blocking(move |database, _| Ok(read(database)?)).await
     }
 
     /// Runs what reads and writes the disk where it blocks nobody.

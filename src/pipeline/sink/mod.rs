@@ -15,6 +15,7 @@
 
 pub mod batch;
 pub mod bisect;
+pub mod compare;
 pub mod embedded;
 #[cfg(feature = "postgres")]
 pub mod postgres;

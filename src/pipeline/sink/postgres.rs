@@ -19,9 +19,10 @@ use crate::pipeline::sink::sqlstate::{advice, class_of};
 use crate::pipeline::sink::{
     Batch, Claim, Class, Move, Refused, Rows, Scope, Staged, Store, StoreError, decimal, schema,
 };
-use crate::pipeline::timestamp;
+use crate::pipeline::{event, timestamp};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::future::try_join_all;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -71,6 +72,22 @@ impl PostgresStore {
             .build()
             .map_err(|error| StoreError::configuration(error.to_string()))?;
         Ok(Self { pool, scope, insert: None, open: None })
+    }
+
+    /// Every purchase in the table: its id and its cents, `None` where the price is no amount of cents.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn purchases(&mut self) -> Result<HashMap<String, Option<i64>>, StoreError> {
+        let (session, _) = self.ready().await?;
+        let rows = session.query("SELECT event_id::text, price::text FROM purchase_orders", &[]).await?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let (id, price): (String, Option<&str>) = (row.try_get(0)?, row.try_get(1)?);
+            found.insert(id, price.and_then(event::exact_cents));
+        }
+        session.give_back();
+        Ok(found)
     }
 
     /// A connection whose tables are there, and the statement that fits them.
