@@ -276,6 +276,13 @@ impl Consumer {
         self.shared.change(|fetcher, _| fetcher.subscription().get(partition)?.high_watermark())
     }
 
+    /// Since when the broker's answers say that the position is the log's end, and when the last of them came; `None` if
+    /// the last one brought something, failed, or is of before a seek or pause. While a broker can't be reached the second
+    /// instant stands still, at the latest until the request times out. On the clock of [`tokio::time::Instant`].
+    pub fn caught_up(&self, partition: &TopicPartition) -> Option<(Instant, Instant)> {
+        self.shared.change(|fetcher, _| fetcher.subscription().get(partition)?.caught_up())
+    }
+
     /// Bytes fetched ahead and kept for the next polls; at most `prefetch.bytes` and one batch.
     pub fn prefetched_bytes(&self) -> usize {
         self.shared.change(|fetcher, _| fetcher.memory().0)

@@ -267,7 +267,8 @@ impl Fetcher {
     /// # Errors
     /// `State` if the partition is not assigned.
     pub fn pause(&mut self, name: &TopicPartition) -> Result<()> {
-        self.subscription.get_mut(name)?.paused = true;
+        let partition = self.subscription.get_mut(name)?;
+        (partition.paused, partition.caught_up) = (true, None);
         self.park(name);
         self.wake_leader(name); // it may have held up its node's Fetch
         Ok(())

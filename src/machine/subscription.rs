@@ -130,6 +130,8 @@ pub struct Partition {
     pub(in crate::machine) end: Option<i64>,
     /// The end that the application was told of last.
     pub(in crate::machine) end_told: Option<i64>,
+    /// From the first to the last of the answers in a row that found everything handed out and nothing new.
+    pub(in crate::machine) caught_up: Option<(Instant, Instant)>,
     /// What the application should know, and when to tell it (again).
     pub(in crate::machine) problem: Option<(Error, Instant)>,
     /// A batch of this size did not fit.
@@ -160,6 +162,7 @@ impl Partition {
             queued: false,
             end: None,
             end_told: None,
+            caught_up: None,
             problem: None,
             least_bytes: 0,
             served: 0,
@@ -174,6 +177,11 @@ impl Partition {
     /// The end of what is replicated, as of the last answer.
     pub fn high_watermark(&self) -> Option<i64> {
         self.high_watermark
+    }
+
+    /// From the first to the last of the answers in a row that found everything handed out and nothing new.
+    pub fn caught_up(&self) -> Option<(Instant, Instant)> {
+        self.caught_up
     }
 
     /// Goes on elsewhere. What is buffered or under way is stale from now on; the caller gives the buffer's room back.
@@ -191,6 +199,7 @@ impl Partition {
         self.failures = 0;
         self.end = None;
         self.end_told = None;
+        self.caught_up = None;
         self.problem = None;
         self.least_bytes = 0;
     }

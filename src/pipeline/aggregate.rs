@@ -85,7 +85,6 @@ struct Part {
     aside_bytes: usize,
     committed: Option<(i64, Option<i64>)>,
     last_commit: Instant,
-    quiet_since: Instant,
 }
 
 /// Aggregates until the wish to stop, the end (`--until-end`), or the edge (`--stop-at`).
@@ -201,7 +200,6 @@ impl Aggregator {
                 aside_bytes: 0,
                 committed: known.map(|metadata| (position, metadata.wm)),
                 last_commit: now,
-                quiet_since: now,
             };
             self.parts.insert(name.partition, part);
         }
@@ -256,7 +254,6 @@ impl Aggregator {
         }
         self.counts.judged(&self.spec, &judged);
         part.position = record.offset() + 1;
-        part.quiet_since = Instant::now();
         if part.windows.is_stopped() {
             part.done = true;
         }
@@ -279,11 +276,12 @@ impl Aggregator {
             }
             let lag = consumer.lag(&name);
             if let Some(idle) = self.options.idle {
-                if lag != Some(0) {
-                    part.quiet_since = now;
-                } else if now.duration_since(part.quiet_since) >= idle && !part.windows.is_replaying() {
-                    let idle = i64::try_from(idle.as_micros()).unwrap_or(i64::MAX);
-                    part.windows.idle(wall_micros(), idle);
+                // Up to the last answer only: an unreachable broker or a paused partition is not idle.
+                let quiet = consumer.caught_up(&name).filter(|(since, at)| at.duration_since(*since) >= idle);
+                if let Some((_, at)) = quiet.filter(|_| !part.windows.is_replaying()) {
+                    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+                    let ago = now.saturating_duration_since(at.into());
+                    part.windows.idle(wall_micros().saturating_sub(micros(ago)), micros(idle));
                 }
             }
             self.options.board.partition(*partition, part.position, lag, part.windows.watermark());

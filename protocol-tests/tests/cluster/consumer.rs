@@ -342,3 +342,35 @@ async fn a_consumer_that_is_dropped_or_closed_leaves_no_task_and_no_connection()
     client.close().await;
     while !orphan.poll(SECOND).await.is_err_and(|error| error.is_closed()) {}
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_whose_broker_is_gone_is_not_caught_up() {
+    let (cluster, client) = cluster(1, 1).await;
+    fill(&client, 10, 100, 1).await;
+    let mut consumer = assigned(&client, earliest(), 1).await;
+    let mut seen = 0;
+    while seen < 10 {
+        seen += consumer.poll(SECOND).await.unwrap().count();
+    }
+    let reading = async |consumer: &mut Consumer, until: Duration| {
+        let until = Instant::now() + until;
+        while Instant::now() < until {
+            assert!(consumer.poll(100 * MILLISECOND).await.unwrap().is_empty());
+        }
+    };
+    reading(&mut consumer, 10 * SECOND).await;
+    let (since, at) = consumer.caught_up(&tp(0)).unwrap();
+    assert!(at.duration_since(since) > 8 * SECOND);
+
+    cluster.kill(NodeId(1));
+    reading(&mut consumer, 30 * SECOND).await;
+    assert_eq!(consumer.caught_up(&tp(0)), None);
+    assert_eq!(consumer.lag(&tp(0)), Some(0), "as of the last answer");
+    cluster.restart(NodeId(1)).await.unwrap();
+    let back = Instant::now();
+    reading(&mut consumer, 20 * SECOND).await;
+    let (since, at) = consumer.caught_up(&tp(0)).unwrap();
+    assert!(back <= since.into() && at.duration_since(since) > 8 * SECOND, "counted from when it answered again");
+    consumer.close(SECOND).await.unwrap();
+    client.close().await;
+}

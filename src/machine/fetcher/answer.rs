@@ -93,11 +93,19 @@ impl Fetcher {
             state.reserved = 0;
         }
         match response {
-            Err(error) if error.is_retriable() => answered.refresh = true,
+            Err(error) if error.is_retriable() => {
+                answered.refresh = true;
+                for planned in &plan.partitions {
+                    if let Some(partition) = self.current(plan, planned) {
+                        partition.caught_up = None;
+                    }
+                }
+            }
             Err(error) => {
                 // Not allowed, no common version, bytes that are not Kafka's: the application should know.
                 for planned in &plan.partitions {
-                    if self.current(plan, planned).is_some() {
+                    if let Some(partition) = self.current(plan, planned) {
+                        partition.caught_up = None;
                         self.complain(now, &planned.name, error.clone().partition(planned.name.clone()));
                         answered.data = true;
                     }
@@ -184,6 +192,11 @@ impl Fetcher {
             IsolationLevel::ReadCommitted => partition.last_stable_offset.or(partition.high_watermark),
         };
         partition.end = end.filter(|end| partition.next_fetch >= *end);
+        // The log's end, not the last stable offset: what an open transaction holds back is still to come.
+        let is_end = partition.high_watermark.is_some_and(|end| partition.next_fetch >= end);
+        let is_caught_up = is_end && error.is_none() && partition.buffer.is_empty() && !partition.paused;
+        let since = partition.caught_up.map_or(now, |(since, _)| since);
+        partition.caught_up = is_caught_up.then_some((since, now));
         let (paused, tells) = (partition.paused, partition.end.is_some());
         if let (Some(error), None) = (error, next) {
             partition.not_before = Some(now + REMIND);
@@ -218,6 +231,7 @@ impl Fetcher {
         let Some(partition) = self.current(plan, planned) else { return };
         let wait = backoff.saturating_mul(1 << partition.failures.min(20)).min(most);
         partition.failures = partition.failures.saturating_add(1);
+        partition.caught_up = None;
         partition.not_before = Some(now + wait);
         tracing::debug!(partition = %planned.name, %code, node = %plan.node, "Fetch failed");
         match code {

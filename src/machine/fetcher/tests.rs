@@ -841,6 +841,44 @@ fn the_end_of_a_partition_is_told_once_and_again_after_more() {
 }
 
 #[test]
+fn caught_up_is_what_answers_in_a_row_say_and_nothing_else() {
+    let mut log = Log::default();
+    log.records(2);
+    let mut rig = Rig::new(config(), vec![log]);
+    let start = rig.now;
+    let caught_up = |rig: &Rig| rig.fetcher.subscription().get(&tp(0)).unwrap().caught_up();
+    let seconds = |n| Duration::from_secs(n);
+    rig.fetch();
+    assert_eq!(caught_up(&rig), None, "records wait");
+    assert_eq!(rig.poll(500).len(), 2);
+    for second in [1, 4] {
+        rig.now = start + seconds(second);
+        rig.fetch();
+    }
+    assert_eq!(caught_up(&rig), Some((start + seconds(1), start + seconds(4))));
+    rig.now = start + seconds(9);
+    assert_eq!(caught_up(&rig), Some((start + seconds(1), start + seconds(4))), "no answer says nothing");
+
+    let plan = rig.plan();
+    rig.fetcher.answer(rig.now, &plan, Err(Error::new(ErrorKind::Connection)));
+    assert_eq!(caught_up(&rig), None);
+    rig.fetch();
+    assert_eq!(caught_up(&rig), Some((rig.now, rig.now)), "counted anew");
+    rig.fail(ErrorCode::NotLeaderOrFollower, None);
+    assert_eq!(caught_up(&rig), None);
+    rig.now += seconds(9);
+    rig.fetch();
+    assert!(caught_up(&rig).is_some());
+    rig.fetcher.pause(&tp(0)).unwrap();
+    assert_eq!(caught_up(&rig), None);
+    rig.fetcher.resume(&tp(0)).unwrap();
+    rig.fetch();
+    assert!(caught_up(&rig).is_some());
+    rig.fetcher.seek(&tp(0), Position { offset: 1, leader_epoch: None }).unwrap();
+    assert_eq!(caught_up(&rig), None);
+}
+
+#[test]
 fn a_partition_taken_away_leaves_nothing_behind() {
     let mut log = Log::default();
     log.records(5);
