@@ -9,7 +9,7 @@ use crate::{
     consumer::{Consumer, ConsumerRecord, Event},
     ids::{OffsetAndMetadata, TopicPartition},
     pipeline::{
-        board::Board,
+        board::{Board, PartitionLine},
         config::Topics,
         context::{Context, wall_micros},
         dead_letter::{SetAside, Stage},
@@ -119,6 +119,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     let done = job.work(context, &mut consumer).await;
     let left = consumer.close(Context::FAREWELL).await;
     let closed = job.outbox.close().await;
+    job.options.board.counts(&job.counts);
     done?;
     left?;
     closed?;
@@ -284,7 +285,9 @@ impl Aggregator {
                     part.windows.idle(wall_micros().saturating_sub(micros(ago)), micros(idle));
                 }
             }
-            self.options.board.partition(*partition, part.position, lag, part.windows.watermark());
+            let (position, live_from, watermark) = (part.position, part.live_from, part.windows.watermark());
+            let line = PartitionLine { position, live_from, until: part.end, lag, watermark };
+            self.options.board.partition(*partition, line, part.windows.open_sums());
         }
         self.options.board.counts(&self.counts);
     }

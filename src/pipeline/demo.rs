@@ -114,6 +114,8 @@ impl Demo {
         topics::ensure_finals(&admin, &names).await?;
         let rows_before = self.sink_rows().await?;
 
+        let board = &self.options.board;
+        board.phase("running");
         let mut clicks = Running::start(&self.context, |context| {
             let options = self.clickstream();
             async move { clickstream::run(&context, options).await }
@@ -138,14 +140,20 @@ impl Demo {
                 return Err(PipelineError::Log("a stage of the demo ended by itself".to_owned()));
             }
         };
+        board.phase("draining aggregate");
         let mut aggregated = aggregator.finish().await?;
+        board.next_aggregator();
         aggregated.add(&count_windows(self.context.clone(), self.aggregate(true)).await?);
+        board.phase("draining merge");
         let mut merged = merger.finish().await?;
         merged.add(&merge_rows(self.context.clone(), self.merge(true)).await?);
+        board.phase("draining sink");
         sinker.finish().await?;
         self.sink(self.context.clone(), true).await?;
 
+        board.phase("computing it all again");
         let report = verify::run(&self.context, &names, &self.windows, JobSpec::MAX_FUTURE).await?;
+        board.phase("done");
         let mut receipt = Receipt { windows_closed: merged.windows_closed, produced: produced.produced, ..aggregated };
         receipt.command = "demo".to_owned();
         let gmv: &mut BTreeMap<String, Gmv> = receipt.gmv.get_or_insert_default();

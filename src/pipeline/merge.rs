@@ -162,6 +162,7 @@ impl Merge {
             if let Some(position) = consumer.position(&self.source) {
                 owned.position = owned.position.max(self.end.map_or(position, |end| position.min(end)));
             }
+            self.options.board.merged(owned.position, self.end);
             let ended = self.end.is_some_and(|end| owned.position >= end);
             if ended || owned.state.may_be_ready() || self.last_commit.elapsed() >= self.options.commit_interval {
                 self.commit(context, consumer).await?;

@@ -344,6 +344,15 @@ impl PartitionWindows {
         self.open.iter().map(BTreeMap::len).sum()
     }
 
+    /// The windows that sum over all keys and are open: name, start, count and cents so far.
+    pub fn open_sums(&self) -> impl Iterator<Item = (&str, i64, i64, i64)> {
+        self.spec.windows.iter().zip(&self.open).filter(|(spec, _)| spec.sum).flat_map(|(spec, open)| {
+            open.iter().filter_map(|(&start, window)| {
+                window.cells.get("").map(|cell| (spec.name.as_str(), start, cell.count, cell.sum))
+            })
+        })
+    }
+
     /// The newest event time, if there was an event.
     pub fn max_timestamp(&self) -> Option<i64> {
         (self.max_ts != i64::MIN).then_some(self.max_ts)

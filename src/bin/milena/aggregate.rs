@@ -1,6 +1,7 @@
 //! `milena aggregate`: windows of a topic, by each partition's own watermark.
 
 use crate::args::{Failure, Global, Result, context, duration, finish, http, instant};
+use crate::progress;
 use milena::pipeline::{
     aggregate::{self, Options},
     config::{self, Topics},
@@ -86,7 +87,8 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     options.until_end = args.until_end;
     options.accept_gap = args.accept_gap;
     let context = context(global)?;
-    let receipt = aggregate::run(&context, options).await;
+    let board = options.board.clone();
+    let receipt = progress::beside(board, progress::aggregate, aggregate::run(&context, options)).await;
     finish(&context, receipt).await
 }
 

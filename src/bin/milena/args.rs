@@ -348,7 +348,8 @@ pub fn start_logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(crate::screen::Log).with_ansi(colour).try_init();
 }
 
 #[cfg(test)]

@@ -17,10 +17,13 @@ mod merge;
 mod perf;
 mod perf_consume;
 mod produce;
+mod progress;
 mod query;
+mod screen;
 mod sink;
 mod topics;
 mod verify;
+mod view;
 
 use args::{Global, Result};
 use clap::{Parser, Subcommand};

@@ -1,6 +1,7 @@
 //! `milena merge`: one final row per window and key.
 
 use crate::args::{Failure, Global, Result, context, finish, http};
+use crate::progress;
 use milena::pipeline::{
     config::{self, Topics},
     merge::{self, Options},
@@ -35,6 +36,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     options.instance = args.instance;
     options.until_end = args.until_end;
     let context = context(global)?;
-    let receipt = merge::run(&context, options).await;
+    let board = options.board.clone();
+    let receipt = progress::beside(board, progress::merge, merge::run(&context, options)).await;
     finish(&context, receipt).await
 }
