@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-const STYLE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} records  {per_sec}  {eta} left";
+const STYLE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} records  {rate}  {eta} left";
 
 /// Runs a stage with a bar beside it that asks `measure` how far each partition is and has to go.
 pub async fn beside<T>(board: Arc<Board>, measure: fn(&Numbers) -> Way, stage: impl Future<Output = T>) -> T {

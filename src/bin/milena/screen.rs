@@ -1,6 +1,7 @@
 //! The terminal on stderr: what is redrawn in place there, and the log lines that scroll by above it.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +18,14 @@ pub fn logged() -> (u64, u64) {
     (WARNINGS.load(Ordering::Relaxed), ERRORS.load(Ordering::Relaxed))
 }
 
-/// A part of the screen; its text may have many lines.
+/// A part of the screen; its text may have many lines. `{rate}` is records per second, without decimals.
 pub fn part(style: &str) -> ProgressBar {
     let bar = SCREEN.add(ProgressBar::no_length());
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+    };
+    let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar.set_style(style.with_key("rate", rate));
     bar
 }
 

@@ -143,7 +143,7 @@ fn windows(numbers: &Numbers) -> String {
     }
     if let Some(top) = &numbers.top {
         let places: Vec<_> = top.top.iter().take(3).map(|entry| format!("{} {}", entry.key, entry.count)).collect();
-        table += &format!("\ntop of {} {}: {}  final", top.window, clock(top.start_ms * 1_000), places.join(", "));
+        table += &format!("\nfinal {} {} top: {}", top.window, clock(top.start_ms * 1_000), places.join(", "));
     }
     table
 }
