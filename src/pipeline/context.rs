@@ -5,6 +5,7 @@ use crate::{
     consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset},
     pipeline::{error::Result, stop::Stop},
     producer::{Producer, ProducerConfig},
+    properties::Properties,
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +16,7 @@ pub struct Context {
     pub client: Client,
     /// The producer's settings, as the user gave them.
     pub producer: ProducerConfig,
-    /// The consumer's settings, as the user gave them.
+    /// The consumer's settings, as the user gave them; where they said nothing, the pipeline's.
     pub consumer: ConsumerConfig,
     /// When to stop in order.
     pub stop: Stop,
@@ -25,9 +26,41 @@ impl Context {
     /// How long a stage may take to say goodbye.
     pub const FAREWELL: Duration = Duration::from_secs(10);
 
-    /// Kafka's defaults, and nobody who stops it.
+    /// `session.timeout.ms` of a member where the user gave none: a dead one is noticed soon.
+    pub const SESSION: Duration = Duration::from_secs(6);
+    /// `heartbeat.interval.ms` of a member where the user gave none.
+    pub const HEARTBEAT: Duration = Duration::from_secs(2);
+    /// `metadata.max.age.ms` of a pipeline's client where the user gave none: new partitions are seen soon.
+    pub const METADATA_MAX_AGE: Duration = Duration::from_secs(10);
+
+    /// The pipeline's defaults, and nobody who stops it.
     pub fn new(client: Client) -> Self {
-        Self { client, producer: ProducerConfig::default(), consumer: ConsumerConfig::default(), stop: Stop::new() }
+        let consumer = ConsumerConfig::default().session_timeout(Self::SESSION).heartbeat_interval(Self::HEARTBEAT);
+        Self { client, producer: ProducerConfig::default(), consumer, stop: Stop::new() }
+    }
+
+    /// Adds the pipeline's defaults to what the user said. Whoever gives only a shorter session gets heartbeats to match.
+    ///
+    /// # Errors
+    /// What [`Properties::insert`] refuses; a value that can't be is told when it is used.
+    pub fn defaults(properties: &mut Properties) -> Result<()> {
+        let given = |properties: &Properties, key: &str| {
+            properties.iter().find(|(known, _)| *known == key).map(|(_, value)| value.to_owned())
+        };
+        let mut heartbeat = Self::HEARTBEAT.as_millis();
+        if let Some(session) = given(properties, "session.timeout.ms").and_then(|text| text.parse::<u128>().ok()) {
+            heartbeat = heartbeat.min(session / 3);
+        }
+        for (key, value) in [
+            ("metadata.max.age.ms", Self::METADATA_MAX_AGE.as_millis()),
+            ("session.timeout.ms", Self::SESSION.as_millis()),
+            ("heartbeat.interval.ms", heartbeat),
+        ] {
+            if given(properties, key).is_none() {
+                properties.insert(key, &value.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// A producer.
@@ -38,8 +71,7 @@ impl Context {
         Ok(self.client.producer(self.producer.clone())?)
     }
 
-    /// A member of a pipeline's group: cooperative, quick to notice a dead member, committing only by itself, reading what
-    /// is committed. Of the user's settings all others stay.
+    /// A member of a pipeline's group: cooperative, committing only by itself, reading what is committed. Of the user's settings all others stay.
     ///
     /// # Errors
     /// Settings that contradict.
@@ -51,9 +83,7 @@ impl Context {
             .enable_auto_commit(false)
             .auto_offset_reset(OffsetReset::None)
             .isolation_level(IsolationLevel::ReadCommitted)
-            .partition_assignment_strategy(["cooperative-sticky"])
-            .session_timeout(Duration::from_secs(6))
-            .heartbeat_interval(Duration::from_secs(2));
+            .partition_assignment_strategy(["cooperative-sticky"]);
         if let Some(instance) = instance {
             config = config.group_instance_id(instance);
         }
@@ -75,4 +105,24 @@ impl Context {
 pub fn wall_micros() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_gave_stays() {
+        let values = |text: &str| {
+            let mut properties = Properties::parse(text).unwrap();
+            Context::defaults(&mut properties).unwrap();
+            let of = |key: &str| properties.iter().find(|(known, _)| *known == key).unwrap().1.to_owned();
+            ["metadata.max.age.ms", "session.timeout.ms", "heartbeat.interval.ms"].map(of)
+        };
+        assert_eq!(values(""), ["10000", "6000", "2000"]);
+        let all = "session.timeout.ms=45000\nheartbeat.interval.ms=3000\nmetadata.max.age.ms=300000";
+        assert_eq!(values(all), ["300000", "45000", "3000"]);
+        assert_eq!(values("session.timeout.ms=1500"), ["10000", "1500", "500"]);
+        assert_eq!(values("session.timeout.ms=30000"), ["10000", "30000", "2000"]);
+    }
 }

@@ -65,7 +65,11 @@ pub async fn run(stop: &Stop, options: Options) -> Result<Receipt> {
     let client = cluster.client().await?;
     let scratch = Scratch::new()?;
     let windows = select_windows(&built_in_windows(), WINDOWS).map_err(PipelineError::Config)?;
-    let demo = Demo { context: Context::new(client), windows, options, scratch };
+    let mut context = Context::new(client);
+    // A killed stage's partitions are somebody else's soon.
+    let session = Duration::from_secs(3);
+    context.consumer = context.consumer.session_timeout(session).heartbeat_interval(session / 3);
+    let demo = Demo { context, windows, options, scratch };
     let done = demo.run(stop).await;
     demo.context.client.close().await;
     cluster.stop().await;

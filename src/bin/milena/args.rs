@@ -224,7 +224,9 @@ pub fn http(text: &str) -> Result<()> {
 
 /// A pipeline command's client and settings; it stops in order at the first signal.
 pub fn context(global: &Global) -> Result<Context> {
-    let (producer, consumer) = (global.properties(Role::Producer)?, global.properties(Role::Consumer)?);
+    let (mut producer, mut consumer) = (global.properties(Role::Producer)?, global.properties(Role::Consumer)?);
+    Context::defaults(&mut producer)?;
+    Context::defaults(&mut consumer)?;
     let mut context = Context::new(Client::new(producer.client()?)?);
     context.producer = producer.producer()?;
     context.consumer = consumer.consumer()?;

@@ -1,7 +1,6 @@
 //! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
 
-use crate::args::{Failure, Global, Result, Role, duration, stop_on_signal};
-use milena::client::Client;
+use crate::args::{Failure, Global, Result, context, duration};
 use milena::pipeline::context::Context;
 use milena::pipeline::error::PipelineError;
 use milena::pipeline::sink::embedded::EmbeddedStore;
@@ -88,15 +87,6 @@ fn max_future(global: &Global) -> Result<Option<Duration>> {
     let Some(value) = table.get("pipeline").and_then(|pipeline| pipeline.get("max.future.ms")) else { return Ok(None) };
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     duration(&text).map(Some).map_err(|error| Failure::config(format!("max.future.ms: {error}")))
-}
-
-fn context(global: &Global) -> Result<Context> {
-    let properties = global.properties(Role::Consumer)?;
-    let mut context = Context::new(Client::new(properties.client()?)?);
-    context.consumer = properties.consumer()?;
-    context.producer = global.properties(Role::Producer)?.producer()?;
-    context.stop = stop_on_signal();
-    Ok(context)
 }
 
 fn database(error: sink::StoreError) -> Failure {
