@@ -31,6 +31,8 @@ use tokio::time::Instant;
 const ASIDE_LIMIT: usize = 1 << 20;
 /// How long a look for records may take: pauses, idle partitions and the wish to stop are seen at least this often.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often a member without partitions asks whether the group has ended.
+const ASK: Duration = Duration::from_secs(1);
 
 /// What `milena aggregate` was asked for.
 #[derive(Debug, Clone)]
@@ -140,6 +142,7 @@ struct Aggregator {
 
 impl Aggregator {
     async fn work(&mut self, context: &Context, consumer: &mut Consumer) -> Result<()> {
+        let mut asked = Instant::now();
         loop {
             let event = tokio::select! {
                 event = consumer.next(LOOK) => event?,
@@ -171,9 +174,34 @@ impl Aggregator {
             if !self.parts.is_empty() && self.parts.values().all(|part| part.done) {
                 return Ok(());
             }
+            if self.parts.is_empty() && asked.elapsed() >= ASK {
+                if self.others_ended(consumer).await? {
+                    return Ok(());
+                }
+                asked = Instant::now();
+            }
         }
         let all: Vec<i32> = self.parts.keys().copied().collect();
         self.emit(consumer, &all).await
+    }
+
+    /// `--until-end` of a member that has no partition, as there are more members than partitions: whether the others
+    /// have ended all of them.
+    async fn others_ended(&self, consumer: &Consumer) -> Result<bool> {
+        if self.ends.is_empty() {
+            return Ok(false);
+        }
+        let input = self.options.topics.input.as_str();
+        let ends: Vec<_> =
+            self.ends.iter().map(|(partition, end)| (TopicPartition::new(input, *partition), *end)).collect();
+        let names: Vec<_> = ends.iter().map(|(name, _)| name.clone()).collect();
+        let committed = consumer.committed(&names).await?;
+        Ok(ends.iter().all(|(name, end)| {
+            committed.get(name).is_some_and(|found| {
+                let metadata = Metadata::parse(&found.metadata);
+                found.offset >= *end && metadata.is_ok_and(|metadata| metadata.is_ended())
+            })
+        }))
     }
 
     /// Recovery: committed offset and metadata, then the position that its windows need.

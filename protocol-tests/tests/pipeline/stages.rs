@@ -160,3 +160,20 @@ async fn the_number_of_members_changes_no_sum() {
     let report = verify::run(&context, &Topics::of(T), &spec(0).windows, JobSpec::MAX_FUTURE).await.unwrap();
     assert!(report.is_equal(), "{report:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn members_without_a_partition_end_with_the_others() {
+    let cluster = cluster().await;
+    let context = context(&cluster).await;
+    click(&context, 5, "2024-01-15T14:30:00Z").await;
+    let five = async {
+        let run = || aggregate::run(&context, job(true));
+        tokio::try_join!(run(), run(), run(), run(), run())
+    };
+    let receipts = tokio::time::timeout(Duration::from_secs(60), five).await.expect("all five end").unwrap();
+    let (a, b, c, d, e) = receipts;
+    let read: u64 = [a, b, c, d, e].iter().filter_map(|receipt| receipt.read).sum();
+    assert!(read >= 3_000, "{read}");
+    let (_, marks) = windows(&cluster);
+    assert_eq!(marks.iter().filter(|mark| mark.watermark_ms == INFINITY).count(), 3, "every partition, once");
+}
