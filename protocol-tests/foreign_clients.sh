@@ -12,8 +12,8 @@ command -v kcat >/dev/null || apt-get install -y -qq kcat >/dev/null 2>&1 || { e
 if [ ! -x "$venv/bin/python" ]; then
   python3 -m venv "$venv"
 fi
-"$venv/bin/python" -c 'import confluent_kafka, kafka, aiokafka, cramjam, lz4' 2>/dev/null ||
-  "$venv/bin/pip" install --quiet confluent-kafka==2.16.1 kafka-python==3.0.12 aiokafka==0.14.0 cramjam==2.14.0 lz4==4.4.5 python-snappy==0.7.3
+"$venv/bin/python" -c 'import confluent_kafka, kafka, aiokafka, cramjam, lz4, snappy, zstandard' 2>/dev/null ||
+  "$venv/bin/pip" install --quiet confluent-kafka==2.16.1 kafka-python==3.0.12 aiokafka==0.14.0 cramjam==2.14.0 lz4==4.4.5 python-snappy==0.7.3 zstandard==0.25.0
 
 if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
   [ -n "${MILENA_BIN:-}" ] || cargo build --quiet --features cli --bin milena
