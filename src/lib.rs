@@ -1,7 +1,56 @@
-//! A pure-Rust Kafka client without a line of C.
+//! A Kafka client in pure Rust, without librdkafka and without a line of C; an in-process Kafka for tests; and a
+//! clickstream pipeline on top of them.
+//!
+//! ```no_run
+//! use milena::client::{Client, ClientConfig};
+//! use milena::consumer::ConsumerConfig;
+//! use milena::producer::{ProducerConfig, ProducerRecord};
+//! use std::time::Duration;
+//!
+//! # async fn example() -> Result<(), milena::error::Error> {
+//! let client = Client::connect(ClientConfig::new(["localhost:9092"])).await?;
+//!
+//! let producer = client.producer(ProducerConfig::default().linger(Duration::from_millis(5)))?;
+//! let delivery = producer.send(ProducerRecord::new("clicks").key("visitor-7").value("{}")).await?; // there is room
+//! let written = delivery.await?; // acknowledged
+//! println!("{}[{}] at {:?}", written.topic(), written.partition(), written.offset());
+//!
+//! let mut consumer = client.consumer(ConsumerConfig::group("dashboards"))?;
+//! consumer.subscribe(["clicks"]).await?;
+//! let records = consumer.poll(Duration::from_secs(1)).await?;
+//! for record in &records {
+//!     println!("{:?} at {}", record.value(), record.offset());
+//! }
+//! consumer.commit().await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Layout
-//! [`Client`](client::Client) makes producers, consumers and an admin; see `ARCHITECTURE.md` in the repository.
+//!
+//! - [`client`]: [`Client`](client::Client), of which everything else is made; it shares connections and metadata.
+//! - [`producer`], [`consumer`], [`admin`]: the handles that applications hold.
+//! - [`record`]: record batches, for those who have some in their hands.
+//! - [`properties`]: settings by Kafka's and librdkafka's names.
+//! - [`error`], [`ids`], [`connect`]: one error for everything, names for things, how streams to brokers are made.
+//! - `broker`, `testing` (feature `test-broker`): `TestCluster`, a Kafka in this process, over TCP or in memory.
+//! - `pipeline` (feature `pipeline`): clickstream, windows, merge, sinks.
+//!
+//! # Features
+//!
+//! `gzip`, `snappy`, `lz4`, `zstd`: one codec each, all on by default, all in Rust. `test-broker`, `pipeline`,
+//! `postgres` (a sink), `cli` (the `milena` binary: everything). `unstable-internals` opens private modules to this
+//! repository's own tests and is not covered by semver.
+//!
+//! # Guarantees
+//!
+//! - Bytes from outside can't panic, and no count on the wire reserves memory that its bytes don't bear out.
+//! - Memory is bounded: `buffer.memory` on the way out, `prefetch.bytes` on the way in.
+//! - Every failed delivery says whether the record was [`NotSent`](error::Certainty::NotSent) or
+//!   [`PossiblySent`](error::Certainty::PossiblySent). Dropping a future never loses records nor breaks a connection.
+//! - Tasks run on the caller's tokio runtime; when the handles are gone, so are tasks and sockets.
+//! - No `unsafe` in this crate, and no C in its dependencies.
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "cli", feature = "unstable-internals")),
     allow(dead_code, reason = "smaller feature sets leave parts unused")
