@@ -4,7 +4,7 @@ mod config;
 pub use config::ClientConfig;
 
 use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
-use crate::ids::NodeId;
+use crate::ids::{CoordinatorKey, NodeId};
 use crate::machine::metadata::{Cluster, Metadata, MetadataConfig, TopicMetadata};
 use crate::machine::{Clock, Machine, backoff::Backoff};
 use crate::net::brokers::{Brokers, BrokersConfig, Purpose};
@@ -335,12 +335,16 @@ impl Client {
         }
     }
 
-    /// The coordinator of a group. One question; the errors of a coordinator that is not there yet are retriable.
-    pub(crate) async fn find_coordinator(&self, group: &str, deadline: Instant) -> Result<NodeId> {
+    /// The coordinator of a group or a transactional id. One question; the errors of one that is not there yet are retriable.
+    pub(crate) async fn find_coordinator(&self, key: &CoordinatorKey, deadline: Instant) -> Result<NodeId> {
         let connection = self.retry_connecting(deadline).await?;
         let version = connection.versions().pick::<FindCoordinatorRequest>()?;
-        let key = StrBytes::from_string(group.to_owned());
-        let request = FindCoordinatorRequest::default(); // key type 0: a group
+        let (key_type, key) = match key {
+            CoordinatorKey::Group(id) => (0, id),
+            CoordinatorKey::Transaction(id) => (1, id),
+        };
+        let key = StrBytes::from_string(key.to_string());
+        let request = FindCoordinatorRequest::default().with_key_type(key_type);
         let request = if version >= 4 { request.with_coordinator_keys(vec![key]) } else { request.with_key(key) };
         let mut response = connection.call(&request, version, self.call_timeout(deadline)).await?;
         let (code, message, node) = match response.coordinators.pop() {

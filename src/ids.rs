@@ -116,3 +116,50 @@ impl OffsetAndMetadata {
         Self { offset, ..Self::default() }
     }
 }
+
+/// What has a coordinator among the brokers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CoordinatorKey {
+    /// A consumer group, by `group.id`.
+    Group(Arc<str>),
+    /// A transactional producer, by `transactional.id`.
+    Transaction(Arc<str>),
+}
+
+/// Who this consumer is in its group, for transactions that commit its offsets (KIP-447).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerGroupMetadata {
+    pub(crate) group_id: Arc<str>,
+    pub(crate) instance_id: Option<Arc<str>>,
+    pub(crate) generation: GenerationId,
+    pub(crate) member_id: Arc<str>,
+}
+
+impl ConsumerGroupMetadata {
+    /// The metadata of a consumer that is in no group's generation: its offsets are committed without a check of who owns
+    /// the partitions.
+    pub fn standalone(group_id: impl Into<Arc<str>>) -> Self {
+        Self { group_id: group_id.into(), instance_id: None, generation: GenerationId::NONE, member_id: "".into() }
+    }
+
+    /// `group.id`.
+    pub fn group_id(&self) -> &str {
+        &self.group_id
+    }
+
+    /// The generation of the last assignment that the application was told of; `GenerationId::NONE` outside of the
+    /// group.
+    pub fn generation(&self) -> GenerationId {
+        self.generation
+    }
+
+    /// The id that the coordinator gave us; empty outside of the group.
+    pub fn member_id(&self) -> &str {
+        &self.member_id
+    }
+
+    /// `group.instance.id`.
+    pub fn instance_id(&self) -> Option<&str> {
+        self.instance_id.as_deref()
+    }
+}

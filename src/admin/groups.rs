@@ -3,7 +3,7 @@
 use super::topics::name;
 use super::{Admin, GroupDescription, GroupListing, GroupOffset, MemberDescription, Outcomes, outcome};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::ids::{CoordinatorKey, LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
 use crate::net::brokers::Purpose;
 use crate::wire::group_protocol::{PROTOCOL_TYPE, decode_assignment, str_bytes};
 use crate::wire::group_requests::{fit_offset_fetch, lift_offset_fetch};
@@ -272,7 +272,7 @@ impl Admin {
     async fn at_coordinator<T>(&self, group: &str, ask: impl AsyncFn(NodeId, Instant) -> Result<T>) -> Result<T> {
         let deadline = self.client.api_deadline();
         self.retry(deadline, async || {
-            let node = self.client.find_coordinator(group, deadline).await?;
+            let node = self.client.find_coordinator(&CoordinatorKey::Group(group.into()), deadline).await?;
             ask(node, deadline).await
         })
         .await

@@ -130,6 +130,6 @@ async fn a_question_that_is_not_answered_is_asked_again_on_a_new_connection() {
 async fn the_coordinator_of_a_group_is_found() {
     let (cluster, config) = cluster(3).await;
     let client = Client::connect(config).await.unwrap();
-    let found = client.find_coordinator("g", soon(&client)).await.unwrap();
+    let found = client.find_coordinator(&CoordinatorKey::Group("g".into()), soon(&client)).await.unwrap();
     assert_eq!(Some(found), cluster.coordinator("g"));
 }

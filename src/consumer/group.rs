@@ -15,7 +15,7 @@ use super::rebalance::Revoking;
 use super::{Consumer, ConsumerConfig, Event, Shared};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{GenerationId, OffsetAndMetadata, TopicPartition};
+use crate::ids::{ConsumerGroupMetadata, GenerationId, OffsetAndMetadata, TopicPartition};
 use crate::machine::group::assignor::{Assignor, RangeAssignor, RoundRobinAssignor};
 use crate::machine::group::sticky::CooperativeStickyAssignor;
 use crate::machine::group::{ConsumerCoordinator, GroupConfig, GroupEvent, Reply, RevocationId};
@@ -30,38 +30,6 @@ use tokio::sync::mpsc::{UnboundedSender, WeakUnboundedSender};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
-
-/// Who this consumer is in its group, for transactions that commit its offsets (KIP-447).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsumerGroupMetadata {
-    pub(crate) group_id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) generation: GenerationId,
-    pub(crate) member_id: Arc<str>,
-}
-
-impl ConsumerGroupMetadata {
-    /// `group.id`.
-    pub fn group_id(&self) -> &str {
-        &self.group_id
-    }
-
-    /// The generation of the last assignment that the application was told of; `GenerationId::NONE` outside of the
-    /// group.
-    pub fn generation(&self) -> GenerationId {
-        self.generation
-    }
-
-    /// The id that the coordinator gave us; empty outside of the group.
-    pub fn member_id(&self) -> &str {
-        &self.member_id
-    }
-
-    /// `group.instance.id`.
-    pub fn instance_id(&self) -> Option<&str> {
-        self.instance_id.as_deref()
-    }
-}
 
 type Commands = UnboundedSender<Command<ConsumerCoordinator>>;
 
@@ -466,12 +434,7 @@ impl Consumer {
     pub fn group_metadata(&self) -> ConsumerGroupMetadata {
         match &self.group {
             Some(group) => group.metadata.clone(),
-            None => ConsumerGroupMetadata {
-                group_id: "".into(),
-                instance_id: None,
-                generation: GenerationId::NONE,
-                member_id: "".into(),
-            },
+            None => ConsumerGroupMetadata::standalone(""),
         }
     }
 

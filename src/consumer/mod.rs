@@ -18,8 +18,8 @@ mod offsets;
 mod rebalance;
 mod records;
 
+pub use crate::ids::ConsumerGroupMetadata;
 pub use config::{ConsumerConfig, IsolationLevel, OffsetReset};
-pub use group::ConsumerGroupMetadata;
 pub use offsets::OffsetAndTimestamp;
 pub use rebalance::Revoking;
 pub use records::{ConsumerRecord, Iter, OwnedRecord, RecordBatch, Records, TimestampType};

@@ -1,17 +1,14 @@
-//! Which broker coordinates the group: looked up when it is not known, forgotten when a broker says that it is not the
-//! one or can't be reached. A coordinator that is still loading is the right one, and is only given time.
+//! Which broker coordinates a group or a transactional id: looked up when it is not known, forgotten when a broker says
+//! that it is not the one or can't be reached. A coordinator that is still loading is the right one, and is only given
+//! time.
 
 use super::RequestId;
 use super::backoff::Backoff;
-use super::group::{GroupCall, GroupRequest, Out, To};
-use crate::error::{Error, ErrorCode, ErrorKind};
-use crate::ids::NodeId;
-use crate::wire::group_requests::find_group_coordinator;
-use crate::wire::messages::FindCoordinatorResponse;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use crate::error::{Error, ErrorCode};
+use crate::ids::{CoordinatorKey, NodeId};
+use std::time::Instant;
 
-/// The lookup of one group's coordinator.
+/// The lookup of one coordinator.
 ///
 /// ```text
 ///          find()                  answer
@@ -22,18 +19,17 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Coordinator {
-    group_id: Arc<str>,
+    key: CoordinatorKey,
     node: Option<NodeId>,
     asked: Option<RequestId>,
     not_before: Option<Instant>,
     backoff: Backoff,
-    timeout: Duration,
 }
 
 impl Coordinator {
-    /// Not looked up yet. `timeout` is for one request.
-    pub fn new(group_id: Arc<str>, timeout: Duration, backoff: Backoff) -> Self {
-        Self { group_id, node: None, asked: None, not_before: None, backoff, timeout }
+    /// Not looked up yet.
+    pub fn new(key: CoordinatorKey, backoff: Backoff) -> Self {
+        Self { key, node: None, asked: None, not_before: None, backoff }
     }
 
     /// The coordinator, if known.
@@ -41,14 +37,13 @@ impl Coordinator {
         self.node
     }
 
-    /// Looks it up, unless it is known, asked for, or it is too early to ask again.
-    pub fn find(&mut self, now: Instant, out: &mut Out) {
+    /// Looks it up by `ask`, unless it is known, asked for, or it is too early to ask again.
+    pub fn find(&mut self, now: Instant, ask: impl FnOnce(CoordinatorKey) -> RequestId) {
         if self.node.is_some() || self.asked.is_some() || self.not_before.is_some_and(|at| now < at) {
             return;
         }
         self.not_before = None;
-        let request = GroupRequest::FindCoordinator(find_group_coordinator(&self.group_id));
-        self.asked = Some(out.ask(GroupCall { to: To::Any, timeout: self.timeout, request }));
+        self.asked = Some(ask(self.key.clone()));
     }
 
     /// `node` is not the coordinator, or can't be reached. Says nothing about one found since.
@@ -74,24 +69,20 @@ impl Coordinator {
     ///
     /// # Errors
     /// What no further lookup can cure.
-    pub fn on_answer(&mut self, now: Instant, answer: Result<FindCoordinatorResponse, Error>) -> Result<(), Error> {
+    pub fn on_answer(&mut self, now: Instant, answer: Result<NodeId, Error>) -> Result<(), Error> {
         self.asked = None;
-        let error = match answer.map(|answer| answer.coordinators.into_iter().next()) {
-            Ok(Some(found)) => match ErrorCode::from_wire(found.error_code) {
-                None if found.node_id.0 >= 0 => {
-                    self.node = Some(NodeId(found.node_id.0));
-                    return Ok(());
-                }
-                None => Error::broker(ErrorCode::CoordinatorNotAvailable),
-                Some(code) => Error::broker(code),
-            },
-            Ok(None) => Error::with_message(ErrorKind::Malformed, "no coordinator in the answer"),
+        let error = match answer {
+            Ok(node) if node.0 >= 0 => {
+                self.node = Some(node);
+                return Ok(());
+            }
+            Ok(_) => Error::broker(ErrorCode::CoordinatorNotAvailable),
             Err(error) => error,
         };
         if !error.is_retriable() {
             return Err(error.api("FindCoordinator"));
         }
-        tracing::debug!(group = %self.group_id, %error, "coordinator not found, will ask again");
+        tracing::debug!(key = ?self.key, %error, "coordinator not found, will ask again");
         self.not_before = Some(now + self.backoff.next_wait());
         Ok(())
     }

@@ -1,47 +1,14 @@
-//! What a consumer asks its coordinator, in one form whatever the version: that of the newest. The older forms of three
+//! What a consumer asks its coordinator, in one form whatever the version: that of the newest. The older forms of two
 //! requests are made from it, and their answers brought back to it, here; the schema crate refuses to write a field
 //! that a version lacks.
 
-use super::group_protocol::str_bytes;
-use super::messages::find_coordinator_response::Coordinator;
 use super::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use super::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use super::messages::{
-    FindCoordinatorRequest, FindCoordinatorResponse, LeaveGroupRequest, OffsetFetchRequest, OffsetFetchResponse,
+    LeaveGroupRequest, OffsetFetchRequest, OffsetFetchResponse,
 };
-
-/// Asks for the coordinator of one group, as v4 and newer do.
-pub fn find_group_coordinator(group_id: &str) -> FindCoordinatorRequest {
-    FindCoordinatorRequest::default().with_key_type(0).with_coordinator_keys(vec![str_bytes(group_id)])
-}
-
-/// FindCoordinator below v4 has one key.
-pub fn fit_find_coordinator(mut request: FindCoordinatorRequest, version: i16) -> FindCoordinatorRequest {
-    if version < 4
-        && let Some(key) = request.coordinator_keys.pop()
-    {
-        request.coordinator_keys.clear();
-        request.key = key;
-    }
-    request
-}
-
-/// FindCoordinator below v4 answers for one key.
-pub fn lift_find_coordinator(mut response: FindCoordinatorResponse, version: i16) -> FindCoordinatorResponse {
-    if version < 4 {
-        response.coordinators = vec![
-            Coordinator::default()
-                .with_node_id(response.node_id)
-                .with_host(response.host.clone())
-                .with_port(response.port)
-                .with_error_code(response.error_code)
-                .with_error_message(response.error_message.clone()),
-        ];
-    }
-    response
-}
 
 /// LeaveGroup below v3 takes one member.
 pub fn fit_leave_group(mut request: LeaveGroupRequest, version: i16) -> LeaveGroupRequest {
@@ -96,6 +63,7 @@ pub fn lift_offset_fetch(mut response: OffsetFetchResponse, version: i16) -> Off
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::group_protocol::str_bytes;
     use crate::wire::messages::leave_group_request::MemberIdentity;
     use crate::wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
     use crate::wire::messages::{GroupId, TopicName};
@@ -113,10 +81,6 @@ mod tests {
 
     #[test]
     fn every_version_can_be_written() {
-        for version in 0..=6 {
-            let request = fit_find_coordinator(find_group_coordinator("g"), version);
-            encode_request(&request, version, 1, "me").unwrap();
-        }
         let member = MemberIdentity::default().with_member_id(str_bytes("m")).with_reason(Some(str_bytes("why")));
         for version in 0..=5 {
             let request = LeaveGroupRequest::default().with_members(vec![member.clone()]);

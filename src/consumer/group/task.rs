@@ -9,8 +9,6 @@ use crate::net::connection::Connection;
 use crate::net::drive::{Call, Command, drive};
 use crate::wire::Request;
 use crate::wire::group_requests::{fit_leave_group, fit_offset_fetch, lift_offset_fetch};
-use crate::wire::messages::find_coordinator_response::Coordinator as Found;
-use crate::wire::messages::{BrokerId, FindCoordinatorResponse};
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Instant;
@@ -91,11 +89,8 @@ impl Call<ConsumerCoordinator> for GroupCaller {
 }
 
 async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Instant) -> Result<GroupResponse> {
-    let GroupRequest::FindCoordinator(request) = request else { return Err(misdirected()) };
-    let key = request.coordinator_keys.first().map_or("", |key| key.as_str());
-    let node = client.find_coordinator(key, deadline).await?;
-    let found = Found::default().with_node_id(BrokerId(node.0));
-    Ok(GroupResponse::FindCoordinator(FindCoordinatorResponse::default().with_coordinators(vec![found])))
+    let GroupRequest::FindCoordinator(key) = request else { return Err(misdirected()) };
+    client.find_coordinator(&key, deadline).await.map(GroupResponse::FindCoordinator)
 }
 
 async fn partition_counts(

@@ -27,9 +27,9 @@ use super::offset_commit::{Commit, OffsetCommit};
 use super::offset_fetch::OffsetFetch;
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind};
-use crate::ids::{GenerationId, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::ids::{CoordinatorKey, GenerationId, NodeId, OffsetAndMetadata, TopicPartition};
 use crate::wire::messages::{
-    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
     JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
     OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
@@ -91,7 +91,7 @@ pub struct GroupCall {
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "named as in Kafka's protocol")]
 pub enum GroupRequest {
-    FindCoordinator(FindCoordinatorRequest),
+    FindCoordinator(CoordinatorKey),
     JoinGroup(JoinGroupRequest),
     SyncGroup(SyncGroupRequest),
     Heartbeat(HeartbeatRequest),
@@ -106,7 +106,7 @@ pub enum GroupRequest {
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "named as in Kafka's protocol")]
 pub enum GroupResponse {
-    FindCoordinator(FindCoordinatorResponse),
+    FindCoordinator(NodeId),
     JoinGroup(JoinGroupResponse),
     SyncGroup(SyncGroupResponse),
     Heartbeat(HeartbeatResponse),
@@ -182,6 +182,7 @@ pub struct ConsumerCoordinator {
     commits: OffsetCommit,
     fetches: OffsetFetch,
     out: Out,
+    request_timeout: Duration,
     /// How often the application has unsubscribed: what was told before does not concern it after.
     round: u64,
 }
@@ -198,11 +199,12 @@ impl ConsumerCoordinator {
         let config = Arc::new(config);
         let backoff = |nth| Backoff::new(config.backoff.0, config.backoff.1, config.seed.wrapping_add(nth));
         Self {
-            coordinator: Coordinator::new(config.group_id.clone(), config.request_timeout, backoff(0)),
+            coordinator: Coordinator::new(CoordinatorKey::Group(config.group_id.clone()), backoff(0)),
             membership: Membership::new(now, config.clone(), backoff(1)),
             commits: OffsetCommit::new(config.clone(), backoff(2)),
             fetches: OffsetFetch::new(config.clone(), backoff(3)),
             out: Out::default(),
+            request_timeout: config.request_timeout,
             round: 0,
         }
     }
@@ -277,7 +279,10 @@ impl ConsumerCoordinator {
         self.let_go();
         self.membership.decide(now, &mut self.out);
         if self.wants_coordinator() {
-            self.coordinator.find(now, &mut self.out);
+            let (timeout, out) = (self.request_timeout, &mut self.out);
+            self.coordinator.find(now, |key| {
+                out.ask(GroupCall { to: To::Any, timeout, request: GroupRequest::FindCoordinator(key) })
+            });
         }
         let node = self.coordinator.node();
         self.commits.send(now, node, &self.membership, &mut self.out);
@@ -312,7 +317,7 @@ impl Machine for ConsumerCoordinator {
         let Self { coordinator, membership, commits, fetches, out, .. } = self;
         if coordinator.is_asked(id) {
             let answer = response.and_then(|response| match response {
-                GroupResponse::FindCoordinator(answer) => Ok(answer),
+                GroupResponse::FindCoordinator(node) => Ok(node),
                 _ => Err(mismatched()),
             });
             if let Err(error) = coordinator.on_answer(now, answer) {

@@ -8,13 +8,12 @@ use super::sticky::CooperativeStickyAssignor;
 use super::*;
 use crate::error::ErrorCode;
 use crate::wire::group_protocol::str_bytes;
-use crate::wire::messages::find_coordinator_response::Coordinator as Found;
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
 use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
-use crate::wire::messages::{BrokerId, TopicName};
+use crate::wire::messages::TopicName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
@@ -56,10 +55,7 @@ impl Broker {
     fn ask(&mut self, now: Instant, from: usize, id: RequestId, request: GroupRequest) {
         let code = |code: Option<ErrorCode>| code.map_or(0, ErrorCode::to_wire);
         let answer = match request {
-            GroupRequest::FindCoordinator(_) => {
-                let found = Found::default().with_node_id(BrokerId(1));
-                GroupResponse::FindCoordinator(FindCoordinatorResponse::default().with_coordinators(vec![found]))
-            }
+            GroupRequest::FindCoordinator(_) => GroupResponse::FindCoordinator(NodeId(1)),
             GroupRequest::Topics(topics) => {
                 GroupResponse::Topics(topics.into_iter().map(|topic| (topic, PARTITIONS)).collect())
             }

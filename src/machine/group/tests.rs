@@ -7,13 +7,12 @@ use super::sticky::CooperativeStickyAssignor;
 use super::*;
 use crate::error::ErrorCode;
 use crate::wire::group_protocol::{Subscription, encode_assignment, str_bytes};
-use crate::wire::messages::find_coordinator_response::Coordinator as Found;
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
 use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
-use crate::wire::messages::{BrokerId, TopicName};
+use crate::wire::messages::TopicName;
 use std::sync::Mutex;
 
 const BEAT: Duration = Duration::from_secs(3);
@@ -125,9 +124,7 @@ impl Play {
     fn found(&mut self, node: NodeId) {
         match self.next() {
             Some((id, GroupCall { to: To::Any, request: GroupRequest::FindCoordinator(_), .. })) => {
-                let found = Found::default().with_node_id(BrokerId(node.0));
-                let answer = FindCoordinatorResponse::default().with_coordinators(vec![found]);
-                self.answer(id, GroupResponse::FindCoordinator(answer));
+                self.answer(id, GroupResponse::FindCoordinator(node));
             }
             call => panic!("not a lookup: {call:?}"),
         }
