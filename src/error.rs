@@ -49,6 +49,15 @@ pub enum ErrorKind {
     Denied,
     /// A value outside of what the call takes.
     InvalidArgument,
+    /// Went down with its transaction, which was aborted.
+    Aborted,
+}
+
+/// What is lost with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Transaction,
+    Handle,
 }
 
 /// Anything that can go wrong. Clones share their content.
@@ -58,6 +67,10 @@ pub struct Error(Arc<Inner>);
 #[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
+    /// What the broker said, where the kind has no room for it.
+    code: Option<ErrorCode>,
+    /// How far it goes, where the context decides and not the code.
+    extent: Option<Extent>,
     certainty: Option<Certainty>,
     api: Option<&'static str>,
     node: Option<NodeId>,
@@ -74,6 +87,8 @@ impl Error {
     pub fn new(kind: ErrorKind) -> Self {
         Self(Arc::new(Inner {
             kind,
+            code: None,
+            extent: None,
             certainty: None,
             api: None,
             node: None,
@@ -100,7 +115,7 @@ impl Error {
             | ErrorCode::TransactionalIdAuthorizationFailed
             | ErrorCode::DelegationTokenAuthorizationFailed
             | ErrorCode::SaslAuthenticationFailed => {
-                return Self::new(ErrorKind::Denied).message(code.name());
+                return Self::new(ErrorKind::Denied).message(code.name()).with(|inner| inner.code = Some(code));
             }
             code => ErrorKind::Broker(code),
         };
@@ -166,7 +181,7 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self.0.kind {
             ErrorKind::Broker(code) => Some(code),
-            _ => None,
+            _ => self.0.code,
         }
     }
 
@@ -189,31 +204,43 @@ impl Error {
         }
     }
 
-    /// Whether the transaction must be aborted, after which the producer can go on.
+    /// Whether the transaction is lost, and only that: it was aborted, or has to be, and the producer can begin another.
     pub fn is_abortable(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(ErrorCode::TransactionAbortable | ErrorCode::UnknownProducerId | ErrorCode::InvalidTxnState)
-        )
+        match (self.0.extent, self.0.kind) {
+            (Some(extent), _) => extent == Extent::Transaction,
+            (None, ErrorKind::Aborted) => true,
+            (None, ErrorKind::Broker(code)) => code.is_abortable(),
+            _ => false,
+        }
+    }
+
+    /// Whether another with the same `transactional.id`, or the same `group.instance.id`, has taken over. It is fatal: this
+    /// one must not go on. `INVALID_PRODUCER_EPOCH` is not this: a coordinator that ended the transaction for its age says it
+    /// as well.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::ProducerFenced | ErrorCode::FencedInstanceId))
     }
 
     /// Whether nothing helps but a new handle: fenced, closed, or not allowed.
     pub fn is_fatal(&self) -> bool {
-        match self.0.kind {
-            ErrorKind::Broker(code) => matches!(
-                code,
-                ErrorCode::ProducerFenced
-                    | ErrorCode::InvalidProducerEpoch
-                    | ErrorCode::FencedInstanceId
-                    | ErrorCode::UnsupportedVersion
-                    | ErrorCode::UnsupportedSaslMechanism
-                    | ErrorCode::InconsistentGroupProtocol
-                    | ErrorCode::InvalidGroupId
-                    | ErrorCode::GroupMaxSizeReached
+        match (self.0.extent, self.0.kind) {
+            (Some(extent), _) => extent == Extent::Handle,
+            (None, ErrorKind::Broker(code)) => code.is_fatal(),
+            (None, kind) => matches!(
+                kind,
+                ErrorKind::Closed | ErrorKind::Denied | ErrorKind::UnsupportedVersion | ErrorKind::Config
             ),
-            ErrorKind::Closed | ErrorKind::Denied | ErrorKind::UnsupportedVersion | ErrorKind::Config => true,
-            _ => false,
         }
+    }
+
+    /// Marks that the transaction is lost, and only that.
+    pub(crate) fn abortable(self) -> Self {
+        self.with(|inner| inner.extent = Some(Extent::Transaction))
+    }
+
+    /// Marks that the handle is lost.
+    pub(crate) fn fatal(self) -> Self {
+        self.with(|inner| inner.extent = Some(Extent::Handle))
     }
 
     /// Whether the time was up.
@@ -263,6 +290,7 @@ impl fmt::Display for Error {
                 ErrorKind::BufferFull => "buffer.memory is full",
                 ErrorKind::NoOffset => "no offset to start from, and auto.offset.reset is none",
                 ErrorKind::Denied => "not allowed",
+                ErrorKind::Aborted => "the transaction was aborted",
                 ErrorKind::InvalidArgument | ErrorKind::Broker(_) => "an argument is outside of what the call takes",
             })?,
         }

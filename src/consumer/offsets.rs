@@ -164,7 +164,8 @@ pub(super) async fn ask_leader(
 ) -> Result<Vec<Result<Option<OffsetAndTimestamp>>>> {
     let connection = client.connection(leader, Purpose::General, deadline).await?;
     let least = lookups.iter().map(|lookup| lookup.spec.first_version()).max().unwrap_or(1);
-    let version = connection.versions().pick_at_least::<ListOffsetsRequest>(least).map_err(|e| connection.place(e))?;
+    let version =
+        connection.versions().pick_in::<ListOffsetsRequest>(least..=i16::MAX).map_err(|e| connection.place(e))?;
     let request = request(version, isolation, lookups);
     let response = connection.call(&request, version, client.call_timeout(deadline)).await?;
     let place = |error: Error| connection.place(error.api("ListOffsets"));

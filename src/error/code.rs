@@ -215,6 +215,33 @@ impl ErrorCode {
         )
     }
 
+    /// Whether it ends a transaction but not its producer, wherever it comes from.
+    pub const fn is_abortable(self) -> bool {
+        matches!(
+            self,
+            Self::TransactionAbortable
+                | Self::UnknownProducerId
+                | Self::OutOfOrderSequenceNumber
+                | Self::InvalidProducerEpoch
+                | Self::InvalidTxnState
+        )
+    }
+
+    /// Whether nothing helps but a new handle, wherever it comes from.
+    pub const fn is_fatal(self) -> bool {
+        matches!(
+            self,
+            Self::ProducerFenced
+                | Self::InvalidProducerIdMapping
+                | Self::FencedInstanceId
+                | Self::UnsupportedVersion
+                | Self::UnsupportedSaslMechanism
+                | Self::InconsistentGroupProtocol
+                | Self::InvalidGroupId
+                | Self::GroupMaxSizeReached
+        )
+    }
+
     /// Whether the group's or transaction's coordinator has to be looked up anew.
     pub const fn moves_coordinator(self) -> bool {
         matches!(self, Self::NotCoordinator | Self::CoordinatorNotAvailable)

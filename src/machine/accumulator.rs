@@ -474,11 +474,16 @@ impl RecordAccumulator {
         loop {
             let mut finished = std::pin::pin!(self.finished.notified());
             finished.as_mut().enable(); // before the look, or the last answer could come in between
-            if lock(&self.schedule).unfinished.base >= until {
+            if self.is_flushed(until) {
                 return;
             }
             finished.await;
         }
+    }
+
+    /// Whether every batch opened before `until` has its outcome.
+    pub fn is_flushed(&self, until: u64) -> bool {
+        lock(&self.schedule).unfinished.base >= until
     }
 
     /// How many records of batches opened before `until` have no outcome yet.
@@ -521,15 +526,14 @@ impl RecordAccumulator {
         wake_sender(schedule);
     }
 
-    /// For the sender, after [`close`](Self::close): everything that it has not taken. What is being compressed at the
-    /// moment fails by itself.
+    /// For the sender: everything that it has not taken. What is being compressed at the moment fails by itself. After
+    /// [`close`](Self::close) nothing is appended any more.
     pub fn take_all(&self) -> Vec<ProducerBatch> {
         let mut all = Vec::new();
         for topic in self.topics() {
             for (partition, queue) in (0..).zip(topic.partitions()) {
                 let mut state = lock(&queue.state);
                 let (full, open) = (std::mem::take(&mut state.full), state.open.take());
-                state.closed = true;
                 drop(state);
                 all.extend(full.into_iter().filter_map(|slot| match slot {
                     Slot::Sealed(batch) => Some(batch),

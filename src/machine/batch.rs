@@ -229,8 +229,8 @@ impl ProducerBatch {
 
     /// Gives it its place in the sequence and writes the head. Only a batch that can't have been written may be numbered
     /// again.
-    pub fn number(&mut self, producer: ProducerIdAndEpoch, base_sequence: i32) {
-        let head = self.body().head(producer, base_sequence, false);
+    pub fn number(&mut self, producer: ProducerIdAndEpoch, base_sequence: i32, transactional: bool) {
+        let head = self.body().head(producer, base_sequence, transactional);
         self.numbered = Some(Numbered { producer, base_sequence, head });
     }
 

@@ -33,6 +33,7 @@ pub mod offset_fetch;
 pub mod partitioner;
 pub mod sender;
 pub mod subscription;
+pub mod transaction;
 
 use crate::error::Error;
 use std::time::Instant;

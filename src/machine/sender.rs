@@ -21,13 +21,18 @@
 mod answer;
 mod expiry;
 mod identity;
+mod transaction;
 
 use answer::failure;
 use identity::Identity;
+pub use transaction::TransactionCommand;
 use super::accumulator::{Drained, Readiness, RecordAccumulator, TopicQueues};
 use super::backoff::Backoff;
 use super::batch::ProducerBatch;
 use super::metadata::Cluster;
+use super::transaction::{
+    Admission, Operation, TransactionCall, TransactionConfig, TransactionManager, TransactionResponse,
+};
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch};
@@ -62,6 +67,8 @@ pub struct SenderConfig {
     pub retry_backoff: Duration,
     /// `retry.backoff.max.ms`.
     pub retry_backoff_max: Duration,
+    /// For a transactional producer.
+    pub transaction: Option<TransactionConfig>,
     /// For the jitter.
     pub seed: u64,
 }
@@ -75,6 +82,8 @@ pub enum SenderRequest {
     InitProducerId(InitProducerIdRequest),
     /// A Produce request to this node, over the connection asked for last: [`Sender::batches`] has what is in it.
     Produce(NodeId),
+    /// For its transactions, of a coordinator.
+    Transaction(TransactionCall),
 }
 
 /// The answers.
@@ -86,13 +95,19 @@ pub enum SenderResponse {
     ProducerId(InitProducerIdResponse),
     /// The broker's; anything with `acks=0`.
     Produced(ProduceResponse),
+    /// A coordinator's.
+    Transaction(TransactionResponse),
 }
 
 /// What the sender tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SenderEvent {
     /// The metadata of this generation is wrong.
     StaleMetadata(u64),
+    /// The outcome of a call that concerns transactions.
+    Done(Operation, Result<()>),
+    /// Nothing will be sent any more, for this reason.
+    Failed(Error),
 }
 
 /// See the module's head.
@@ -109,6 +124,9 @@ pub struct Sender {
     nodes: BTreeMap<NodeId, Node>,
     in_flight: HashMap<RequestId, InFlight>,
     identity: Identity,
+    transaction: Option<TransactionManager>,
+    /// What a transaction that ends waits for: batches with a smaller id.
+    transaction_until: u64,
     /// Partitions to look at again at a time: end of a backoff, or of a linger.
     timers: BTreeSet<(Instant, usize)>,
     /// When the first open batch has lingered, as the accumulator said last.
@@ -137,10 +155,10 @@ struct Partition {
     in_flight_to: Option<NodeId>,
     /// One of them was sent again: nothing goes out behind it.
     alone: bool,
-    /// The last to have written a batch, and in whose name. A broker that has none of ours yet takes any number for the
+    /// The last to have written a batch, and for which producer id. A broker that has none of ours yet takes any number for the
     /// first, so until it has written one, one batch at a time goes to it: else the second stands before the first if
-    /// that is refused (franz-go 223).
-    proven: Option<(NodeId, Option<ProducerIdAndEpoch>)>,
+    /// that is refused (franz-go 223). One that has any of this id wants a new epoch to start at 0.
+    proven: Option<(NodeId, Option<i64>)>,
     place: Place,
     /// It may have something to send and waits for answers; looked at again when one comes.
     waits: bool,
@@ -162,8 +180,8 @@ enum Place {
     Leaderless,
     /// In `timers`.
     Delayed,
-    /// No producer id yet.
-    Unidentified,
+    /// No producer id yet, or not yet of the transaction.
+    Unadmitted,
 }
 
 #[derive(Debug)]
@@ -202,6 +220,8 @@ struct Sent {
 #[allow(clippy::large_enum_variant, reason = "it is moved; a box would be an allocation per batch")]
 enum Next {
     Batch(ProducerBatch),
+    /// It goes down with its transaction.
+    Refused(ProducerBatch, Error),
     /// It doesn't fit into this request any more.
     Later,
     Nothing,
@@ -212,6 +232,7 @@ impl Sender {
     pub fn new(config: SenderConfig, accumulator: Arc<RecordAccumulator>) -> Self {
         let backoff = Backoff::new(config.retry_backoff, config.retry_backoff_max, config.seed);
         let identity = if config.idempotence { Identity::Unknown { not_before: None } } else { Identity::None };
+        let transaction = config.transaction.clone().map(TransactionManager::new);
         Self {
             config,
             accumulator,
@@ -220,6 +241,8 @@ impl Sender {
             nodes: BTreeMap::new(),
             in_flight: HashMap::new(),
             identity,
+            transaction,
+            transaction_until: 0,
             timers: BTreeSet::new(),
             linger: None,
             readiness: None,
@@ -317,7 +340,7 @@ impl Sender {
     /// The partition may have something to send: puts it where it will be looked at.
     fn activate(&mut self, now: Instant, index: usize) {
         let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
-        if matches!(partition.place, Place::Ready(_) | Place::Unidentified) {
+        if matches!(partition.place, Place::Ready(_) | Place::Unadmitted) {
             return;
         }
         partition.waits = false;
@@ -369,7 +392,7 @@ impl Sender {
             }
             Place::Delayed => self.timers.retain(|(_, timer)| *timer != index),
             Place::Leaderless => {}
-            Place::Idle | Place::Unidentified => return,
+            Place::Idle | Place::Unadmitted => return,
         }
         let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
         partition.place = Place::Idle;
@@ -414,6 +437,11 @@ impl Sender {
                     self.nodes.get_mut(&id)?.ready.push_front(index);
                     break;
                 }
+                Next::Refused(batch, error) => {
+                    let error = failure(&batch, error);
+                    self.finish(batch, Err(error));
+                    self.activate(now, index);
+                }
                 Next::Nothing => {}
             }
         }
@@ -438,7 +466,8 @@ impl Sender {
         // Nothing overtakes what is sent again, or is under way to the leader before.
         if partition.alone
             || partition.in_flight_to.is_some_and(|to| to != node)
-            || (!partition.in_flight.is_empty() && partition.proven != Some((node, partition.producer)))
+            || (!partition.in_flight.is_empty()
+                && partition.proven != Some((node, partition.producer.map(|producer| producer.id))))
             || partition.in_flight.len() >= REMEMBERED_BATCHES
         {
             partition.waits = true;
@@ -463,6 +492,19 @@ impl Sender {
             return Next::Later;
         }
         let again = front.numbered.is_some();
+        if let (Some(transaction), false) = (&mut self.transaction, again) {
+            match transaction.admit(index, partition.topic.name(), partition.partition) {
+                Admission::Yes => {}
+                Admission::Wait => {
+                    partition.place = Place::Unadmitted;
+                    return Next::Nothing;
+                }
+                Admission::No(error) => {
+                    let refused = partition.queue.pop_front();
+                    return refused.map_or(Next::Nothing, |batch| Next::Refused(batch, error));
+                }
+            }
+        }
         match front.numbered {
             // Again: alone, and the oldest first.
             Some(_) if partition.in_flight.front().is_some_and(|oldest| *oldest < front.id) => {
@@ -473,7 +515,7 @@ impl Sender {
             None => match self.identity {
                 Identity::None => {
                     if let Some(front) = partition.queue.front_mut() {
-                        front.number(ProducerIdAndEpoch::NONE, -1);
+                        front.number(ProducerIdAndEpoch::NONE, -1, false);
                     }
                 }
                 Identity::Known(producer) => {
@@ -487,12 +529,12 @@ impl Sender {
                     }
                     let sequence = partition.next_sequence;
                     if let Some(front) = partition.queue.front_mut() {
-                        front.number(producer, sequence);
+                        front.number(producer, sequence, self.transaction.is_some());
                         partition.next_sequence = sequence.wrapping_add_unsigned(front.record_count()) & i32::MAX;
                     }
                 }
                 Identity::Unknown { .. } | Identity::Asking(_) | Identity::Failed => {
-                    partition.place = Place::Unidentified;
+                    partition.place = Place::Unadmitted;
                     return Next::Nothing;
                 }
             },
@@ -519,6 +561,10 @@ impl Machine for Sender {
         if matches!(self.identity, Identity::Asking(asked) if asked == id) {
             return self.on_identity(now, response);
         }
+        let response = match self.transaction_response(now, id, response) {
+            Some(response) => response,
+            None => return,
+        };
         if let Some(request) = self.in_flight.remove(&id) {
             if let Some(node) = self.nodes.get_mut(&request.node) {
                 node.in_flight -= 1;
@@ -541,7 +587,7 @@ impl Machine for Sender {
                     self.connect(now, request.node);
                 }
             }
-            return;
+            return self.follow_transaction(now);
         }
         let Some((id, node)) = self.nodes.iter_mut().find(|(_, node)| node.link == Link::Connecting(id)) else { return };
         match response {
@@ -581,6 +627,7 @@ impl Machine for Sender {
         }
         if self.next_expiry.is_some_and(|at| at <= now) {
             self.expire(now);
+            self.follow_transaction(now);
         }
         if self.closing.is_some_and(|at| at <= now) {
             for (_, request) in std::mem::take(&mut self.in_flight) {
@@ -592,6 +639,7 @@ impl Machine for Sender {
                     }
                 }
             }
+            self.transaction = None; // its coordinator will abort what is open, in time
         }
     }
 
@@ -608,16 +656,20 @@ impl Machine for Sender {
             tracing::warn!(records, "a producer was closed or dropped with records that were not sent");
         }
         self.closing = Some(now + FAREWELL);
+        self.command(now, TransactionCommand::Abort(None));
     }
 
     fn poll_request(&mut self) -> Option<(RequestId, SenderRequest)> {
         if let Some(request) = self.requests.pop_front() {
             return Some(request);
         }
+        let now = self.readiness?.now();
+        if let Some(request) = self.poll_transaction(now) {
+            return Some(request);
+        }
         if self.closing.is_some() {
             return None;
         }
-        let now = self.readiness?.now();
         let mut next = self.nodes.first_key_value().map(|(id, _)| *id);
         while let Some(id) = next {
             if let Some(request) = self.build(now, id) {
@@ -642,12 +694,14 @@ impl Machine for Sender {
             _ => node.muted_until,
         };
         let timers = self.timers.first().map(|(at, _)| *at);
-        let fixed = [identity, timers, self.linger, self.next_expiry, self.closing];
+        let transaction = self.transaction.as_ref().and_then(TransactionManager::poll_timeout);
+        let fixed = [identity, transaction, timers, self.linger, self.next_expiry, self.closing];
         fixed.into_iter().chain(self.nodes.values().map(node)).flatten().min()
     }
 
     fn is_closed(&self) -> bool {
-        self.closing.is_some() && self.in_flight.is_empty()
+        let busy = self.transaction.as_ref().is_some_and(TransactionManager::is_busy);
+        self.closing.is_some() && self.in_flight.is_empty() && !busy
     }
 }
 

@@ -3,8 +3,10 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::machine::accumulator::AccumulatorConfig;
 use crate::machine::sender::SenderConfig;
+use crate::machine::transaction::TransactionConfig;
 use crate::record::compression::Compression;
 use crate::settings;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whose acknowledgement makes a record written: `acks`.
@@ -45,6 +47,8 @@ pub struct ProducerConfig {
     max_in_flight: usize,
     max_request_size: usize,
     retries: u32,
+    transactional_id: Option<Arc<str>>,
+    transaction_timeout: Duration,
 }
 
 impl Default for ProducerConfig {
@@ -62,6 +66,8 @@ impl Default for ProducerConfig {
             max_in_flight: 5,
             max_request_size: 1 << 20,
             retries: i32::MAX as u32,
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -92,6 +98,8 @@ impl ProducerConfig {
         "message.max.bytes",
         "retries",
         "message.send.max.retries",
+        "transactional.id",
+        "transaction.timeout.ms",
     ];
 
     /// `acks`: whose acknowledgement makes a record written. Default: all. Anything else turns idempotence off.
@@ -171,6 +179,13 @@ impl ProducerConfig {
         self
     }
 
+    /// `transaction.timeout.ms`: how long a transaction may take before its coordinator aborts it and fences the producer. The
+    /// broker's `transaction.max.timeout.ms` (15 min) bounds it. Default: 60 s.
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.transaction_timeout = timeout;
+        self
+    }
+
     /// Takes one property, by Kafka's or librdkafka's name; `false` if it is none of the producer's.
     ///
     /// # Errors
@@ -206,6 +221,8 @@ impl ProducerConfig {
             }
             "max.request.size" | "message.max.bytes" => self.max_request_size = settings::parse(key, value)?,
             "retries" | "message.send.max.retries" => self.retries = settings::parse(key, value)?,
+            "transactional.id" => self.transactional_id = Some(value.into()),
+            "transaction.timeout.ms" => self.transaction_timeout = settings::millis(key, value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -213,6 +230,11 @@ impl ProducerConfig {
 
     fn level(&mut self, compression: Compression, level: i32) {
         self.levels[compression.id() as usize] = Some(level);
+    }
+
+    /// `transactional.id` of a properties file, which a transactional producer is made with unless it is given another.
+    pub fn transactional_id(&self) -> Option<&str> {
+        self.transactional_id.as_deref()
     }
 
     pub(super) fn max_block_time(&self) -> Duration {
@@ -248,11 +270,24 @@ impl ProducerConfig {
     pub(super) fn sender(
         &self,
         (retry_backoff, retry_backoff_max): (Duration, Duration),
+        transactional_id: Option<Arc<str>>,
         seed: u64,
     ) -> Result<SenderConfig> {
+        let transaction = transactional_id.map(|transactional_id| TransactionConfig {
+            transactional_id,
+            timeout: self.transaction_timeout,
+            backoff: (retry_backoff, retry_backoff_max),
+            seed: seed.wrapping_add(1),
+        });
         let possible = self.acks == Acks::All && self.retries > 0 && self.max_in_flight <= 5;
         if self.idempotence == Some(true) && !possible {
             return Err(bad("enable.idempotence needs acks=all, retries above 0 and at most 5 requests in flight"));
+        }
+        if transaction.is_some() && !self.idempotence.unwrap_or(possible) {
+            return Err(bad("transactions need enable.idempotence, and with it acks=all"));
+        }
+        if transaction.as_ref().is_some_and(|transaction| transaction.transactional_id.is_empty()) {
+            return Err(bad("transactional.id is empty"));
         }
         Ok(SenderConfig {
             acks: self.acks.to_wire(),
@@ -262,6 +297,7 @@ impl ProducerConfig {
             retries: self.retries,
             retry_backoff,
             retry_backoff_max,
+            transaction,
             seed,
         })
     }
@@ -276,7 +312,7 @@ mod tests {
     use super::*;
 
     fn sender(config: &ProducerConfig) -> Result<SenderConfig> {
-        config.sender((Duration::from_millis(100), Duration::from_secs(1)), 0)
+        config.sender((Duration::from_millis(100), Duration::from_secs(1)), None, 0)
     }
 
     #[test]

@@ -1,30 +1,34 @@
 //! The one task of a producer: gives the [`Sender`] machine its clock, its connections and its answers.
 //!
+//! Commands of a transactional producer come over a channel, and the outcome of each goes back over one of its own.
+//!
 //! One hand-written `poll` instead of `select!`: what is not ready has registered the waker, and an idle arm costs
 //! nothing. Answers of a node are handed to the machine in the order of its requests, whatever order they end in.
 
+use super::coordinator;
 use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::machine::accumulator::RecordAccumulator;
 use crate::machine::metadata::Cluster;
-use crate::machine::sender::{Sender, SenderEvent, SenderRequest, SenderResponse};
+use crate::machine::sender::{Sender, SenderEvent, SenderRequest, SenderResponse, TransactionCommand};
+use crate::machine::transaction::{Operation, TransactionResponse, TransactionVersion};
 use crate::machine::{Clock, Machine, RequestId};
 use crate::net::brokers::Purpose;
 use crate::net::clock::NetClock;
 use crate::net::connection::{Answer, Connection, Response};
 use crate::record::compression::Compression;
 use crate::wire::messages::{InitProducerIdResponse, ProduceRequest, ProduceResponse};
-use crate::wire::produce::{BatchToSend, FIRST_WITH_ZSTD, ProduceHead, encode_produce};
+use crate::wire::produce::{BatchToSend, FIRST_OF_TRANSACTION_2, FIRST_WITH_ZSTD, ProduceHead, encode_produce};
 use crate::wire::{Request, request::decode_response};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Sleep;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -33,6 +37,7 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 enum Called {
     Connected(NodeId, RequestId, Result<Connection>),
     ProducerId(RequestId, Result<InitProducerIdResponse>),
+    Transaction(RequestId, Result<TransactionResponse>),
 }
 
 /// A Produce request whose answer is awaited.
@@ -48,6 +53,12 @@ struct Link {
     awaited: VecDeque<Awaited>,
 }
 
+/// A call that concerns transactions, and who waits for its outcome.
+pub(super) struct Command {
+    pub(super) what: Box<dyn FnOnce(Operation) -> TransactionCommand + Send>,
+    pub(super) reply: Option<oneshot::Sender<Result<()>>>,
+}
+
 pub(super) struct Driver {
     client: Client,
     clock: NetClock,
@@ -57,12 +68,23 @@ pub(super) struct Driver {
     links: BTreeMap<NodeId, Link>,
     calls: FuturesUnordered<Boxed<Called>>,
     cluster: Boxed<Option<watch::Receiver<Arc<Cluster>>>>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    replies: HashMap<u64, oneshot::Sender<Result<()>>>,
+    next_operation: u64,
+    /// Why nothing will be sent any more, for the handles.
+    failure: Arc<OnceLock<Error>>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
 }
 
 impl Driver {
-    pub(super) fn new(client: Client, sender: Sender, request_timeout: Duration, compression: Compression) -> Self {
+    pub(super) fn new(
+        client: Client,
+        sender: Sender,
+        (request_timeout, compression): (Duration, Compression),
+        commands: mpsc::UnboundedReceiver<Command>,
+        failure: Arc<OnceLock<Error>>,
+    ) -> Self {
         let mut cluster = client.watch_cluster();
         cluster.mark_changed(); // what is known already is news to the sender
         Self {
@@ -75,6 +97,10 @@ impl Driver {
             links: BTreeMap::new(),
             calls: FuturesUnordered::new(),
             cluster: changed(cluster),
+            commands,
+            replies: HashMap::new(),
+            next_operation: 0,
+            failure,
             armed: None,
         }
     }
@@ -90,6 +116,7 @@ impl Driver {
         loop {
             let now = self.clock.now();
             let mut again = self.poll_cluster(now, cx) | self.poll_answers(now, cx) | self.poll_calls(now, cx);
+            again |= self.poll_commands(now, cx);
             if self.sender.handle_ready(now, cx.waker()) {
                 self.sender.handle_abandoned(now);
             }
@@ -101,8 +128,18 @@ impl Driver {
                 self.start(now, id, request);
                 again = true;
             }
-            while let Some(SenderEvent::StaleMetadata(generation)) = self.sender.poll_event() {
-                self.client.refresh(generation);
+            while let Some(event) = self.sender.poll_event() {
+                match event {
+                    SenderEvent::StaleMetadata(generation) => self.client.refresh(generation),
+                    SenderEvent::Done(Operation(operation), outcome) => {
+                        if let Some(reply) = self.replies.remove(&operation) {
+                            let _ = reply.send(outcome); // nobody waits any more
+                        }
+                    }
+                    SenderEvent::Failed(error) => {
+                        let _ = self.failure.set(error); // the first stands
+                    }
+                }
             }
             if self.sender.is_closed() {
                 return Poll::Ready(());
@@ -112,6 +149,18 @@ impl Driver {
                 return Poll::Pending;
             }
         }
+    }
+
+    fn poll_commands(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
+            let operation = self.next_operation;
+            self.next_operation += 1;
+            self.replies.extend(command.reply.map(|reply| (operation, reply)));
+            self.sender.command(now, (command.what)(Operation(operation)));
+            any = true;
+        }
+        any
     }
 
     fn poll_cluster(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
@@ -163,6 +212,9 @@ impl Driver {
                 Called::ProducerId(id, answer) => {
                     self.sender.handle_response(now, id, answer.map(SenderResponse::ProducerId));
                 }
+                Called::Transaction(id, answer) => {
+                    self.sender.handle_response(now, id, answer.map(SenderResponse::Transaction));
+                }
             }
         }
         any
@@ -192,6 +244,9 @@ impl Driver {
             SenderRequest::InitProducerId(request) => self
                 .calls
                 .push(Box::pin(async move { Called::ProducerId(id, client.call_any(&request, deadline).await) })),
+            SenderRequest::Transaction(call) => self.calls.push(Box::pin(async move {
+                Called::Transaction(id, coordinator::call(&client, call, deadline).await)
+            })),
             SenderRequest::Produce(node) => {
                 let sent = self.produce(id, node);
                 match sent {
@@ -207,10 +262,14 @@ impl Driver {
     fn produce(&self, id: RequestId, node: NodeId) -> Result<Awaited> {
         let connection = self.links.get(&node).and_then(|link| link.connection.as_ref());
         let connection = connection.ok_or_else(|| Error::new(ErrorKind::Connection))?;
-        let version = match self.compression {
-            Compression::Zstd => connection.versions().pick_at_least::<ProduceRequest>(FIRST_WITH_ZSTD),
-            _ => connection.versions().pick::<ProduceRequest>(),
+        let transaction = self.sender.transaction();
+        let (least, most) = match transaction {
+            Some((_, TransactionVersion::One)) => (0, FIRST_OF_TRANSACTION_2 - 1),
+            Some((_, TransactionVersion::Two)) => (FIRST_OF_TRANSACTION_2, i16::MAX),
+            None => (0, i16::MAX),
         };
+        let least = if self.compression == Compression::Zstd { least.max(FIRST_WITH_ZSTD) } else { least };
+        let version = connection.versions().pick_in::<ProduceRequest>(least..=most);
         let version = version.map_err(|error| connection.place(error))?;
         let correlation_id = connection.next_correlation_id();
         let acks = self.sender.acks();
@@ -218,7 +277,7 @@ impl Driver {
             version,
             correlation_id,
             client_id: connection.client_id(),
-            transactional_id: None,
+            transactional_id: transaction.map(|(id, _)| &**id),
             acks,
             timeout_ms: i32::try_from(self.request_timeout.as_millis()).unwrap_or(i32::MAX),
         };

@@ -11,13 +11,16 @@
 //! Two waits, two `await`s: `send` waits for room in `buffer.memory`, a [`Delivery`] for the acknowledgement.
 
 mod config;
+mod coordinator;
 mod delivery;
 mod driver;
 mod record;
+mod transaction;
 
 pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivery, RecordMetadata};
 pub use record::ProducerRecord;
+pub use transaction::{Transaction, TransactionalProducer};
 
 use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
@@ -25,13 +28,13 @@ use crate::machine::accumulator::{NewRecord, RecordAccumulator, Target, TopicQue
 use crate::machine::batch::{Callback, Ticket};
 use crate::machine::partitioner::Sticky;
 use crate::machine::sender::Sender;
-use driver::Driver;
+use driver::{Command, Driver};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
 
 impl Client {
@@ -40,12 +43,27 @@ impl Client {
     /// # Errors
     /// `Config` for settings that contradict each other.
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
+        if config.transactional_id().is_some() {
+            let message = "transactional.id is set: such a producer is made by Client::transactional_producer";
+            return Err(Error::with_message(ErrorKind::Config, message));
+        }
+        self.start_producer(&config, None).map(|(producer, _)| producer)
+    }
+
+    fn start_producer(
+        &self,
+        config: &ProducerConfig,
+        transactional_id: Option<Arc<str>>,
+    ) -> Result<(Producer, mpsc::UnboundedSender<Command>)> {
         let request_timeout = self.config().request_timeout;
         let backoff = (self.config().retry_backoff, self.config().retry_backoff_max);
         let accumulator = RecordAccumulator::new(config.accumulator(request_timeout)?, Arc::new(self.clock()));
         let accumulator = Arc::new(accumulator);
-        let sender = Sender::new(config.sender(backoff, self.seed())?, accumulator.clone());
-        let driver = Driver::new(self.clone(), sender, request_timeout, config.compression_type());
+        let sender = Sender::new(config.sender(backoff, transactional_id, self.seed())?, accumulator.clone());
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let failure = Arc::new(OnceLock::new());
+        let codec = config.compression_type();
+        let driver = Driver::new(self.clone(), sender, (request_timeout, codec), inbox, failure.clone());
         let (running, ended) = watch::channel(());
         self.spawn({
             let accumulator = accumulator.clone();
@@ -54,8 +72,9 @@ impl Client {
                 drop(running);
             }
         });
-        let shared = Arc::new(Shared { client: self.clone(), accumulator, max_block: config.max_block_time(), ended });
-        Ok(Producer::new(shared))
+        let max_block = config.max_block_time();
+        let shared = Arc::new(Shared { client: self.clone(), accumulator, max_block, ended, failure });
+        Ok((Producer::new(shared), commands))
     }
 }
 
@@ -76,6 +95,8 @@ struct Shared {
     accumulator: Arc<RecordAccumulator>,
     max_block: Duration,
     ended: watch::Receiver<()>,
+    /// Why nothing will be sent any more, if it is not that the application closed the producer.
+    failure: Arc<OnceLock<Error>>,
 }
 
 /// The topics that one handle has written to. Nearly always it is the one of the last record.
@@ -331,7 +352,7 @@ impl Shared {
             Err(error) if error.kind() == ErrorKind::InvalidArgument => {
                 self.append_to_new_partition(queues, sticky, record, began, callback, error).await
             }
-            Err(error) => Err(error),
+            Err(error) => Err(self.why(error)),
         }
     }
 
@@ -351,7 +372,7 @@ impl Shared {
             let need = self.accumulator.needs(&new)?;
             let deadline = began + self.max_block;
             let paid = match timeout_at(deadline.into(), self.accumulator.reserve(need)).await {
-                Ok(paid) => paid?,
+                Ok(paid) => paid.map_err(|error| self.why(error))?,
                 Err(_) => return Err(full("buffer.memory is full, and was for max.block.ms")),
             };
             // From here to the return nothing awaits.
@@ -386,9 +407,19 @@ impl Shared {
 
     fn try_append(&self, queues: &Arc<TopicQueues>, sticky: &Sticky, record: &ProducerRecord<'_>) -> Result<Delivery> {
         let new = new_record(record, None);
-        match self.accumulator.try_append(queues, target(record, sticky), &new, None, &mut None)? {
-            Some(ticket) => Ok(Delivery::new(ticket)),
-            None => Err(full("buffer.memory is full")),
+        match self.accumulator.try_append(queues, target(record, sticky), &new, None, &mut None) {
+            Ok(Some(ticket)) => Ok(Delivery::new(ticket)),
+            Ok(None) => Err(full("buffer.memory is full")),
+            Err(error) => Err(self.why(error)),
+        }
+    }
+
+    /// Why the producer is closed, if it is because it failed.
+    #[cold]
+    fn why(&self, error: Error) -> Error {
+        match self.failure.get() {
+            Some(failure) if error.is_closed() => failure.clone().certainty(Certainty::NotSent),
+            _ => error,
         }
     }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 use kafka_protocol::protocol::{Message, Request};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// Caps below what the schema crate has: versions that mean something that we don't do.
 const CAPS: &[(ApiKey, i16)] = &[
@@ -60,9 +61,11 @@ impl BrokerVersions {
         Ok(version)
     }
 
-    /// The version to use for `R`, which must be `least` at least, because the call needs what came with it.
-    pub fn pick_at_least<R: Request>(&self, least: i16) -> Result<i16> {
-        let version = self.pick::<R>()?;
+    /// The version to use for `R`, which must be in `range`: it needs what came with the first, and can't do what came
+    /// behind the last.
+    pub fn pick_in<R: Request>(&self, range: RangeInclusive<i16>) -> Result<i16> {
+        let version = self.pick::<R>()?.min(*range.end());
+        let least = (*range.start()).max(self.ranges.get(&R::KEY).map_or(0, |theirs| theirs.0));
         if version < least {
             return Err(unsupported::<R>(format!("the broker has up to v{version}, this call needs v{least}")));
         }

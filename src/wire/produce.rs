@@ -19,6 +19,9 @@ const FLEXIBLE: i16 = 9;
 /// The first version that takes zstd (KIP-110).
 pub const FIRST_WITH_ZSTD: i16 = 7;
 
+/// The first version that adds its partitions to the transaction by itself (KIP-890).
+pub const FIRST_OF_TRANSACTION_2: i16 = 12;
+
 /// What stands in front of the batches.
 #[derive(Debug, Clone, Copy)]
 pub struct ProduceHead<'a> {

@@ -85,7 +85,7 @@ impl Sender {
     pub(super) fn on_written(&mut self, now: Instant, index: usize, batch: ProducerBatch, written: Acknowledged) {
         if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
             partition.backoff.reset();
-            let producer = batch.numbered.map(|numbered| numbered.producer).filter(|_| self.config.idempotence);
+            let producer = batch.numbered.map(|numbered| numbered.producer.id).filter(|_| self.config.idempotence);
             partition.proven = partition.in_flight_to.map(|node| (node, producer));
         }
         self.landed(index, batch.id);
@@ -137,6 +137,8 @@ impl Sender {
         let in_time = batch.deadline > now && self.closing.is_none();
         if let (Some(code), true, true) = (code, self.config.idempotence, in_time) {
             match code {
+                ErrorCode::OutOfOrderSequenceNumber if self.is_oldest(index, &batch) && self.transaction.is_some() => {}
+                ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch if self.transaction.is_some() => {}
                 ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
                     return self.on_out_of_order(now, index, batch);
                 }
@@ -151,6 +153,9 @@ impl Sender {
             }
         }
         let again = error.is_retriable() || error.kind() == ErrorKind::Malformed;
+        // What goes down with its transaction is sent again only to learn that it can't arrive any more.
+        let doomed = self.transaction.as_ref().is_some_and(|transaction| transaction.is_doomed());
+        let again = again && (batch.possibly_sent || !doomed);
         if again && in_time && batch.attempts <= self.config.retries {
             if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
                 // One wait for all that fail together.
@@ -173,13 +178,18 @@ impl Sender {
         if !current {
             return self.renumber(now, index, batch); // the gap is known, it starts anew when its turn comes
         }
-        let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return };
-        let oldest = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|b| b.id)).min();
-        if oldest.is_some_and(|oldest| oldest < batch.id) {
+        if self.transaction.is_some() || !self.is_oldest(index, &batch) {
             return self.requeue(now, index, batch);
         }
         self.bump_epoch(batch.numbered);
         self.renumber(now, index, batch);
+    }
+
+    /// Whether no older batch of the partition has an open outcome.
+    fn is_oldest(&self, index: usize, batch: &ProducerBatch) -> bool {
+        let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return true };
+        let open = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|queued| queued.id));
+        open.min().is_none_or(|oldest| oldest > batch.id)
     }
 
     /// A batch that certainly was not written gets a new number, and so do those behind it: they can't have been either.
@@ -208,8 +218,8 @@ impl Sender {
 
     /// Fails a batch for good.
     pub(super) fn fail(&mut self, batch: ProducerBatch, error: Error) {
-        self.bump_epoch(batch.numbered);
         let error = failure(&batch, error);
+        self.give_up(batch.numbered, &error);
         self.finish(batch, Err(error));
     }
 }
@@ -247,5 +257,8 @@ fn is_refusal(code: ErrorCode) -> bool {
             | ErrorCode::InvalidTxnState
             | ErrorCode::UnknownProducerId
             | ErrorCode::ThrottlingQuotaExceeded
+            | ErrorCode::ConcurrentTransactions
+            | ErrorCode::TransactionAbortable
+            | ErrorCode::InvalidProducerIdMapping
     )
 }

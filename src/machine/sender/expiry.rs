@@ -28,11 +28,11 @@ impl Sender {
             let Some(batch) = batches.filter_map(|sent| sent.batch.as_mut()).find(|batch| batch.id == id) else { continue };
             batch.possibly_sent = true;
             let error = failure(batch, timed_out());
-            batch.settle(Err(error));
-            gone.push(batch.numbered);
+            batch.settle(Err(error.clone()));
+            gone.push((batch.numbered, error));
             self.accumulator.on_settled(id);
         }
-        gone.into_iter().for_each(|numbered| self.bump_epoch(numbered));
+        gone.into_iter().for_each(|(numbered, error)| self.give_up(numbered, &error));
         for index in 0..self.partitions.len() {
             while let Some(batch) = self.take_expired(now, index) {
                 self.fail(batch, timed_out());

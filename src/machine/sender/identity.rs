@@ -1,6 +1,6 @@
 //! Who the sender writes as: the producer id, and the epoch that is bumped when a number is missing.
 
-use super::{FAREWELL, Place, Partition, Sender, SenderRequest, SenderResponse};
+use super::{FAREWELL, Partition, Place, Sender, SenderEvent, SenderRequest, SenderResponse};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::ProducerIdAndEpoch;
 use crate::machine::RequestId;
@@ -29,6 +29,9 @@ pub(super) enum Identity {
 
 impl Sender {
     pub(super) fn ask_for_identity(&mut self) {
+        if self.transaction.is_some() {
+            return; // it brings its own
+        }
         let request = RequestId(self.next_id);
         self.next_id += 1;
         self.identity = Identity::Asking(request);
@@ -38,6 +41,14 @@ impl Sender {
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
         self.requests.push_back((request, SenderRequest::InitProducerId(ask)));
+    }
+
+    /// A batch will not be written: its number, if it had one, will be missing, and its transaction is lost.
+    pub(super) fn give_up(&mut self, numbered: Option<Numbered>, error: &Error) {
+        match &mut self.transaction {
+            Some(transaction) => transaction.on_failed_batch(error, numbered.is_some()),
+            None => self.bump_epoch(numbered),
+        }
     }
 
     /// This number will be missing.
@@ -66,7 +77,7 @@ impl Sender {
             Ok(producer) => {
                 self.backoff.reset();
                 self.identity = Identity::Known(producer);
-                self.unidentified(now);
+                self.look_at_unadmitted(now);
             }
             // Brokers say this while the id blocks are being handed out.
             Err(error) if error.is_retriable() || error.code() == Some(ErrorCode::ConcurrentTransactions) => {
@@ -75,18 +86,24 @@ impl Sender {
             }
             Err(error) => {
                 tracing::error!(%error, "the producer gets no id and can't go on");
-                self.identity = Identity::Failed;
-                self.accumulator.close();
-                self.fail_unsent(&error);
-                self.closing = Some(now + FAREWELL);
+                self.end(now, error);
             }
         }
     }
 
-    /// Those that waited for a producer id.
-    pub(super) fn unidentified(&mut self, now: Instant) {
+    /// Nothing can be sent any more.
+    pub(super) fn end(&mut self, now: Instant, error: Error) {
+        self.identity = Identity::Failed;
+        self.accumulator.close();
+        self.fail_unsent(&error);
+        self.closing = Some(now + FAREWELL);
+        self.events.push_back(SenderEvent::Failed(error));
+    }
+
+    /// Those that waited for a producer id, or to be of the transaction.
+    pub(super) fn look_at_unadmitted(&mut self, now: Instant) {
         let waiting = |partition: &Option<Partition>| {
-            partition.as_ref().is_some_and(|partition| partition.place == Place::Unidentified)
+            partition.as_ref().is_some_and(|partition| partition.place == Place::Unadmitted)
         };
         let waiting: Vec<usize> = (0..self.partitions.len()).filter(|index| waiting(&self.partitions[*index])).collect();
         for index in waiting {
