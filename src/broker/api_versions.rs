@@ -29,11 +29,11 @@ impl Api for ApiVersionsRequest {
         if on.version < 3 {
             return response;
         }
-        // Transactions of version 2 (KIP-890), as a fresh Kafka 4.3 has them.
+        let level = on.state().settings.transaction_version;
         let feature = || StrBytes::from_static_str("transaction.version");
         let supported = SupportedFeatureKey::default().with_name(feature()).with_max_version(2);
         let finalized =
-            FinalizedFeatureKey::default().with_name(feature()).with_max_version_level(2).with_min_version_level(2);
+            FinalizedFeatureKey::default().with_name(feature()).with_max_version_level(level).with_min_version_level(level);
         response
             .with_supported_features(vec![supported])
             .with_finalized_features_epoch(0)

@@ -111,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// The finalized level of the feature `transaction.version`: 2 has transactions as of KIP-890. Default 2, as a fresh Kafka
+    /// 4.3; clients see a level when they connect.
+    pub fn transaction_version(mut self, level: i16) -> Self {
+        self.settings.transaction_version = level;
+        self
+    }
+
     /// What the wall clock shows at the start, in milliseconds since 1970; it moves with tokio's clock from there.
     /// Default: the machine's.
     pub fn unix_millis(mut self, millis: i64) -> Self {

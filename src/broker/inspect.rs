@@ -146,6 +146,11 @@ impl TestCluster {
         Ok(records)
     }
 
+    /// Finalizes another level of `transaction.version`, as an upgrade does. Clients see it when they connect anew.
+    pub fn set_transaction_version(&self, level: i16) {
+        self.shared.state().settings.transaction_version = level;
+    }
+
     /// First and next offset of a partition; `None` if there is no such partition.
     pub fn offsets(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
         let state = self.shared.state();

@@ -32,6 +32,7 @@ pub(super) struct Settings {
     pub min_session_timeout: Duration,
     pub message_max_bytes: usize,
     pub cut_batches: bool,
+    pub transaction_version: i16,
 }
 
 impl Default for Settings {
@@ -44,6 +45,7 @@ impl Default for Settings {
             min_session_timeout: Duration::from_secs(1),
             message_max_bytes: 1_048_588,
             cut_batches: false,
+            transaction_version: 2,
         }
     }
 }

@@ -677,7 +677,7 @@ impl Machine for Sender {
             }
             next = self.nodes.range((Bound::Excluded(id), Bound::Unbounded)).next().map(|(id, _)| *id);
         }
-        None
+        self.poll_transaction(now) // a batch may just have been found to wait for its partition to be added
     }
 
     fn poll_event(&mut self) -> Option<SenderEvent> {

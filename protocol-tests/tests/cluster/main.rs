@@ -6,3 +6,4 @@ mod broker_groups;
 mod consumer;
 mod groups;
 mod producer;
+mod transactions;
