@@ -51,6 +51,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// Went down with its transaction, which was aborted.
     Aborted,
+    /// Nothing is wrong with this record: the broker refused its batch because of another one in it. It can be sent again.
+    BatchRejected,
 }
 
 /// What is lost with it.
@@ -172,6 +174,11 @@ impl Error {
         self.with(|inner| inner.source = Some(Arc::new(source)))
     }
 
+    /// The clause for a person, if there is one of its own.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.0.message.as_deref()
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -199,7 +206,7 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         match self.0.kind {
             ErrorKind::Broker(code) => code.is_retriable(),
-            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::BufferFull => true,
+            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::BufferFull | ErrorKind::BatchRejected => true,
             _ => false,
         }
     }
@@ -291,6 +298,7 @@ impl fmt::Display for Error {
                 ErrorKind::NoOffset => "no offset to start from, and auto.offset.reset is none",
                 ErrorKind::Denied => "not allowed",
                 ErrorKind::Aborted => "the transaction was aborted",
+                ErrorKind::BatchRejected => "the broker refused another record of the same batch",
                 ErrorKind::InvalidArgument | ErrorKind::Broker(_) => "an argument is outside of what the call takes",
             })?,
         }

@@ -32,8 +32,10 @@ impl Api for ApiVersionsRequest {
         let level = on.state().settings.transaction_version;
         let feature = || StrBytes::from_static_str("transaction.version");
         let supported = SupportedFeatureKey::default().with_name(feature()).with_max_version(2);
-        let finalized =
-            FinalizedFeatureKey::default().with_name(feature()).with_max_version_level(level).with_min_version_level(level);
+        let finalized = FinalizedFeatureKey::default()
+            .with_name(feature())
+            .with_max_version_level(level)
+            .with_min_version_level(level);
         response
             .with_supported_features(vec![supported])
             .with_finalized_features_epoch(0)

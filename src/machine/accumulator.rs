@@ -18,7 +18,7 @@ pub use schedule::{Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
 use super::Clock;
-use super::batch::{Callback, OpenBatch, ProducerBatch, Ticket};
+use super::batch::{Callback, Halves, OpenBatch, ProducerBatch, Ticket};
 use schedule::{Opened, Progress, Schedule, wake_sender};
 use topic::{QueueState, RECORDS_PER_TURN, Slot};
 use super::partitioner::{Sticky, partition_for_key};
@@ -452,6 +452,14 @@ impl RecordAccumulator {
         if moved {
             self.finished.notify_waiters();
         }
+    }
+
+    /// A batch that a broker finds too large in two: see [`ProducerBatch::split`].
+    pub fn split(&self, batch: ProducerBatch, transactional: bool) -> Halves {
+        let mut compressor = lock(&self.compressors).pop().unwrap_or_default();
+        let halves = batch.split(self.config.level, &mut compressor, transactional);
+        lock(&self.compressors).push(compressor);
+        halves
     }
 
     /// Gives a settled batch's memory back, and keeps its buffer if nothing else refers to it.

@@ -5,8 +5,13 @@
 //! OpenBatch --seal, outside of the partition's lock--> ProducerBatch --first drain--> numbered --answer--> Outcome
 //!  a buffer that grows                                  body: Bytes                   head: 61 bytes
 //! ```
+//! A batch that a broker finds too large is split in two (KIP-126): its outcome then is that of its halves.
+//!
 //! A sealed body is immutable until the final answer, and the same bytes are sent however often it takes
 //! (KAFKA-19012: a reused buffer put records on another topic).
+
+mod split;
+pub use split::Halves;
 
 use super::accumulator::{TopicQueues, lock};
 use crate::error::{Certainty, Error, ErrorKind, Result};
@@ -31,13 +36,53 @@ pub struct Acknowledged {
     pub log_append_time: Option<i64>,
 }
 
+/// What became of a batch.
+#[derive(Debug, Clone)]
+pub enum Settled {
+    /// It is in the log.
+    Written(Acknowledged),
+    /// It is not, or nobody knows, for this reason.
+    Failed(Error),
+    /// It is not, because of some of its records (KIP-467).
+    Rejected(RecordErrors),
+}
+
+/// Which records of a batch a broker refused: the others can be sent again.
+#[derive(Debug, Clone)]
+pub struct RecordErrors {
+    /// What those to blame fail with.
+    pub error: Error,
+    /// Their places in the batch, and what the broker said of each.
+    pub culprits: Vec<(u32, Option<String>)>,
+}
+
+impl RecordErrors {
+    fn of(&self, index: u32) -> Error {
+        match self.culprits.iter().find(|(culprit, _)| *culprit == index) {
+            Some((_, Some(why))) => self.error.clone().message(why.clone()),
+            Some((_, None)) => self.error.clone(),
+            None => {
+                let error = Error::with_message(ErrorKind::BatchRejected, format!("not written: {}", self.error));
+                self.error.topic_partition().cloned().into_iter().fold(error, Error::partition).certainty(Certainty::NotSent)
+            }
+        }
+    }
+}
+
 /// What the deliveries of one batch wait for: one for all of them, so that a record costs an `Arc` and an index.
 #[derive(Debug)]
 pub struct Outcome {
     topic: Arc<str>,
     partition: i32,
-    result: OnceLock<Result<Acknowledged>>,
+    result: OnceLock<Resolution>,
     wakers: Mutex<Vec<Waker>>,
+}
+
+#[derive(Debug)]
+enum Resolution {
+    Settled(Settled),
+    /// The records from this one on have the second outcome.
+    Split(u32, [Arc<Outcome>; 2]),
 }
 
 impl Outcome {
@@ -46,7 +91,7 @@ impl Outcome {
     }
 
     /// The first answer stands.
-    fn complete(&self, result: Result<Acknowledged>) {
+    fn complete(&self, result: Resolution) {
         let mut wakers = lock(&self.wakers); // under the lock, so that a delivery either sees the result or is woken
         let _ = self.result.set(result);
         let wakers = std::mem::take(&mut *wakers);
@@ -75,26 +120,45 @@ impl Ticket {
 
     /// Offset, if the broker said it, and timestamp of the record; `None` while there is no answer.
     pub fn result(&self) -> Option<Result<(Option<i64>, i64)>> {
-        let result = self.outcome.result.get()?;
-        Some(result.as_ref().map_err(Error::clone).map(|written| {
-            let offset = written.base_offset.map(|base| base + i64::from(self.index));
-            (offset, written.log_append_time.unwrap_or(self.timestamp))
-        }))
+        self.settled().ok()
+    }
+
+    /// The result, or the outcome that it will come from.
+    fn settled(&self) -> Result<Result<(Option<i64>, i64)>, &Outcome> {
+        let (mut outcome, mut index) = (&*self.outcome, self.index);
+        loop {
+            match outcome.result.get() {
+                None => return Err(outcome),
+                Some(Resolution::Split(at, halves)) => match index.checked_sub(*at) {
+                    None => outcome = &halves[0],
+                    Some(rest) => (outcome, index) = (&halves[1], rest),
+                },
+                Some(Resolution::Settled(Settled::Written(written))) => {
+                    let offset = written.base_offset.map(|base| base + i64::from(index));
+                    return Ok(Ok((offset, written.log_append_time.unwrap_or(self.timestamp))));
+                }
+                Some(Resolution::Settled(Settled::Failed(error))) => return Ok(Err(error.clone())),
+                Some(Resolution::Settled(Settled::Rejected(errors))) => return Ok(Err(errors.of(index))),
+            }
+        }
     }
 
     /// [`result`](Self::result), or the task is woken when there is one.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<Result<(Option<i64>, i64)>> {
-        if let Some(result) = self.result() {
-            return Poll::Ready(result);
+        loop {
+            let outcome = match self.settled() {
+                Ok(result) => return Poll::Ready(result),
+                Err(outcome) => outcome,
+            };
+            let mut wakers = lock(&outcome.wakers);
+            if outcome.result.get().is_some() {
+                continue; // since the look; it may have been split
+            }
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
+            }
+            return Poll::Pending;
         }
-        let mut wakers = lock(&self.outcome.wakers);
-        if let Some(result) = self.result() {
-            return Poll::Ready(result);
-        }
-        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 }
 
@@ -156,6 +220,8 @@ impl OpenBatch {
                 drop(memory.split(memory.num_permits().saturating_sub(held)));
                 let batch = ProducerBatch {
                     id,
+                    order: (id, 0),
+                    siblings: None,
                     topic,
                     partition,
                     body: Some(body),
@@ -170,7 +236,7 @@ impl OpenBatch {
                 (Ok(batch), buffer)
             }
             Err(error) => {
-                settle(&outcome, callbacks, Err(error.certainty(Certainty::NotSent)));
+                settle(&outcome, callbacks, Settled::Failed(error.certainty(Certainty::NotSent)));
                 (Err(id), None)
             }
         }
@@ -196,8 +262,12 @@ pub struct Numbered {
 
 /// A sealed batch, until its final answer.
 pub struct ProducerBatch {
-    /// In the order in which batches were opened, over all partitions: within a partition the order of the records.
+    /// In the order in which batches were opened, over all partitions; pieces of one that was split have the same.
     pub id: u64,
+    /// Within a partition the order of the records: the id, and where in the batch that was opened this piece begins.
+    pub order: (u64, u32),
+    /// Held by every piece of what was one batch that has no outcome yet.
+    siblings: Option<Arc<()>>,
     /// The topic that it goes to.
     pub topic: Arc<TopicQueues>,
     /// The partition that it goes to.
@@ -234,9 +304,10 @@ impl ProducerBatch {
         self.numbered = Some(Numbered { producer, base_sequence, head });
     }
 
-    /// Tells everyone who waits. The first answer stands.
-    pub fn settle(&mut self, result: Result<Acknowledged>) {
-        settle(&self.outcome, std::mem::take(&mut self.callbacks), result);
+    /// Tells everyone who waits; the first answer stands. Whether that was the last piece of what was opened as one batch.
+    pub fn settle(&mut self, settled: Settled) -> bool {
+        settle(&self.outcome, std::mem::take(&mut self.callbacks), settled);
+        self.siblings.take().is_none_or(|siblings| Arc::into_inner(siblings).is_some())
     }
 
     /// Whether the outcome is known to those who wait.
@@ -264,7 +335,7 @@ impl Drop for ProducerBatch {
     fn drop(&mut self) {
         if !self.is_settled() {
             let certainty = if self.attempts > 0 { Certainty::PossiblySent } else { Certainty::NotSent };
-            self.settle(Err(Error::new(ErrorKind::Closed).certainty(certainty)));
+            self.settle(Settled::Failed(Error::new(ErrorKind::Closed).certainty(certainty)));
         }
     }
 }
@@ -277,8 +348,8 @@ impl fmt::Debug for ProducerBatch {
     }
 }
 
-fn settle(outcome: &Arc<Outcome>, callbacks: Vec<(u32, i64, Callback)>, result: Result<Acknowledged>) {
-    outcome.complete(result);
+fn settle(outcome: &Arc<Outcome>, callbacks: Vec<(u32, i64, Callback)>, settled: Settled) {
+    outcome.complete(Resolution::Settled(settled));
     for (index, timestamp, callback) in callbacks {
         let ticket = Ticket { outcome: outcome.clone(), index, timestamp };
         // A callback that panics must not take the sender, and with it everyone else's records, along.

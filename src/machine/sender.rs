@@ -28,14 +28,14 @@ use identity::Identity;
 pub use transaction::TransactionCommand;
 use super::accumulator::{Drained, Readiness, RecordAccumulator, TopicQueues};
 use super::backoff::Backoff;
-use super::batch::ProducerBatch;
+use super::batch::{ProducerBatch, Settled};
 use super::metadata::Cluster;
 use super::transaction::{
     Admission, Operation, TransactionCall, TransactionConfig, TransactionManager, TransactionResponse,
 };
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch};
+use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch, TopicId};
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProduceResponse};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
@@ -146,12 +146,13 @@ pub struct Sender {
 struct Partition {
     topic: Arc<TopicQueues>,
     partition: u32,
+    topic_id: TopicId,
     leader: Option<NodeId>,
     leader_epoch: Option<LeaderEpoch>,
     /// Taken from the accumulator and not under way, oldest first.
     queue: VecDeque<ProducerBatch>,
     /// The batches under way, oldest first, and to whom.
-    in_flight: VecDeque<u64>,
+    in_flight: VecDeque<(u64, u32)>,
     in_flight_to: Option<NodeId>,
     /// One of them was sent again: nothing goes out behind it.
     alone: bool,
@@ -293,6 +294,14 @@ impl Sender {
             topic.set_available((0..).zip(&metadata.partitions).filter_map(has_leader).collect());
             for (partition, known) in (0..).zip(&metadata.partitions) {
                 let Some(index) = topic.partition(partition).map(|queue| queue.index) else { continue };
+                if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
+                    if partition.topic_id != metadata.id {
+                        // Another topic of the same name: its leader has nothing of ours yet.
+                        (partition.topic_id, partition.leader_epoch, partition.proven) = (metadata.id, None, None);
+                    } else if known.leader_epoch.is_some() && known.leader_epoch < partition.leader_epoch {
+                        continue; // older than what a broker has told us of it (KIP-951)
+                    }
+                }
                 self.on_leader(now, index, known.leader, known.leader_epoch);
             }
         }
@@ -319,6 +328,7 @@ impl Sender {
             self.partitions[index] = Some(Partition {
                 topic: topic.clone(),
                 partition,
+                topic_id: self.cluster.topics.get(topic.name()).map(|topic| topic.id).unwrap_or_default(),
                 leader: known.and_then(|known| known.leader),
                 leader_epoch: known.and_then(|known| known.leader_epoch),
                 queue: VecDeque::new(),
@@ -439,7 +449,7 @@ impl Sender {
                 }
                 Next::Refused(batch, error) => {
                     let error = failure(&batch, error);
-                    self.finish(batch, Err(error));
+                    self.finish(batch, Settled::Failed(error));
                     self.activate(now, index);
                 }
                 Next::Nothing => {}
@@ -507,7 +517,7 @@ impl Sender {
         }
         match front.numbered {
             // Again: alone, and the oldest first.
-            Some(_) if partition.in_flight.front().is_some_and(|oldest| *oldest < front.id) => {
+            Some(_) if partition.in_flight.front().is_some_and(|oldest| *oldest < front.order) => {
                 partition.waits = true;
                 return Next::Nothing;
             }
@@ -542,8 +552,8 @@ impl Sender {
         let Some(mut batch) = partition.queue.pop_front() else { return Next::Nothing };
         partition.alone = again;
         batch.attempts += 1;
-        let at = partition.in_flight.partition_point(|id| *id < batch.id);
-        partition.in_flight.insert(at, batch.id);
+        let at = partition.in_flight.partition_point(|order| *order < batch.order);
+        partition.in_flight.insert(at, batch.order);
         partition.in_flight_to = Some(node);
         partition.place = Place::Ready(node); // the caller puts it there
         self.next_expiry = earliest(self.next_expiry, Some(batch.deadline));
@@ -635,7 +645,7 @@ impl Machine for Sender {
                     if let Some(mut batch) = batch {
                         batch.possibly_sent = true;
                         let error = failure(&batch, Error::with_message(ErrorKind::Closed, "the producer is closed"));
-                        self.finish(batch, Err(error));
+                        self.finish(batch, Settled::Failed(error));
                     }
                 }
             }

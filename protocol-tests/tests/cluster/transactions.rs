@@ -243,7 +243,11 @@ async fn an_end_without_an_answer_is_never_sent_twice_in_version_1() {
         send(&transaction, first).await.into_iter().for_each(drop);
         assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
         let fault = cluster.fault(ApiKey::EndTxn).once();
-        if applied { fault.apply_then_disconnect() } else { fault.disconnect() }
+        if applied {
+            fault.apply_then_disconnect();
+        } else {
+            fault.disconnect();
+        }
         let error = transaction.commit().await.unwrap_err();
         assert_eq!(error.delivery_certainty(), Some(Certainty::PossiblySent), "{error}");
         assert!(!error.is_fatal(), "{error}");
@@ -265,7 +269,11 @@ async fn an_end_without_an_answer_is_sent_again_in_version_2_and_the_outcome_is_
         let transaction = producer.begin().await.unwrap();
         send(&transaction, first).await.into_iter().for_each(drop);
         let fault = cluster.fault(ApiKey::EndTxn).once();
-        if applied { fault.apply_then_disconnect() } else { fault.disconnect() }
+        if applied {
+            fault.apply_then_disconnect();
+        } else {
+            fault.disconnect();
+        }
         transaction.commit().await.unwrap();
         let transaction = producer.begin().await.unwrap();
         send(&transaction, first + 5).await.into_iter().for_each(drop);
@@ -363,7 +371,11 @@ async fn offsets_are_committed_with_the_transaction_or_not_at_all() {
             let transaction = producer.begin().await.unwrap();
             send(&transaction, offset as u32).await.into_iter().for_each(drop);
             transaction.send_offsets(offsets(offset), ConsumerGroupMetadata::standalone("g")).await.unwrap();
-            if commit { transaction.commit().await.unwrap() } else { transaction.abort().await.unwrap() }
+            if commit {
+                transaction.commit().await.unwrap();
+            } else {
+                transaction.abort().await.unwrap();
+            }
             assert_eq!([at(0), at(1)], [seen, seen], "version {version}");
         }
         assert_eq!(asked(&cluster, ApiKey::AddOffsetsToTxn), adds);
@@ -381,7 +393,8 @@ async fn offsets_alone_are_committed() {
         transaction.send_offsets(offsets(7), ConsumerGroupMetadata::standalone("g")).await.unwrap();
         transaction.commit().await.unwrap();
         assert_eq!(cluster.committed("g", &TopicPartition::new("clicks", 1)).map(|at| at.offset), Some(7));
-        let error = producer.begin().await.unwrap().send_offsets(offsets(8), ConsumerGroupMetadata::standalone("")).await;
+        let error =
+            producer.begin().await.unwrap().send_offsets(offsets(8), ConsumerGroupMetadata::standalone("")).await;
         assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
         leaves_nothing(client, producer).await;
     }
@@ -487,9 +500,11 @@ async fn what_passes_is_waited_for() {
             let codes: &[ErrorCode] = match api {
                 ApiKey::Produce => &[ErrorCode::NotEnoughReplicas, ErrorCode::ConcurrentTransactions],
                 ApiKey::FindCoordinator => &[ErrorCode::CoordinatorNotAvailable],
-                ApiKey::TxnOffsetCommit => {
-                    &[ErrorCode::CoordinatorLoadInProgress, ErrorCode::NotCoordinator, ErrorCode::UnknownTopicOrPartition]
-                }
+                ApiKey::TxnOffsetCommit => &[
+                    ErrorCode::CoordinatorLoadInProgress,
+                    ErrorCode::NotCoordinator,
+                    ErrorCode::UnknownTopicOrPartition,
+                ],
                 _ => &[
                     ErrorCode::ConcurrentTransactions,
                     ErrorCode::CoordinatorLoadInProgress,
@@ -601,7 +616,11 @@ async fn many_transactional_producers_share_a_client() {
                 for round in 0..5 {
                     let transaction = producer.begin().await.unwrap();
                     send(&transaction, 1000 * i + 10 * round).await.into_iter().for_each(drop);
-                    if round % 2 == 0 { transaction.commit().await.unwrap() } else { transaction.abort().await.unwrap() }
+                    if round % 2 == 0 {
+                        transaction.commit().await.unwrap();
+                    } else {
+                        transaction.abort().await.unwrap();
+                    }
                 }
                 producer.close(SECOND).await.unwrap();
             }));
@@ -659,7 +678,8 @@ async fn a_coordinator_that_is_silent_makes_each_wait_end_in_time() {
 #[tokio::test(start_paused = true)]
 async fn settings_that_rule_transactions_out_are_refused() {
     let (_cluster, client) = cluster(2).await;
-    let refused = [config().idempotence(false), config().acks(milena::producer::Acks::Leader), config().max_in_flight(6)];
+    let refused =
+        [config().idempotence(false), config().acks(milena::producer::Acks::Leader), config().max_in_flight(6)];
     for config in refused {
         let error = client.transactional_producer(ID, config).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");

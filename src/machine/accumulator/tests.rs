@@ -1,6 +1,7 @@
 //! The accumulator by itself: what is ready when, what memory does, where records go. Time is moved by hand.
 
 use super::*;
+use crate::machine::batch::Settled;
 use crate::machine::partitioner::murmur2;
 use std::future::Future;
 use std::pin::pin;
@@ -85,7 +86,7 @@ impl Rig {
     }
 
     fn finish(&self, mut batch: ProducerBatch) {
-        batch.settle(Err(Error::new(ErrorKind::Closed)));
+        batch.settle(Settled::Failed(Error::new(ErrorKind::Closed)));
         self.accumulator.on_settled(batch.id);
         self.accumulator.release(batch);
     }

@@ -1,11 +1,13 @@
 //! What an answer means: for a batch, for its partition's order, for its number.
 
 use super::{Identity, InFlight, Place, Sender, SenderEvent, Sent};
-use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{NodeId, TopicPartition};
-use crate::machine::batch::{Acknowledged, ProducerBatch};
+use crate::error::{Certainty, Error, ErrorCode, ErrorKind};
+use crate::ids::{LeaderEpoch, NodeId, TopicPartition};
+use crate::machine::batch::{Acknowledged, ProducerBatch, RecordErrors, Settled};
 use crate::wire::messages::ProduceResponse;
-use crate::wire::messages::produce_response::PartitionProduceResponse;
+use crate::wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse,
+};
 use std::time::{Duration, Instant};
 
 impl Sender {
@@ -71,15 +73,87 @@ impl Sender {
         };
         let certainty = if is_refusal(code) { Certainty::NotSent } else { Certainty::PossiblySent };
         let error = Error::broker(code).api("Produce").node(node).certainty(certainty);
-        let error = match (&answer.error_message, answer.record_errors.first()) {
-            (_, Some(first)) if first.batch_index_error_message.is_some() => {
-                let why = first.batch_index_error_message.as_deref().unwrap_or_default();
-                error.message(format!("record {} of the batch: {why}", first.batch_index))
-            }
-            (Some(message), _) => error.message(message.to_string()),
-            _ => error,
+        let error = match &answer.error_message {
+            Some(message) => error.message(message.to_string()),
+            None => error,
         };
-        self.on_error(now, index, batch, error, generation);
+        let is_open = !batch.is_settled() && self.is_in_time(now, &batch);
+        match code {
+            // Where it can't know the log's start it has only just become leader.
+            ErrorCode::UnknownProducerId if answer.log_start_offset < 0 && is_open => {
+                self.landed(index, batch.order);
+                self.again_later(now, index, batch, &error);
+            }
+            ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge if is_open => {
+                self.on_too_large(now, index, batch, error);
+            }
+            _ if !answer.record_errors.is_empty() && !code.is_retriable() && is_open => {
+                let culprit = |record: &BatchIndexAndErrorMessage| {
+                    let why = record.batch_index_error_message.as_ref().map(|why| why.to_string());
+                    Some((u32::try_from(record.batch_index).ok()?, why))
+                };
+                let culprits = answer.record_errors.iter().filter_map(culprit).collect();
+                self.on_rejected_records(now, index, batch, error, culprits);
+            }
+            _ => {
+                self.on_error(now, index, batch, error, generation);
+                self.follow_leader(now, index, code, &answer.current_leader);
+            }
+        }
+    }
+
+    /// The broker says which records are to blame (KIP-467): the others' failure is another, which a retry cures.
+    fn on_rejected_records(
+        &mut self,
+        now: Instant,
+        index: usize,
+        batch: ProducerBatch,
+        error: Error,
+        culprits: Vec<(u32, Option<String>)>,
+    ) {
+        self.landed(index, batch.order);
+        let error = failure(&batch, error);
+        self.give_up(batch.numbered, &error);
+        self.finish(batch, Settled::Rejected(RecordErrors { error, culprits }));
+        self.look_again(now, index);
+    }
+
+    /// Two halves go instead (KIP-126), with the same numbers between them, unless it is one record, or may have been written
+    /// by an attempt before: then a half would be taken for new.
+    fn on_too_large(&mut self, now: Instant, index: usize, batch: ProducerBatch, error: Error) {
+        let doomed = self.transaction.as_ref().is_some_and(|transaction| transaction.is_doomed());
+        if batch.record_count() < 2 || batch.possibly_sent || doomed {
+            let size = batch.body().size();
+            let error = match error.text() {
+                Some(_) => error,
+                None => error.message(format!("a batch of {size} bytes is more than the topic's max.message.bytes")),
+            };
+            return self.on_error(now, index, batch, error, 0);
+        }
+        self.landed(index, batch.order);
+        match self.accumulator.split(batch, self.transaction.is_some()) {
+            Ok(halves) => {
+                tracing::debug!(topic = %halves[0].topic.name(), size = halves[0].body().size(), "a batch was too large and is split");
+                for half in halves.into_iter().rev() {
+                    self.requeue(now, index, half);
+                }
+            }
+            Err(failed) => {
+                let (batch, why) = *failed;
+                self.fail(batch, error.caused_by(why));
+                self.look_again(now, index);
+            }
+        }
+    }
+
+    /// The answer says who leads now (KIP-951): no need to wait for metadata, unless that is a node we have no address of.
+    fn follow_leader(&mut self, now: Instant, index: usize, code: ErrorCode, leader: &LeaderIdAndEpoch) {
+        let moved = matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        let (node, epoch) = (NodeId(leader.leader_id.0), LeaderEpoch::from_wire(leader.leader_epoch));
+        let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return };
+        if moved && epoch > partition.leader_epoch && self.cluster.nodes.contains_key(&node) {
+            self.on_leader(now, index, Some(node), epoch);
+        }
     }
 
     pub(super) fn on_written(&mut self, now: Instant, index: usize, batch: ProducerBatch, written: Acknowledged) {
@@ -88,15 +162,15 @@ impl Sender {
             let producer = batch.numbered.map(|numbered| numbered.producer.id).filter(|_| self.config.idempotence);
             partition.proven = partition.in_flight_to.map(|node| (node, producer));
         }
-        self.landed(index, batch.id);
-        self.finish(batch, Ok(written));
+        self.landed(index, batch.order);
+        self.finish(batch, Settled::Written(written));
         self.look_again(now, index);
     }
 
     /// The batch is no longer under way.
-    pub(super) fn landed(&mut self, index: usize, id: u64) {
+    pub(super) fn landed(&mut self, index: usize, order: (u64, u32)) {
         let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
-        partition.in_flight.retain(|in_flight| *in_flight != id);
+        partition.in_flight.retain(|in_flight| *in_flight != order);
         if partition.in_flight.is_empty() {
             partition.in_flight_to = None;
             partition.alone = false;
@@ -110,16 +184,15 @@ impl Sender {
         }
     }
 
-    pub(super) fn finish(&self, mut batch: ProducerBatch, result: Result<Acknowledged>) {
-        if !batch.is_settled() {
-            batch.settle(result);
+    pub(super) fn finish(&self, mut batch: ProducerBatch, settled: Settled) {
+        if !batch.is_settled() && batch.settle(settled) {
             self.accumulator.on_settled(batch.id);
         }
         self.accumulator.release(batch);
     }
 
     pub(super) fn on_error(&mut self, now: Instant, index: usize, mut batch: ProducerBatch, error: Error, generation: u64) {
-        self.landed(index, batch.id);
+        self.landed(index, batch.order);
         if error.delivery_certainty() != Some(Certainty::NotSent) {
             batch.possibly_sent = true;
         }
@@ -134,7 +207,7 @@ impl Sender {
         if code == Some(ErrorCode::DuplicateSequenceNumber) {
             return self.on_written(now, index, batch, Acknowledged { base_offset: None, log_append_time: None });
         }
-        let in_time = batch.deadline > now && self.closing.is_none();
+        let in_time = self.is_in_time(now, &batch);
         if let (Some(code), true, true) = (code, self.config.idempotence, in_time) {
             match code {
                 ErrorCode::OutOfOrderSequenceNumber if self.is_oldest(index, &batch) && self.transaction.is_some() => {}
@@ -157,17 +230,26 @@ impl Sender {
         let doomed = self.transaction.as_ref().is_some_and(|transaction| transaction.is_doomed());
         let again = again && (batch.possibly_sent || !doomed);
         if again && in_time && batch.attempts <= self.config.retries {
-            if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
-                // One wait for all that fail together.
-                if partition.not_before.is_none_or(|at| at <= now) {
-                    partition.not_before = Some(now + partition.backoff.next_wait());
-                }
-            }
-            tracing::debug!(topic = %batch.topic.name(), partition = batch.partition, %error, "a batch is sent again");
-            return self.requeue(now, index, batch);
+            return self.again_later(now, index, batch, &error);
         }
         self.fail(batch, error);
         self.look_again(now, index);
+    }
+
+    fn is_in_time(&self, now: Instant, batch: &ProducerBatch) -> bool {
+        batch.deadline > now && self.closing.is_none()
+    }
+
+    /// Sends it again, after a while.
+    fn again_later(&mut self, now: Instant, index: usize, batch: ProducerBatch, error: &Error) {
+        if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
+            // One wait for all that fail together.
+            if partition.not_before.is_none_or(|at| at <= now) {
+                partition.not_before = Some(now + partition.backoff.next_wait());
+            }
+        }
+        tracing::debug!(topic = %batch.topic.name(), partition = batch.partition, %error, "a batch is sent again");
+        self.requeue(now, index, batch);
     }
 
     /// The broker has not got the batch before. If that is because of one whose outcome is open, it will have; if not,
@@ -188,14 +270,14 @@ impl Sender {
     /// Whether no older batch of the partition has an open outcome.
     fn is_oldest(&self, index: usize, batch: &ProducerBatch) -> bool {
         let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return true };
-        let open = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|queued| queued.id));
-        open.min().is_none_or(|oldest| oldest > batch.id)
+        let open = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|queued| queued.order));
+        open.min().is_none_or(|oldest| oldest > batch.order)
     }
 
     /// A batch that certainly was not written gets a new number, and so do those behind it: they can't have been either.
     pub(super) fn renumber(&mut self, now: Instant, index: usize, mut batch: ProducerBatch) {
         if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
-            for later in partition.queue.iter_mut().filter(|later| later.id > batch.id) {
+            for later in partition.queue.iter_mut().filter(|later| later.order > batch.order) {
                 later.numbered = None;
             }
         }
@@ -205,7 +287,7 @@ impl Sender {
 
     pub(super) fn requeue(&mut self, now: Instant, index: usize, batch: ProducerBatch) {
         let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) else { return };
-        let at = partition.queue.partition_point(|queued| queued.id < batch.id);
+        let at = partition.queue.partition_point(|queued| queued.order < batch.order);
         partition.queue.insert(at, batch);
         if let (Place::Ready(node), Some(_)) = (partition.place, partition.not_before) {
             partition.place = Place::Idle;
@@ -220,7 +302,7 @@ impl Sender {
     pub(super) fn fail(&mut self, batch: ProducerBatch, error: Error) {
         let error = failure(&batch, error);
         self.give_up(batch.numbered, &error);
-        self.finish(batch, Err(error));
+        self.finish(batch, Settled::Failed(error));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Place, Sender, answer::failure, earliest};
 use crate::error::{Certainty, Error, ErrorKind};
-use crate::machine::batch::ProducerBatch;
+use crate::machine::batch::{ProducerBatch, Settled};
 use std::time::Instant;
 
 impl Sender {
@@ -10,27 +10,28 @@ impl Sender {
     /// until the answer or the end of the connection (KAFKA-19012); only those who wait are told.
     pub(super) fn expire(&mut self, now: Instant) {
         let mut next = self.accumulator.open_deadline();
-        let mut late: Vec<u64> = Vec::new();
+        let mut late: Vec<(u64, u32)> = Vec::new();
         let mut gone = Vec::new();
         for request in self.in_flight.values_mut() {
             for batch in request.batches.iter_mut().filter_map(|sent| sent.batch.as_mut()) {
                 if batch.is_settled() {
                 } else if batch.deadline <= now {
-                    late.push(batch.id);
+                    late.push(batch.order);
                 } else {
                     next = earliest(next, Some(batch.deadline));
                 }
             }
         }
         late.sort_unstable();
-        for id in late {
+        for order in late {
             let batches = self.in_flight.values_mut().flat_map(|request| &mut request.batches);
-            let Some(batch) = batches.filter_map(|sent| sent.batch.as_mut()).find(|batch| batch.id == id) else { continue };
+            let Some(batch) = batches.filter_map(|sent| sent.batch.as_mut()).find(|batch| batch.order == order) else { continue };
             batch.possibly_sent = true;
             let error = failure(batch, timed_out());
-            batch.settle(Err(error.clone()));
-            gone.push((batch.numbered, error));
-            self.accumulator.on_settled(id);
+            gone.push((batch.numbered, error.clone()));
+            if batch.settle(Settled::Failed(error)) {
+                self.accumulator.on_settled(batch.id);
+            }
         }
         gone.into_iter().for_each(|(numbered, error)| self.give_up(numbered, &error));
         for index in 0..self.partitions.len() {
@@ -65,7 +66,7 @@ impl Sender {
         for batch in queued.into_iter().chain(self.accumulator.take_all()) {
             records += batch.record_count() as usize;
             let error = failure(&batch, error.clone().certainty(Certainty::NotSent));
-            self.finish(batch, Err(error));
+            self.finish(batch, Settled::Failed(error));
         }
         records
     }

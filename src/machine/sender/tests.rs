@@ -1,16 +1,19 @@
 //! The sender against a scripted broker: order, retries, numbers, expiry. No socket, no clock; the test moves time.
 
+mod refused;
+
 use super::*;
 use crate::error::{Certainty, ErrorCode};
 use crate::machine::accumulator::tests::{ManualClock, config, value};
 use crate::machine::accumulator::{AccumulatorConfig, Target};
 use crate::machine::batch::Ticket;
 use crate::machine::Clock;
-use crate::machine::metadata::{PartitionMetadata, TopicMetadata};
+use crate::machine::metadata::{Node, PartitionMetadata, TopicMetadata};
 use crate::wire::messages::produce_response::TopicProduceResponse;
 use crate::wire::messages::{ProducerId, TopicName};
 use crate::wire::StrBytes;
 use std::sync::Mutex;
+use std::task::Context;
 
 /// A Produce request as it would go over the wire: (partition, base sequence, head and body) of each batch.
 #[derive(Debug, Clone)]
@@ -74,6 +77,7 @@ impl Rig {
     fn leaders(&mut self, leaders: &[i32]) {
         let partition = |leader: &i32| PartitionMetadata {
             leader: (*leader >= 0).then_some(NodeId(*leader)),
+            leader_epoch: Some(LeaderEpoch(0)),
             ..PartitionMetadata::default()
         };
         let topic = TopicMetadata {
@@ -85,6 +89,11 @@ impl Rig {
         let mut cluster = Cluster::clone(&self.sender.cluster);
         cluster.generation += 1;
         cluster.topics.insert("clicks".into(), Arc::new(topic));
+        let node = |id: &i32| {
+            let node = Node { host: "host".into(), port: 9092, rack: None };
+            (*id >= 0).then_some((NodeId(*id), node))
+        };
+        cluster.nodes = leaders.iter().filter_map(node).collect();
         self.sender.handle_cluster(self.clock.now(), Arc::new(cluster));
     }
 

@@ -3,7 +3,7 @@
 use super::{Identity, Sender, SenderEvent, SenderRequest, SenderResponse, failure};
 use crate::error::Result;
 use crate::machine::RequestId;
-use crate::machine::batch::ProducerBatch;
+use crate::machine::batch::{ProducerBatch, Settled};
 use crate::machine::transaction::{GroupOffsets, Operation, TransactionManager, TransactionVersion};
 use std::sync::Arc;
 use std::time::Instant;
@@ -103,12 +103,12 @@ impl Sender {
             dropped.extend::<std::collections::VecDeque<_>>(unnumbered);
         }
         dropped.extend(self.accumulator.take_all());
-        dropped.sort_by_key(|batch| batch.id);
+        dropped.sort_by_key(|batch| batch.order);
         for batch in dropped {
             let error = self.transaction.as_ref().map(TransactionManager::lost_with_it);
             let error = error.map(|error| failure(&batch, error));
             if let Some(error) = error {
-                self.finish(batch, Err(error));
+                self.finish(batch, Settled::Failed(error));
             }
         }
     }
