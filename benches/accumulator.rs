@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and prints it")]
 
 use milena::machine::accumulator::{AccumulatorConfig, Drained, NewRecord, RecordAccumulator, Target, TopicQueues};
-use milena::machine::batch::Acknowledged;
+use milena::machine::batch::{Acknowledged, Settled};
 use milena::machine::partitioner::Sticky;
 use milena::net::clock::NetClock;
 use milena::record::compression::Compression;
@@ -67,7 +67,7 @@ fn finish(accumulator: &RecordAccumulator, ready: &mut Vec<(Arc<TopicQueues>, u3
     let collected = accumulator.collect(Instant::now(), Waker::noop(), true, ready);
     for (topic, partition) in ready.drain(..) {
         while let Drained::Batch(mut batch) = accumulator.drain(&topic, partition, collected.readiness) {
-            batch.settle(Ok(Acknowledged { base_offset: Some(0), log_append_time: None }));
+            batch.settle(Settled::Written(Acknowledged { base_offset: Some(0), log_append_time: None }));
             accumulator.on_settled(batch.id);
             accumulator.release(batch);
         }
