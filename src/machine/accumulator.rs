@@ -21,7 +21,7 @@ use super::Clock;
 use super::batch::{Callback, Halves, OpenBatch, ProducerBatch, Ticket};
 use schedule::{Opened, Progress, Schedule, wake_sender};
 use topic::{QueueState, RECORDS_PER_TURN, Slot};
-use super::partitioner::{Sticky, partition_for_key};
+use super::partitioner::{Partitioning, Sticky};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
@@ -55,6 +55,8 @@ pub struct AccumulatorConfig {
     pub compression: Compression,
     /// `compression.<type>.level`.
     pub level: Option<i32>,
+    /// `partitioner`.
+    pub partitioning: Partitioning,
 }
 
 /// Where a record goes.
@@ -62,10 +64,9 @@ pub struct AccumulatorConfig {
 pub enum Target<'a> {
     /// To this partition.
     Partition(u32),
-    /// To the partition of its key.
-    Key(&'a [u8]),
-    /// To where this handle's records without a key go at the moment.
-    Sticky(&'a Sticky),
+    /// To where the partitioner says; what it leaves open goes to where this handle's records without a key go at the
+    /// moment.
+    Partitioner(&'a Sticky),
 }
 
 /// A record to append.
@@ -210,23 +211,18 @@ impl RecordAccumulator {
             None => self.clock.unix_millis(),
         };
         let need = self.needs(record)?;
-        let count = topic.partition_count();
-        let (partition, mut sticky) = match target {
-            Target::Partition(partition) if partition < count => (partition, None),
-            Target::Partition(partition) => return Err(no_partition(topic, partition)),
-            Target::Key(key) if count > 0 => (partition_for_key(key, count), None),
-            Target::Sticky(sticky) if count > 0 => match sticky.get() {
-                Some((partition, fresh)) => (partition, Some((sticky, fresh))),
-                None => (sticky.choose(&topic.available(), count), Some((sticky, true))),
-            },
-            _ => return Err(no_partition(topic, 0)),
-        };
-        let mut partition = partition;
+        let mut place = self.place(topic, target, record)?;
         loop {
+            let Place { partition, hashed_over, sticky } = place;
             let queue = topic.partition(partition).ok_or_else(|| no_partition(topic, partition))?;
             let mut state = lock(&queue.state);
             if state.closed {
                 return Err(closed());
+            }
+            if hashed_over.is_some_and(|count| count != topic.partition_count()) {
+                drop(state);
+                place = self.place(topic, target, record)?;
+                continue;
             }
             if let Some(batch) = &mut state.open
                 && let Some(index) = batch.encoder.append(timestamp, record.key, record.value, record.headers)
@@ -251,8 +247,8 @@ impl RecordAccumulator {
             self.seal(topic, partition, detached);
             match (opened, sticky) {
                 (None, Some((choice, false))) => {
-                    partition = choice.choose(&topic.available(), count);
-                    sticky = Some((choice, true));
+                    let partition = choice.choose(&topic.available(), topic.partition_count());
+                    place = Place { partition, hashed_over: None, sticky: Some((choice, true)) };
                 }
                 (None, _) => return Ok(None),
                 (Some(ticket), sticky) => {
@@ -261,6 +257,30 @@ impl RecordAccumulator {
                     }
                     return ticket.map(Some);
                 }
+            }
+        }
+    }
+
+    /// Where to try it.
+    #[inline]
+    fn place<'a>(&self, topic: &TopicQueues, target: Target<'a>, record: &NewRecord<'_>) -> Result<Place<'a>> {
+        let count = topic.partition_count();
+        let sticky = match target {
+            Target::Partition(partition) if partition < count => {
+                return Ok(Place { partition, hashed_over: None, sticky: None });
+            }
+            Target::Partition(partition) => return Err(no_partition(topic, partition)),
+            Target::Partitioner(_) if count == 0 => return Err(no_partition(topic, 0)),
+            Target::Partitioner(sticky) => sticky,
+        };
+        let key_and_value = (record.key, record.value);
+        match self.config.partitioning.place(topic.name(), key_and_value, count, || topic.available()) {
+            Some(partition) if partition < count => Ok(Place { partition, hashed_over: Some(count), sticky: None }),
+            Some(partition) => Err(no_partition(topic, partition)),
+            None => {
+                let (partition, fresh) =
+                    sticky.get().unwrap_or_else(|| (sticky.choose(&topic.available(), count), true));
+                Ok(Place { partition, hashed_over: None, sticky: Some((sticky, fresh)) })
             }
         }
     }
@@ -590,6 +610,17 @@ impl fmt::Debug for RecordAccumulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecordAccumulator").field("free_memory", &self.free_memory()).finish_non_exhaustive()
     }
+}
+
+/// Where a record is to be appended.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    partition: u32,
+    /// The number of partitions that it was chosen among, if that must still be so under the partition's lock: a topic
+    /// that grows meanwhile takes the record to where it belongs now.
+    hashed_over: Option<u32>,
+    /// Whose choice it is, and whether a batch may be opened there.
+    sticky: Option<(&'a Sticky, bool)>,
 }
 
 /// Counts one who waits for memory, from his first look to his last.

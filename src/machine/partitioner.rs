@@ -1,89 +1,127 @@
-//! Which partition a record goes to: a key's hash, or without a key one that is stuck to until its batch is complete
-//! (KIP-480), among those that have a leader.
+//! Which partition a record goes to: by its key, by the application's own rule, or without either to one that is stuck
+//! to for a batch or two.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod hash;
+mod sticky;
 
-/// Java's `Utils.murmur2`.
-pub fn murmur2(data: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let mut h = 0x9747_b28c ^ data.len() as u32;
-    let (words, tail) = data.as_chunks::<4>();
-    for word in words {
-        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
-        k ^= k >> 24;
-        h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
-    }
-    if !tail.is_empty() {
-        for (i, byte) in tail.iter().enumerate() {
-            h ^= u32::from(*byte) << (8 * i);
-        }
-        h = h.wrapping_mul(M);
-    }
-    h ^= h >> 13;
-    h = h.wrapping_mul(M);
-    h ^ (h >> 15)
-}
+pub use hash::murmur2;
+pub use sticky::Sticky;
 
-/// The partition of a key, the Java client's: the sign bit is cut off (not `abs`), and an empty key is hashed like
-/// any other. `partitions` must not be 0.
-pub fn partition_for_key(key: &[u8], partitions: u32) -> u32 {
-    (murmur2(key) & 0x7fff_ffff) % partitions
-}
+use crate::error::{Error, ErrorKind};
+use hash::{crc32, fnv1a, murmur2_positive};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
-/// The sticky choice of one handle: one partition until a new batch has to be opened, then another. It belongs to a
-/// clone of the handle, so that tasks with a clone each don't share a partition's lock.
+/// `partitioner`: how a record that names no partition finds one. The names are librdkafka's, and so are the results.
 ///
-/// One word: the partition in the low half; above it whether a choice was made, and whether it is fresh, which means
-/// that it may open a batch.
-#[derive(Debug)]
-pub struct Sticky {
-    choice: AtomicU64,
-    random: AtomicU64,
+/// What these leave open, which is where a `random` in the name says so, is sent as a record without a key is: to one
+/// partition until its batch is complete, then to another (KIP-480, KIP-794).
+///
+/// A key stays where it is while the topic has the same number of partitions, whether they have a leader or not. The
+/// number that counts is the one known when the record is appended to its batch: if the topic grows, later records of a
+/// key may go elsewhere than earlier ones, and never back.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum Partitioning {
+    /// `consistent`: CRC-32 of the key. No key and an empty one go to the same partition.
+    Consistent,
+    /// `consistent_random`, librdkafka's default: CRC-32 of the key; no key or an empty one leave it open.
+    ConsistentRandom,
+    /// `murmur2`: as the Java client for a key. All records without one go to the same partition.
+    Murmur2,
+    /// `murmur2_random`, the Java client's and the default: murmur2 of the key, an empty one included; no key leaves it
+    /// open.
+    #[default]
+    Murmur2Random,
+    /// `fnv1a`: as Sarama for a key. All records without one go to the same partition.
+    Fnv1a,
+    /// `fnv1a_random`, Sarama's default: FNV-1a of the key, an empty one included; no key leaves it open.
+    Fnv1aRandom,
+    /// `random`: leaves it open for every record, whatever its key.
+    Random,
+    /// The application's own rule.
+    Custom(Arc<dyn Partitioner>),
 }
 
-const CHOSEN: u64 = 1 << 32;
-const FRESH: u64 = 1 << 33;
+/// An application's own rule for where its records go: [`ProducerConfig::partitioner`].
+///
+/// [`ProducerConfig::partitioner`]: crate::producer::ProducerConfig::partitioner
+pub trait Partitioner: fmt::Debug + Send + Sync {
+    /// The partition of this record, from 0; `None` leaves it open, as for a record without a key.
+    ///
+    /// It is called on the task that sends, for each record that names no partition, perhaps more than once for one
+    /// record, so it should be quick and must not block. A partition that the topic hasn't got fails the record as
+    /// `InvalidArgument`.
+    fn partition(&self, record: &RecordToPlace<'_>) -> Option<u32>;
+}
 
-impl Sticky {
-    /// No choice made yet; later ones are drawn from `seed`.
-    pub fn new(seed: u64) -> Self {
-        Self { choice: AtomicU64::new(0), random: AtomicU64::new(seed) }
-    }
+/// What a [`Partitioner`] is given.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RecordToPlace<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The record's key, or null.
+    pub key: Option<&'a [u8]>,
+    /// The record's value, or null.
+    pub value: Option<&'a [u8]>,
+    /// How many partitions the topic has, one at least.
+    pub partitions: u32,
+    /// Those that have a leader at the moment, in order.
+    pub available: &'a [u32],
+}
 
-    /// The partition to try next, and whether a batch may be opened there.
-    pub fn get(&self) -> Option<(u32, bool)> {
-        let choice = self.choice.load(Ordering::Relaxed);
-        (choice & CHOSEN != 0).then_some((choice as u32, choice & FRESH != 0))
-    }
+impl Partitioning {
+    /// The names of all but the custom ones, as [`FromStr`] takes them.
+    pub const NAMES: [&str; 7] =
+        ["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random", "random"];
 
-    /// A record went to it: from now on it is stuck to, until a new batch would have to be opened.
-    pub fn used(&self, partition: u32) {
-        self.choice.store(u64::from(partition) | CHOSEN, Ordering::Relaxed);
-    }
-
-    /// Chooses anew among `available` partitions, or all `partitions` if none is available; not the one before, if
-    /// there is another. `partitions` must not be 0.
-    pub fn choose(&self, available: &[u32], partitions: u32) -> u32 {
-        let before = self.get().map(|(partition, _)| partition);
-        let draw = self.draw();
-        let pick = |draw: u64| match available.len() as u64 {
-            0 => (draw % u64::from(partitions)) as u32,
-            n => available.get((draw % n) as usize).copied().unwrap_or(0),
+    /// The partition of a record among `partitions`, which must not be 0. `None` leaves it open.
+    #[inline]
+    pub fn place(
+        &self,
+        topic: &str,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        partitions: u32,
+        available: impl FnOnce() -> Arc<[u32]>,
+    ) -> Option<u32> {
+        let hash = match self {
+            Self::Murmur2Random => murmur2_positive(key?),
+            Self::Random => return None,
+            Self::Consistent => crc32(key.unwrap_or_default()),
+            Self::ConsistentRandom => crc32(key.filter(|key| !key.is_empty())?),
+            Self::Murmur2 => murmur2_positive(key.unwrap_or_default()),
+            Self::Fnv1a => fnv1a(key.unwrap_or_default()),
+            Self::Fnv1aRandom => fnv1a(key?),
+            Self::Custom(custom) => {
+                return custom.partition(&RecordToPlace { topic, key, value, partitions, available: &available() });
+            }
         };
-        let mut choice = pick(draw);
-        if Some(choice) == before {
-            choice = pick(draw.wrapping_add(1));
-        }
-        self.choice.store(u64::from(choice) | CHOSEN | FRESH, Ordering::Relaxed);
-        choice
+        Some(hash % partitions)
     }
+}
 
-    /// splitmix64. Two tasks that draw at once may draw the same: no harm.
-    fn draw(&self) -> u64 {
-        let state = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) >> 1
+impl<P: Partitioner + 'static> From<P> for Partitioning {
+    fn from(custom: P) -> Self {
+        Self::Custom(Arc::new(custom))
+    }
+}
+
+impl FromStr for Partitioning {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name.trim() {
+            "consistent" => Self::Consistent,
+            "consistent_random" => Self::ConsistentRandom,
+            "murmur2" => Self::Murmur2,
+            "murmur2_random" => Self::Murmur2Random,
+            "fnv1a" => Self::Fnv1a,
+            "fnv1a_random" => Self::Fnv1aRandom,
+            "random" => Self::Random,
+            _ => return Err(Error::with_message(ErrorKind::Config, format!("it is one of {}", Self::NAMES.join(", ")))),
+        })
     }
 }
 
@@ -91,46 +129,30 @@ impl Sticky {
 mod tests {
     use super::*;
 
-    /// The golden values of Java's UtilsTest.
+    fn place(name: &str, key: Option<&[u8]>) -> Option<u32> {
+        let partitioning: Partitioning = name.parse().unwrap();
+        partitioning.place("clicks", (key, None), 100, || panic!("only a custom one asks"))
+    }
+
     #[test]
-    fn murmur2_is_javas() {
-        for (key, hash) in [
-            ("21", -973_932_308),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
-            ("abc", 479_470_107),
+    fn null_and_empty_keys_are_told_apart_as_in_librdkafka() {
+        for (name, null, empty) in [
+            ("consistent", Some(0), Some(0)),
+            ("consistent_random", None, None),
+            ("murmur2", Some(81), Some(81)),
+            ("murmur2_random", None, Some(81)),
+            ("fnv1a", Some(35), Some(35)),
+            ("fnv1a_random", None, Some(35)),
+            ("random", None, None),
         ] {
-            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+            assert_eq!((place(name, None), place(name, Some(b""))), (null, empty), "{name}");
         }
-    }
-
-    /// `abs` would put "foobar" (a negative hash) elsewhere.
-    #[test]
-    fn the_sign_bit_is_cut_off() {
-        assert_eq!(partition_for_key(b"foobar", 10), ((-790_332_482i32) & 0x7fff_ffff) as u32 % 10);
-        assert_ne!(partition_for_key(b"foobar", 10), 790_332_482 % 10);
+        assert_eq!(place("random", Some(b"a")), None);
     }
 
     #[test]
-    fn an_empty_key_is_hashed_like_any_other() {
-        assert_eq!(partition_for_key(b"", 100), (murmur2(b"") & 0x7fff_ffff) % 100);
-    }
-
-    #[test]
-    fn a_new_choice_is_another_partition_with_a_leader() {
-        let sticky = Sticky::new(7);
-        let mut seen = [0; 4];
-        let mut before = None;
-        for _ in 0..100 {
-            let choice = sticky.choose(&[0, 2, 3], 4);
-            assert_ne!(Some(choice), before);
-            seen[choice as usize] += 1;
-            sticky.used(choice);
-            assert_eq!(sticky.get(), Some((choice, false)));
-            before = Some(choice);
-        }
-        assert!(seen[1] == 0 && seen[0] > 10 && seen[2] > 10 && seen[3] > 10, "{seen:?}");
+    fn every_name_is_taken_and_no_other() {
+        assert!(Partitioning::NAMES.iter().all(|name| name.parse::<Partitioning>().is_ok()));
+        assert_eq!("murmur3".parse::<Partitioning>().unwrap_err().kind(), ErrorKind::Config);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::machine::accumulator::AccumulatorConfig;
+use crate::machine::partitioner::Partitioning;
 use crate::machine::sender::SenderConfig;
 use crate::machine::transaction::TransactionConfig;
 use crate::record::compression::Compression;
@@ -46,6 +47,8 @@ pub struct ProducerConfig {
     max_block: Duration,
     max_in_flight: usize,
     max_request_size: usize,
+    partitioning: Partitioning,
+    ignore_keys: bool,
     retries: u32,
     transactional_id: Option<Arc<str>>,
     transaction_timeout: Duration,
@@ -65,6 +68,8 @@ impl Default for ProducerConfig {
             max_block: Duration::from_secs(60),
             max_in_flight: 5,
             max_request_size: 1 << 20,
+            partitioning: Partitioning::default(),
+            ignore_keys: false,
             retries: i32::MAX as u32,
             transactional_id: None,
             transaction_timeout: Duration::from_secs(60),
@@ -96,6 +101,8 @@ impl ProducerConfig {
         "max.in.flight",
         "max.request.size",
         "message.max.bytes",
+        "partitioner",
+        "partitioner.ignore.keys",
         "retries",
         "message.send.max.retries",
         "transactional.id",
@@ -173,6 +180,20 @@ impl ProducerConfig {
         self
     }
 
+    /// `partitioner`: how a record that names no partition finds one. It takes a [`Partitioning`] or an application's own
+    /// [`Partitioner`](super::Partitioner). Default: the Java client's, which librdkafka calls `murmur2_random`.
+    pub fn partitioner(mut self, partitioning: impl Into<Partitioning>) -> Self {
+        self.partitioning = partitioning.into();
+        self
+    }
+
+    /// `partitioner.ignore.keys`: sends records with a key where those without one go (KIP-794). An application's own
+    /// partitioner is asked all the same. Default: off.
+    pub fn partitioner_ignore_keys(mut self, on: bool) -> Self {
+        self.ignore_keys = on;
+        self
+    }
+
     /// `retries`: how often a batch is sent again at most, within `delivery.timeout.ms`. Default: as often as need be.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
@@ -220,6 +241,8 @@ impl ProducerConfig {
                 self.max_in_flight = settings::parse(key, value)?;
             }
             "max.request.size" | "message.max.bytes" => self.max_request_size = settings::parse(key, value)?,
+            "partitioner" => self.partitioning = settings::parse(key, value)?,
+            "partitioner.ignore.keys" => self.ignore_keys = settings::boolean(key, value)?,
             "retries" | "message.send.max.retries" => self.retries = settings::parse(key, value)?,
             "transactional.id" => self.transactional_id = Some(value.into()),
             "transaction.timeout.ms" => self.transaction_timeout = settings::millis(key, value)?,
@@ -264,6 +287,11 @@ impl ProducerConfig {
             max_request_size: self.max_request_size,
             compression: self.compression,
             level: self.levels[self.compression.id() as usize],
+            partitioning: match &self.partitioning {
+                custom @ Partitioning::Custom(_) => custom.clone(),
+                _ if self.ignore_keys => Partitioning::Random,
+                partitioning => partitioning.clone(),
+            },
         })
     }
 
@@ -320,7 +348,8 @@ mod tests {
         for key in ProducerConfig::KEYS {
             let value = match *key {
                 "compression.type" | "compression.codec" => "lz4",
-                "enable.idempotence" => "true",
+                "partitioner" => "murmur2",
+                "enable.idempotence" | "partitioner.ignore.keys" => "true",
                 _ => "1",
             };
             assert!(ProducerConfig::default().set(key, value).unwrap(), "{key}");

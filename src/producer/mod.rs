@@ -17,6 +17,7 @@ mod driver;
 mod record;
 mod transaction;
 
+pub use crate::machine::partitioner::{Partitioner, Partitioning, RecordToPlace};
 pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivery, RecordMetadata};
 pub use record::ProducerRecord;
@@ -457,11 +458,10 @@ fn new_record<'a>(record: &'a ProducerRecord<'_>, began: Option<Instant>) -> New
 }
 
 #[inline]
-fn target<'a>(record: &'a ProducerRecord<'_>, sticky: &'a Sticky) -> Target<'a> {
-    match (record.partition, record.key) {
-        (Some(partition), _) => Target::Partition(u32::try_from(partition).unwrap_or(u32::MAX)),
-        (None, Some(key)) => Target::Key(key),
-        (None, None) => Target::Sticky(sticky),
+fn target<'a>(record: &ProducerRecord<'_>, sticky: &'a Sticky) -> Target<'a> {
+    match record.partition {
+        Some(partition) => Target::Partition(u32::try_from(partition).unwrap_or(u32::MAX)),
+        None => Target::Partitioner(sticky),
     }
 }
 

@@ -6,7 +6,8 @@ use crate::record::Header;
 /// nothing is allocated for it.
 ///
 /// A record without [`key`](Self::key) or [`partition`](Self::partition) goes to any partition that has a leader; one
-/// with a key always to the key's, which is the Java client's choice (murmur2). An empty key is a key.
+/// with a key always to the key's, which is the Java client's choice (murmur2) unless
+/// [`partitioner`](super::ProducerConfig::partitioner) says otherwise. An empty key is a key.
 #[derive(Debug, Clone)]
 pub struct ProducerRecord<'a> {
     pub(crate) topic: &'a str,

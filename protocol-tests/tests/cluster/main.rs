@@ -5,5 +5,6 @@ mod broker_clients;
 mod broker_groups;
 mod consumer;
 mod groups;
+mod partitioners;
 mod producer;
 mod transactions;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn cluster(brokers: usize, partitions: i32) -> (TestCluster, Client) {
+pub(super) async fn cluster(brokers: usize, partitions: i32) -> (TestCluster, Client) {
     let cluster =
         TestCluster::builder().brokers(brokers).topic("clicks", partitions).in_memory().start().await.unwrap();
     let client = client(&cluster);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::machine::batch::Settled;
-use crate::machine::partitioner::murmur2;
+use crate::machine::partitioner::{Partitioner, RecordToPlace, murmur2};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -43,6 +43,7 @@ pub(crate) fn config() -> AccumulatorConfig {
         max_request_size: 1 << 20,
         compression: Compression::None,
         level: None,
+        partitioning: Partitioning::default(),
     }
 }
 
@@ -70,6 +71,12 @@ impl Rig {
 
     fn append_with(&self, target: Target<'_>, bytes: usize) -> Option<Ticket> {
         self.accumulator.try_append(&self.topic, target, &value(&vec![7; bytes]), None, &mut None).unwrap()
+    }
+
+    fn append_key(&self, key: &[u8]) -> Ticket {
+        let (sticky, record) = (Sticky::new(3), NewRecord { key: Some(key), ..value(b"") });
+        let target = Target::Partitioner(&sticky);
+        self.accumulator.try_append(&self.topic, target, &record, None, &mut None).unwrap().unwrap()
     }
 
     /// What the sender would find: everything ready, taken.
@@ -239,7 +246,7 @@ fn records_without_a_key_stick_to_a_partition_until_its_batch_is_complete() {
     let rig = Rig::new(config(), 8);
     let sticky = Sticky::new(3);
     for _ in 0..70 {
-        rig.append_with(Target::Sticky(&sticky), 120).unwrap();
+        rig.append_with(Target::Partitioner(&sticky), 120).unwrap();
     }
     let batches = rig.take();
     assert_eq!(batches.len(), 9, "7 of 120 bytes fill one, the last is open");
@@ -254,14 +261,62 @@ fn records_without_a_key_avoid_partitions_without_a_leader_and_keys_never_move()
     rig.topic.set_available(vec![1, 3]);
     let sticky = Sticky::new(3);
     for _ in 0..70 {
-        rig.append_with(Target::Sticky(&sticky), 120).unwrap();
+        rig.append_with(Target::Partitioner(&sticky), 120).unwrap();
     }
     rig.accumulator.flush();
     assert!(rig.take().iter().all(|batch| [1, 3].contains(&batch.partition)));
     for key in [&b""[..], b"a", b"b", b"visitor-7", b"x"] {
-        let ticket = rig.append_with(Target::Key(key), 10).unwrap();
-        assert_eq!(ticket.partition() as u32, (murmur2(key) & 0x7fff_ffff) % 4);
+        assert_eq!(rig.append_key(key).partition() as u32, (murmur2(key) & 0x7fff_ffff) % 4);
     }
+}
+
+/// A partition that was hashed over the old number must not be used once the new one is known.
+#[test]
+fn a_key_follows_the_number_of_partitions_that_is_known_when_it_is_appended() {
+    /// Grows the topic when it is asked for the first time, between the hash and the lock.
+    #[derive(Debug, Default)]
+    struct Grows(std::sync::OnceLock<(Arc<RecordAccumulator>, Mutex<Vec<u32>>)>);
+    impl Partitioner for Arc<Grows> {
+        fn partition(&self, record: &RecordToPlace<'_>) -> Option<u32> {
+            let (accumulator, asked) = self.0.get().unwrap();
+            lock(asked).push(record.partitions);
+            accumulator.add_topic(record.topic, 8);
+            Some(record.partitions - 1)
+        }
+    }
+    let grows = Arc::new(Grows::default());
+    let config = AccumulatorConfig { partitioning: grows.clone().into(), ..config() };
+    let accumulator = Arc::new(RecordAccumulator::new(config, ManualClock::new()));
+    let topic = accumulator.add_topic("clicks", 4);
+    grows.0.set((accumulator.clone(), Mutex::default())).unwrap();
+    let (sticky, record) = (Sticky::new(3), value(b"x"));
+    let target = Target::Partitioner(&sticky);
+    let ticket = accumulator.try_append(&topic, target, &record, None, &mut None).unwrap().unwrap();
+    assert_eq!((ticket.partition(), &*lock(&grows.0.get().unwrap().1)), (7, &vec![4, 8]));
+}
+
+#[test]
+fn a_partitioner_of_the_applications_sees_the_record_and_may_leave_it_open_or_be_wrong() {
+    #[derive(Debug)]
+    struct ByValue;
+    impl Partitioner for ByValue {
+        fn partition(&self, record: &RecordToPlace<'_>) -> Option<u32> {
+            assert_eq!((record.topic, record.partitions, record.available), ("clicks", 4, &[1, 3][..]));
+            match (record.key, record.value?) {
+                (None, []) => None,
+                (_, value) => Some(value.len() as u32),
+            }
+        }
+    }
+    let rig = Rig::new(AccumulatorConfig { partitioning: ByValue.into(), ..config() }, 4);
+    rig.topic.set_available(vec![1, 3]);
+    let sticky = Sticky::new(3);
+    let target = Target::Partitioner(&sticky);
+    assert_eq!(rig.append_with(target, 2).unwrap().partition(), 2, "whether it has a leader or not");
+    assert!([1, 3].contains(&rig.append_with(target, 0).unwrap().partition()));
+    assert_eq!(rig.append_with(Target::Partition(0), 2).unwrap().partition(), 0, "nobody asks");
+    let refused = rig.accumulator.try_append(&rig.topic, target, &value(b"four"), None, &mut None).unwrap_err();
+    assert_eq!((refused.kind(), refused.delivery_certainty()), (ErrorKind::InvalidArgument, Some(Certainty::NotSent)));
 }
 
 #[test]
