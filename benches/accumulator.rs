@@ -6,6 +6,7 @@
 //! --tool=callgrind`, whose count of instructions a busy machine doesn't change, and which has no vDSO for the real one.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and prints it")]
 
+use milena::ids::NodeId;
 use milena::machine::Clock;
 use milena::machine::accumulator::{AccumulatorConfig, Drained, NewRecord, RecordAccumulator, Target, TopicQueues};
 use milena::machine::batch::{Acknowledged, Settled};
@@ -62,10 +63,12 @@ fn round(target: &str, partitions: usize, compression: Compression, clock: Arc<d
         compression,
         level: None,
         partitioning: Partitioning::default(),
+        adaptive: true,
+        availability_timeout: Duration::ZERO,
     };
     let accumulator = RecordAccumulator::new(config, clock);
     let topic = accumulator.add_topic("clicks", partitions);
-    topic.set_available((0..partitions as u32).collect());
+    accumulator.set_leaders(&topic, (0..partitions).map(|_| Some(NodeId(1))));
     let (sticky, value) = (Sticky::new(7), [b'x'; 100]);
     let record = NewRecord { key: None, value: Some(&value), headers: &[], timestamp: None, sent_at: None };
     let mut ready = Vec::new();

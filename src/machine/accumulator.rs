@@ -12,6 +12,7 @@
 //!   wait for records that can't come.
 //! - The sender is woken when a batch is ready *and* it said that it has room, or when its timer has to be armed.
 
+mod load;
 mod schedule;
 mod topic;
 pub use schedule::{Collected, Readiness};
@@ -20,9 +21,11 @@ pub use topic::{PartitionQueue, TopicQueues};
 use super::Clock;
 use super::batch::{Callback, Halves, OpenBatch, ProducerBatch, Ticket};
 use schedule::{Opened, Progress, Schedule, wake_sender};
+use load::{Available, Leader};
 use topic::{QueueState, RECORDS_PER_TURN, Slot};
 use super::partitioner::{Partitioning, Sticky};
 use crate::error::{Certainty, Error, ErrorKind, Result};
+use crate::ids::NodeId;
 use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
 use crate::record::compression::{Compression, Compressor};
@@ -57,6 +60,10 @@ pub struct AccumulatorConfig {
     pub level: Option<i32>,
     /// `partitioner`.
     pub partitioning: Partitioning,
+    /// `partitioner.adaptive.partitioning.enable`.
+    pub adaptive: bool,
+    /// `partitioner.availability.timeout.ms`; zero for none.
+    pub availability_timeout: Duration,
 }
 
 /// Where a record goes.
@@ -101,6 +108,7 @@ pub struct RecordAccumulator {
     config: AccumulatorConfig,
     clock: Arc<dyn Clock>,
     topics: Mutex<HashMap<Arc<str>, Arc<TopicQueues>>>,
+    leaders: Mutex<HashMap<NodeId, Arc<Leader>>>,
     schedule: Mutex<Schedule>,
     memory: Arc<Semaphore>,
     free: Mutex<Vec<Vec<u8>>>, // of batch.size each
@@ -120,6 +128,7 @@ impl RecordAccumulator {
             config,
             clock,
             topics: Mutex::default(),
+            leaders: Mutex::default(),
             schedule: Mutex::default(),
             free: Mutex::default(),
             compressors: Mutex::default(),
@@ -155,17 +164,41 @@ impl RecordAccumulator {
         lock(&self.topics).values().cloned().collect()
     }
 
+    /// Tells who leads the topic's partitions, from the first on. Records without a key go only where there is a leader,
+    /// if there is one anywhere.
+    pub fn set_leaders(&self, topic: &TopicQueues, leaders: impl Iterator<Item = Option<NodeId>>) {
+        let timed = !self.config.availability_timeout.is_zero();
+        let (mut partitions, mut of) = (Vec::new(), Vec::new());
+        let now = self.clock.now();
+        let mut known = lock(&self.leaders);
+        for (partition, node) in (0..).zip(leaders) {
+            partitions.extend(node.map(|_| partition));
+            if timed && let Some(queue) = topic.partition(partition) {
+                let leader = node.map(|node| known.entry(node).or_insert_with(|| Arc::new(Leader::new(now))).clone());
+                queue.set_leader(leader.as_ref(), now);
+                of.extend(leader);
+            }
+        }
+        topic.set_available(Available { partitions: partitions.into(), leaders: of });
+    }
+
     /// The memory that must be had to append this record to a new batch.
     ///
     /// # Errors
     /// `RecordTooLarge` if that could never be had.
     pub fn needs(&self, record: &NewRecord<'_>) -> Result<usize> {
+        Ok(self.size(record)?.max(self.config.batch_size))
+    }
+
+    /// The most that a batch of this record alone takes.
+    #[inline]
+    fn size(&self, record: &NewRecord<'_>) -> Result<usize> {
         let size = HEADER_LEN + max_record_size(record.key, record.value, record.headers);
         let limit = self.config.max_request_size.min(self.config.buffer_memory).min(u32::MAX as usize);
         if size > limit {
             return Err(self.too_large(size));
         }
-        Ok(size.max(self.config.batch_size))
+        Ok(size)
     }
 
     #[cold]
@@ -210,7 +243,7 @@ impl RecordAccumulator {
             Some(timestamp) => timestamp,
             None => self.clock.unix_millis(),
         };
-        let need = self.needs(record)?;
+        let size = self.size(record)?;
         let mut place = self.place(topic, target, record)?;
         loop {
             let Place { partition, hashed_over, sticky } = place;
@@ -224,36 +257,45 @@ impl RecordAccumulator {
                 place = self.place(topic, target, record)?;
                 continue;
             }
-            if let Some(batch) = &mut state.open
-                && let Some(index) = batch.encoder.append(timestamp, record.key, record.value, record.headers)
-            {
-                let ticket = batch.ticket(index, timestamp, callback.take());
-                state.turn += 1;
-                if state.turn == RECORDS_PER_TURN {
-                    state.turn = 0;
-                    self.yield_due.store(true, Ordering::Relaxed);
+            if let Some(batch) = &mut state.open {
+                let before = batch.encoder.size();
+                if let Some(index) = batch.encoder.append(timestamp, record.key, record.value, record.headers) {
+                    let bytes = batch.encoder.size() - before;
+                    let ticket = batch.ticket(index, timestamp, callback.take());
+                    state.turn += 1;
+                    if state.turn == RECORDS_PER_TURN {
+                        state.turn = 0;
+                        self.yield_due.store(true, Ordering::Relaxed);
+                    }
+                    drop(state);
+                    if let Some((sticky, sent)) = sticky {
+                        sticky.set(partition, sent.saturating_add(bytes as u32));
+                    }
+                    return Ok(Some(ticket));
                 }
-                drop(state);
-                if let Some((sticky, true)) = sticky {
-                    sticky.used(partition);
-                }
-                return Ok(Some(ticket));
             }
-            let detached = state.detach();
-            // A record without a key doesn't open a second batch where it is, it moves on.
-            let moves = matches!(sticky, Some((_, false)));
-            let opened = if moves { None } else { self.open(topic, partition, &mut state, need, timestamp, record, &mut paid, callback) };
+            let detached = state.detach(|| self.clock.now());
+            // The batch is complete. A record without a key that would open another moves on, unless little has been sent
+            // here: with a linger that ends batches early, moving on would make them smaller still.
+            let moves = matches!(sticky, Some((_, sent)) if sent > 0 && sent as usize + size >= self.config.batch_size);
+            let need = size.max(self.config.batch_size);
+            let opened = match moves {
+                true => None,
+                false => self.open(topic, partition, &mut state, need, timestamp, record, &mut paid, callback),
+            };
+            let bytes = state.open.as_ref().map_or(0, |batch| batch.encoder.size() - HEADER_LEN);
+            queue.recount(&state);
             drop(state);
             self.seal(topic, partition, detached);
             match (opened, sticky) {
-                (None, Some((choice, false))) => {
-                    let partition = choice.choose(&topic.available(), topic.partition_count());
-                    place = Place { partition, hashed_over: None, sticky: Some((choice, true)) };
+                (None, Some((choice, _))) if moves => {
+                    let sticky = Some((choice, 0));
+                    place = Place { partition: self.choose(topic, choice), hashed_over: None, sticky };
                 }
                 (None, _) => return Ok(None),
                 (Some(ticket), sticky) => {
-                    if let Some((sticky, _)) = sticky {
-                        sticky.used(partition);
+                    if let Some((sticky, sent)) = sticky {
+                        sticky.set(partition, sent.saturating_add(bytes as u32));
                     }
                     return ticket.map(Some);
                 }
@@ -274,15 +316,40 @@ impl RecordAccumulator {
             Target::Partitioner(sticky) => sticky,
         };
         let key_and_value = (record.key, record.value);
-        match self.config.partitioning.place(topic.name(), key_and_value, count, || topic.available()) {
+        match self.config.partitioning.place(topic.name(), key_and_value, count, || topic.available().partitions.clone()) {
             Some(partition) if partition < count => Ok(Place { partition, hashed_over: Some(count), sticky: None }),
             Some(partition) => Err(no_partition(topic, partition)),
             None => {
-                let (partition, fresh) =
-                    sticky.get().unwrap_or_else(|| (sticky.choose(&topic.available(), count), true));
-                Ok(Place { partition, hashed_over: None, sticky: Some((sticky, fresh)) })
+                // Twice a batch is enough in any case: records with a key may have opened the batch that doesn't end.
+                let enough = |(_, sent): &(u32, u32)| (*sent as usize) < 2 * self.config.batch_size.max(1);
+                let (partition, sent) = sticky.get().filter(enough).unwrap_or_else(|| (self.choose(topic, sticky), 0));
+                Ok(Place { partition, hashed_over: None, sticky: Some((sticky, sent)) })
             }
         }
+    }
+
+    /// Another partition for a handle's records without a key.
+    #[cold]
+    fn choose(&self, topic: &TopicQueues, sticky: &Sticky) -> u32 {
+        let (available, timeout) = (topic.available(), self.config.availability_timeout);
+        let now = (!available.leaders.is_empty()).then(|| self.clock.now());
+        let partition = |i: usize| available.partitions.get(i).copied().unwrap_or(i as u32);
+        let load = |i: usize| {
+            if let (Some(now), Some(leader)) = (now, available.leaders.get(i))
+                && leader.is_slow(now, timeout)
+            {
+                return None;
+            }
+            let queued = || topic.partition(partition(i)).map_or(0, PartitionQueue::queued);
+            Some(if self.config.adaptive { queued() } else { 0 })
+        };
+        let candidates = match available.partitions.len() {
+            0 => topic.partition_count() as usize,
+            some => some,
+        };
+        let chosen = partition(sticky.draw(candidates, load));
+        sticky.set(chosen, 0);
+        chosen
     }
 
     /// A new batch with its first record. `None`: no memory.
@@ -341,7 +408,11 @@ impl RecordAccumulator {
         };
         match sealed {
             Some(batch) => state.full[at] = Slot::Sealed(batch),
-            None => drop(state.full.remove(at)),
+            None => {
+                drop(state.full.remove(at));
+                queue.recount(&state);
+                state.leader.iter().for_each(|leader| leader.on_gone(1));
+            }
         }
         if !std::mem::replace(&mut state.announced, true) {
             let mut schedule = lock(&self.schedule);
@@ -416,6 +487,8 @@ impl RecordAccumulator {
                 Some(Slot::Sealed(_)) => {
                     if let Some(Slot::Sealed(batch)) = state.full.pop_front() {
                         state.announced = true;
+                        queue.recount(&state);
+                        state.leader.iter().for_each(|leader| leader.on_taken(readiness.now()));
                         return Drained::Batch(batch);
                     }
                 }
@@ -433,6 +506,7 @@ impl RecordAccumulator {
             // Nobody else drains, so the batch keeps its place while it is in our hands.
             let open = state.open.take();
             state.announced = true;
+            queue.recount(&state);
             drop(state);
             if let Some(batch) = open.and_then(|open| self.seal_open(topic, partition, open)) {
                 return Drained::Batch(batch);
@@ -562,6 +636,8 @@ impl RecordAccumulator {
             for (partition, queue) in (0..).zip(topic.partitions()) {
                 let mut state = lock(&queue.state);
                 let (full, open) = (std::mem::take(&mut state.full), state.open.take());
+                state.leader.iter().for_each(|leader| leader.on_gone(full.len()));
+                queue.recount(&state);
                 drop(state);
                 all.extend(full.into_iter().filter_map(|slot| match slot {
                     Slot::Sealed(batch) => Some(batch),
@@ -619,8 +695,8 @@ struct Place<'a> {
     /// The number of partitions that it was chosen among, if that must still be so under the partition's lock: a topic
     /// that grows meanwhile takes the record to where it belongs now.
     hashed_over: Option<u32>,
-    /// Whose choice it is, and whether a batch may be opened there.
-    sticky: Option<(&'a Sticky, bool)>,
+    /// Whose choice it is, and the bytes sent there since it was made.
+    sticky: Option<(&'a Sticky, u32)>,
 }
 
 /// Counts one who waits for memory, from his first look to his last.

@@ -288,10 +288,7 @@ impl Sender {
         for topic in self.accumulator.topics() {
             let Some(metadata) = self.cluster.topics.get(topic.name()).cloned() else { continue };
             self.accumulator.add_topic(topic.name(), metadata.partitions.len());
-            let has_leader = |(partition, known): (u32, &super::metadata::PartitionMetadata)| {
-                known.leader.is_some().then_some(partition)
-            };
-            topic.set_available((0..).zip(&metadata.partitions).filter_map(has_leader).collect());
+            self.accumulator.set_leaders(&topic, metadata.partitions.iter().map(|known| known.leader));
             for (partition, known) in (0..).zip(&metadata.partitions) {
                 let Some(index) = topic.partition(partition).map(|queue| queue.index) else { continue };
                 if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {

@@ -49,6 +49,8 @@ pub struct ProducerConfig {
     max_request_size: usize,
     partitioning: Partitioning,
     ignore_keys: bool,
+    adaptive: bool,
+    availability_timeout: Duration,
     retries: u32,
     transactional_id: Option<Arc<str>>,
     transaction_timeout: Duration,
@@ -70,6 +72,8 @@ impl Default for ProducerConfig {
             max_request_size: 1 << 20,
             partitioning: Partitioning::default(),
             ignore_keys: false,
+            adaptive: true,
+            availability_timeout: Duration::ZERO,
             retries: i32::MAX as u32,
             transactional_id: None,
             transaction_timeout: Duration::from_secs(60),
@@ -102,6 +106,8 @@ impl ProducerConfig {
         "max.request.size",
         "message.max.bytes",
         "partitioner",
+        "partitioner.adaptive.partitioning.enable",
+        "partitioner.availability.timeout.ms",
         "partitioner.ignore.keys",
         "retries",
         "message.send.max.retries",
@@ -187,6 +193,21 @@ impl ProducerConfig {
         self
     }
 
+    /// `partitioner.adaptive.partitioning.enable`: whether records without a key go the more often to a partition the fewer
+    /// batches wait there (KIP-794), so that a slow broker gets less. Default: on.
+    pub fn partitioner_adaptive(mut self, on: bool) -> Self {
+        self.adaptive = on;
+        self
+    }
+
+    /// `partitioner.availability.timeout.ms`: records without a key keep away from the partitions of a broker for which a
+    /// full batch is ready and that has taken none for so long, unless all are like that (KIP-794). Default: 0, which is
+    /// never.
+    pub fn partitioner_availability_timeout(mut self, timeout: Duration) -> Self {
+        self.availability_timeout = timeout;
+        self
+    }
+
     /// `partitioner.ignore.keys`: sends records with a key where those without one go (KIP-794). An application's own
     /// partitioner is asked all the same. Default: off.
     pub fn partitioner_ignore_keys(mut self, on: bool) -> Self {
@@ -242,6 +263,8 @@ impl ProducerConfig {
             }
             "max.request.size" | "message.max.bytes" => self.max_request_size = settings::parse(key, value)?,
             "partitioner" => self.partitioning = settings::parse(key, value)?,
+            "partitioner.adaptive.partitioning.enable" => self.adaptive = settings::boolean(key, value)?,
+            "partitioner.availability.timeout.ms" => self.availability_timeout = settings::millis(key, value)?,
             "partitioner.ignore.keys" => self.ignore_keys = settings::boolean(key, value)?,
             "retries" | "message.send.max.retries" => self.retries = settings::parse(key, value)?,
             "transactional.id" => self.transactional_id = Some(value.into()),
@@ -292,6 +315,8 @@ impl ProducerConfig {
                 _ if self.ignore_keys => Partitioning::Random,
                 partitioning => partitioning.clone(),
             },
+            adaptive: self.adaptive,
+            availability_timeout: self.availability_timeout,
         })
     }
 
@@ -349,7 +374,7 @@ mod tests {
             let value = match *key {
                 "compression.type" | "compression.codec" => "lz4",
                 "partitioner" => "murmur2",
-                "enable.idempotence" | "partitioner.ignore.keys" => "true",
+                "enable.idempotence" | "partitioner.ignore.keys" | "partitioner.adaptive.partitioning.enable" => "true",
                 _ => "1",
             };
             assert!(ProducerConfig::default().set(key, value).unwrap(), "{key}");

@@ -44,6 +44,8 @@ pub(crate) fn config() -> AccumulatorConfig {
         compression: Compression::None,
         level: None,
         partitioning: Partitioning::default(),
+        adaptive: true,
+        availability_timeout: Duration::ZERO,
     }
 }
 
@@ -71,6 +73,11 @@ impl Rig {
 
     fn append_with(&self, target: Target<'_>, bytes: usize) -> Option<Ticket> {
         self.accumulator.try_append(&self.topic, target, &value(&vec![7; bytes]), None, &mut None).unwrap()
+    }
+
+    /// Tells the leaders of the partitions, by node id.
+    fn lead<const N: usize>(&self, leaders: [Option<i32>; N]) {
+        self.accumulator.set_leaders(&self.topic, leaders.into_iter().map(|leader| leader.map(NodeId)));
     }
 
     fn append_key(&self, key: &[u8]) -> Ticket {
@@ -255,10 +262,104 @@ fn records_without_a_key_stick_to_a_partition_until_its_batch_is_complete() {
     assert!(partitions.len() > 3);
 }
 
+/// What linger sends is no full batch; moving on then would leave a fraction of one on every partition (KIP-794).
+#[test]
+fn a_batch_that_linger_has_ended_does_not_move_records_on_before_a_whole_one_was_sent() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 1 << 20, ..config() }, 8);
+    let sticky = Sticky::new(3);
+    let mut partitions = Vec::new();
+    for _ in 0..40 {
+        // 600 bytes and then nothing for a while, time and again.
+        for _ in 0..5 {
+            rig.append_with(Target::Partitioner(&sticky), 107).unwrap();
+        }
+        rig.clock.advance(5);
+        let batches = rig.take();
+        assert_eq!(batches.iter().map(ProducerBatch::record_count).collect::<Vec<_>>(), [5], "no fractions");
+        partitions.push(batches[0].partition);
+    }
+    assert!(partitions.chunks(2).all(|two| two[0] == two[1]), "a second one is begun before 1000 bytes: {partitions:?}");
+    assert!(partitions.windows(2).any(|two| two[0] != two[1]), "and then it moves on: {partitions:?}");
+}
+
+/// A keyed record that opens a batch in the middle would otherwise put the end off for ever.
+#[test]
+fn records_without_a_key_move_on_after_two_batches_even_if_theirs_is_not_complete() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 1 << 20, linger: Duration::from_secs(9), ..config() }, 4);
+    let sticky = Sticky::new(3);
+    let first = rig.append_with(Target::Partitioner(&sticky), 10).unwrap().partition();
+    let mut sent = 17;
+    while sticky.get().unwrap().0 == first as u32 {
+        // Someone else's record fills the batch, and this handle's goes into the next one, which then is open.
+        rig.append(first as u32, 990).unwrap();
+        rig.append(first as u32, 10).unwrap();
+        sent += 77;
+        assert!(sent < 3000, "it stays for ever");
+        rig.append_with(Target::Partitioner(&sticky), 70).unwrap();
+    }
+    assert!(sent > 2000, "{sent}");
+}
+
+#[test]
+fn records_without_a_key_avoid_queues_that_are_long_unless_told_not_to() {
+    for adaptive in [true, false] {
+        let rig = Rig::new(AccumulatorConfig { buffer_memory: 1 << 20, adaptive, ..config() }, 3);
+        rig.lead([Some(1); 3]);
+        for partition in [1, 1, 1, 1, 1, 1, 1, 1] {
+            rig.append(partition, 900).unwrap();
+        }
+        let mut chosen = [0; 3];
+        let sticky = Sticky::new(5);
+        for _ in 0..3000 {
+            chosen[rig.accumulator.choose(&rig.topic, &sticky) as usize] += 1;
+        }
+        match adaptive {
+            true => assert!((100..250).contains(&chosen[1]), "1 of 19: {chosen:?}"),
+            false => assert!((900..1100).contains(&chosen[1]), "{chosen:?}"),
+        }
+        drop(rig.take());
+        chosen = [0; 3];
+        rig.accumulator.flush();
+        drop(rig.take());
+        for _ in 0..3000 {
+            chosen[rig.accumulator.choose(&rig.topic, &sticky) as usize] += 1;
+        }
+        assert!(chosen.iter().all(|times| (900..1100).contains(times)), "what was taken counts no more: {chosen:?}");
+    }
+}
+
+/// `partitioner.availability.timeout.ms`: of all the partitions of a broker, not only of those where something waits.
+#[test]
+fn a_broker_that_takes_nothing_for_too_long_is_left_out_until_it_takes_something() {
+    let timeout = Duration::from_millis(100);
+    let rig = Rig::new(AccumulatorConfig { availability_timeout: timeout, adaptive: false, ..config() }, 4);
+    rig.lead([Some(1), Some(2), Some(1), Some(2)]);
+    let sticky = Sticky::new(5);
+    let chosen = || {
+        let mut chosen: Vec<u32> = (0..100).map(|_| rig.accumulator.choose(&rig.topic, &sticky)).collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        chosen
+    };
+    rig.append(0, 900).unwrap();
+    rig.append(0, 900).unwrap(); // the first is full
+    rig.clock.advance(100);
+    assert_eq!(chosen(), [0, 1, 2, 3]);
+    rig.clock.advance(1);
+    assert_eq!(chosen(), [1, 3]);
+    rig.lead([Some(3), Some(2), Some(1), Some(2)]);
+    assert_eq!(chosen(), [0, 1, 2, 3], "it waits for another now, and that has not been given its time");
+    rig.clock.advance(101);
+    assert_eq!(chosen(), [1, 2, 3]);
+    rig.accumulator.flush();
+    assert_eq!(rig.take().len(), 2);
+    assert_eq!(chosen(), [0, 1, 2, 3]);
+}
+
 #[test]
 fn records_without_a_key_avoid_partitions_without_a_leader_and_keys_never_move() {
     let rig = Rig::new(AccumulatorConfig { buffer_memory: 1 << 20, ..config() }, 4);
-    rig.topic.set_available(vec![1, 3]);
+    rig.lead([None, Some(1), None, Some(1)]);
     let sticky = Sticky::new(3);
     for _ in 0..70 {
         rig.append_with(Target::Partitioner(&sticky), 120).unwrap();
@@ -309,7 +410,7 @@ fn a_partitioner_of_the_applications_sees_the_record_and_may_leave_it_open_or_be
         }
     }
     let rig = Rig::new(AccumulatorConfig { partitioning: ByValue.into(), ..config() }, 4);
-    rig.topic.set_available(vec![1, 3]);
+    rig.lead([None, Some(1), None, Some(1)]);
     let sticky = Sticky::new(3);
     let target = Target::Partitioner(&sticky);
     assert_eq!(rig.append_with(target, 2).unwrap().partition(), 2, "whether it has a leader or not");
@@ -339,9 +440,9 @@ fn a_batch_that_is_being_compressed_keeps_its_place() {
     let rig = Rig::new(AccumulatorConfig { compression: Compression::Lz4, ..config() }, 1);
     rig.append(0, 10).unwrap();
     // As `try_append` does it, with a pause between the two halves.
-    let detached = lock(&rig.topic.partition(0).unwrap().state).detach();
+    let detached = lock(&rig.topic.partition(0).unwrap().state).detach(|| rig.clock.now());
     rig.append(0, 10).unwrap();
-    let second = lock(&rig.topic.partition(0).unwrap().state).detach();
+    let second = lock(&rig.topic.partition(0).unwrap().state).detach(|| rig.clock.now());
     rig.accumulator.seal(&rig.topic, 0, second);
     assert!(rig.take().is_empty(), "nothing overtakes");
     rig.accumulator.seal(&rig.topic, 0, detached);

@@ -1,11 +1,13 @@
 //! The partitions of a topic, and what each has that the sender has not taken.
 
+use super::load::{Available, Leader};
 use super::lock;
 use crate::machine::batch::{OpenBatch, ProducerBatch};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 /// A task that sends in a loop never waits by itself; it lets others run after this many records on one partition.
 /// By count and not at each wake-up of the sender: on two workers the caller would change cores for each batch.
@@ -19,7 +21,7 @@ pub struct TopicQueues {
     /// while nothing that exists moves, and a look takes no lock.
     segments: [OnceLock<Box<[PartitionQueue]>>; 24],
     /// Those with a leader, for records without a key. Looked at once per batch.
-    available: Mutex<Arc<[u32]>>,
+    available: Mutex<Arc<Available>>,
 }
 
 /// One partition's batches that the sender has not taken yet.
@@ -28,6 +30,8 @@ pub struct PartitionQueue {
     /// A number of its own among all partitions of the producer, from 0.
     pub index: usize,
     pub(super) state: Mutex<QueueState>,
+    /// The batches in it, the open one included; written under its lock.
+    queued: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +40,8 @@ pub(super) struct QueueState {
     pub(super) full: VecDeque<Slot>,
     /// The sender knows that there is something, and looks until there is nothing.
     pub(super) announced: bool,
+    /// Who leads the partition, if it matters how quick that is. It counts the batches in `full`.
+    pub(super) leader: Option<Arc<Leader>>,
     pub(super) closed: bool,
     pub(super) turn: u32, // starts apart for each partition, or many partitions would all let a long time go by
 }
@@ -49,17 +55,50 @@ pub(super) enum Slot {
 
 impl QueueState {
     /// Takes the open batch and leaves its place.
-    pub(super) fn detach(&mut self) -> Option<OpenBatch> {
+    pub(super) fn detach(&mut self, now: impl FnOnce() -> Instant) -> Option<OpenBatch> {
         let open = self.open.take()?;
         self.full.push_back(Slot::Sealing(open.id));
+        if let Some(leader) = &self.leader {
+            leader.on_full(1, now());
+        }
         Some(open)
+    }
+}
+
+impl PartitionQueue {
+    /// How many batches wait here, the open one included.
+    pub(super) fn queued(&self) -> u32 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// To be called under the lock, after a batch was opened or taken.
+    pub(super) fn recount(&self, state: &QueueState) {
+        self.queued.store(state.full.len() as u32 + u32::from(state.open.is_some()), Ordering::Relaxed);
+    }
+
+    /// From now on `leader` is who its full batches wait for.
+    pub(super) fn set_leader(&self, leader: Option<&Arc<Leader>>, now: Instant) {
+        let mut state = lock(&self.state);
+        if state.leader.as_ref().map(Arc::as_ptr) == leader.map(Arc::as_ptr) {
+            return;
+        }
+        let full = state.full.len();
+        if let Some(before) = std::mem::replace(&mut state.leader, leader.cloned()) {
+            before.on_gone(full);
+        }
+        if let Some(leader) = leader
+            && full > 0
+        {
+            leader.on_full(full, now);
+        }
     }
 }
 
 impl TopicQueues {
     pub(super) fn new(name: Arc<str>) -> Self {
         let segments = [const { OnceLock::new() }; 24];
-        Self { name, count: AtomicU32::new(0), segments, available: Mutex::new(Arc::from([])) }
+        let available = Available { partitions: Arc::from([]), leaders: Vec::new() };
+        Self { name, count: AtomicU32::new(0), segments, available: Mutex::new(Arc::new(available)) }
     }
 
     /// The topic's name.
@@ -82,12 +121,11 @@ impl TopicQueues {
         self.segments.iter().filter_map(OnceLock::get).flatten()
     }
 
-    /// Tells which partitions have a leader: records without a key go only there, if there are any.
-    pub fn set_available(&self, partitions: Vec<u32>) {
-        *lock(&self.available) = partitions.into();
+    pub(super) fn set_available(&self, available: Available) {
+        *lock(&self.available) = Arc::new(available);
     }
 
-    pub(super) fn available(&self) -> Arc<[u32]> {
+    pub(super) fn available(&self) -> Arc<Available> {
         lock(&self.available).clone()
     }
 
@@ -100,7 +138,7 @@ impl TopicQueues {
                 let queue = |i: usize| {
                     let turn = (first + i) as u32 * 257 % RECORDS_PER_TURN;
                     let state = QueueState { turn, closed, ..QueueState::default() };
-                    PartitionQueue { index: first + i, state: Mutex::new(state) }
+                    PartitionQueue { index: first + i, state: Mutex::new(state), queued: AtomicU32::new(0) }
                 };
                 (0..1 << segment).map(queue).collect()
             });
