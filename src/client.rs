@@ -104,8 +104,13 @@ impl Client {
 
     /// Bytes written to and read from sockets so far, all connections together.
     pub fn traffic(&self) -> (u64, u64) {
-        let Traffic { sent, received } = self.inner.brokers.traffic();
+        let Traffic { sent, received, .. } = self.inner.brokers.traffic();
         (sent.load(Ordering::Relaxed), received.load(Ordering::Relaxed))
+    }
+
+    /// Produce requests sent so far, all producers together; one that is sent again counts again.
+    pub fn produce_requests(&self) -> u64 {
+        self.inner.brokers.traffic().produce_requests.load(Ordering::Relaxed)
     }
 
     /// How many tasks of this client have not ended. For tests that leave nothing behind.

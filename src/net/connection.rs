@@ -10,7 +10,7 @@ use crate::machine::connection::InFlightRequests;
 use crate::machine::negotiation::{Negotiation, Step};
 use crate::net::tasks::Tasks;
 use crate::wire::api_versions::{BrokerVersions, api_name};
-use crate::wire::messages::ApiVersionsRequest;
+use crate::wire::messages::{ApiVersionsRequest, ProduceRequest};
 use crate::wire::{Request, frame::MAX_FRAME, request};
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
@@ -46,13 +46,15 @@ pub struct ConnectionConfig {
     pub setup_timeout: Duration,
 }
 
-/// Bytes that crossed connections: shared by all of a client's.
+/// What crossed connections: shared by all of a client's.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Written to sockets.
+    /// Bytes written to sockets.
     pub sent: AtomicU64,
-    /// Read from sockets.
+    /// Bytes read from sockets.
     pub received: AtomicU64,
+    /// Produce requests handed to sockets.
+    pub produce_requests: AtomicU64,
 }
 
 /// A handle to an open connection; the last one closes it.
@@ -359,6 +361,9 @@ impl Task {
     }
 
     fn take(&mut self, request: Outgoing) {
+        if request.api_key == ProduceRequest::KEY {
+            self.traffic.produce_requests.fetch_add(1, Ordering::Relaxed);
+        }
         self.output.extend(request.pieces);
         match request.answer {
             Answer::None => self.unanswered.push(request.waiter),

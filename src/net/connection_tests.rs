@@ -161,3 +161,18 @@ async fn a_peer_that_accepts_and_says_nothing_is_given_up_within_the_setup_timeo
     let error = open(&connect, &Tasks::new().unwrap()).await.unwrap_err();
     assert!(error.is_timeout() && error.to_string().contains("b1:9092"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn produce_requests_are_counted_and_others_are_not() {
+    let (connect, [mut peer]) = pipes::<1>();
+    let (tasks, traffic) = (Tasks::new().unwrap(), Arc::<Traffic>::default());
+    let config = ConnectionConfig { client_id: "me".into(), setup_timeout: Duration::from_secs(10) };
+    let opening = Connection::open(&connect, ("b1", 9092), None, &config, &tasks, &traffic);
+    let (connection, ()) = tokio::join!(opening, accept(&mut peer));
+    let connection = connection.unwrap();
+    for (key, id) in [(0, 76), (12, 77), (0, 78)] {
+        let piece = [&[0, 0, 0, 8, 0, key as u8, 0, 9, 0, 0, 0, id as u8][..]].concat();
+        connection.send(key, id, vec![piece.into()], Answer::None, Duration::from_secs(1)).await.unwrap();
+    }
+    assert_eq!(traffic.produce_requests.load(Ordering::Relaxed), 2);
+}

@@ -16,6 +16,7 @@ mod groups;
 mod merge;
 mod perf;
 mod perf_consume;
+mod perf_produce;
 mod produce;
 mod progress;
 mod query;

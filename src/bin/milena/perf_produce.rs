@@ -1,0 +1,256 @@
+//! `milena perf produce`: writes records, waits for every acknowledgement, and says what that cost this process.
+
+use crate::args::{Failure, Global, Result, Role};
+use crate::perf::{peak_rss_mib, usage};
+use milena::client::{Client, ClientConfig};
+use milena::producer::{Delivery, ProducerConfig, TopicProducer};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Writes records as fast as it can and waits until all are acknowledged
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Topic to write to; the broker may create it
+    #[arg(short, long, default_value = "user-behavior-events")]
+    topic: String,
+    /// How many records
+    #[arg(long)]
+    records: u64,
+    /// Bytes of each record's value; a label only beside --payload-file
+    #[arg(long, default_value_t = 100)]
+    size: usize,
+    /// One payload a line, used in turn, wrapping
+    #[arg(long)]
+    payload_file: Option<PathBuf>,
+    /// none, gzip, snappy, lz4 or zstd
+    #[arg(long)]
+    compression: Option<String>,
+    /// Bytes of a batch
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Milliseconds that a batch waits for more
+    #[arg(long)]
+    linger_ms: Option<u64>,
+    /// all, 1 or 0
+    #[arg(long)]
+    acks: Option<String>,
+    /// Whether retries neither double nor reorder
+    #[arg(long)]
+    idempotence: Option<bool>,
+    /// Tasks that send, each with a handle of its own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    tasks: u64,
+    /// Each task sends a record only when the one before is acknowledged, and the latency of each is measured
+    #[arg(long)]
+    await_each: bool,
+    /// Prints one line of JSON instead of kafka-producer-perf-test's
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn configs(&self, global: &Global) -> Result<(ClientConfig, ProducerConfig)> {
+        let mut properties = global.properties(Role::Producer)?;
+        let options = [
+            ("compression.type", self.compression.clone()),
+            ("batch.size", self.batch_size.map(|bytes| bytes.to_string())),
+            ("linger.ms", self.linger_ms.map(|millis| millis.to_string())),
+            ("acks", self.acks.clone()),
+            ("enable.idempotence", self.idempotence.map(|on| on.to_string())),
+        ];
+        for (key, value) in options {
+            if let Some(value) = value {
+                properties.insert(key, &value)?;
+            }
+        }
+        Ok((properties.client()?, properties.producer()?))
+    }
+
+    fn payloads(&self) -> Result<Vec<Vec<u8>>> {
+        let Some(path) = &self.payload_file else { return Ok(payloads(self.size)) };
+        let text = std::fs::read(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+        let lines: Vec<Vec<u8>> =
+            text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+        if lines.is_empty() {
+            return Err(Failure::config(format!("{}: no lines", path.display())));
+        }
+        Ok(lines)
+    }
+}
+
+/// A few thousand different payloads of clickstream-like text.
+fn payloads(size: usize) -> Vec<Vec<u8>> {
+    let payload = |i: u64| {
+        let id = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let kind = ["view", "add_to_cart", "purchase"][(id >> 60) as usize % 3];
+        let product = id >> 40 & 0x3ff;
+        let event = format!(
+            r#"{{"event_id":"{id:016x}","user_id":{},"event_type":"{kind}","product_id":"P{product}""#,
+            i % 5000
+        );
+        event.bytes().cycle().take(size).collect()
+    };
+    (0..4096).map(payload).collect()
+}
+
+/// Runs the command.
+pub async fn run(args: Args, global: &Global) -> Result<()> {
+    let (client, config) = args.configs(global)?;
+    let payloads = Arc::new(args.payloads()?);
+    let client = Client::connect(client).await?;
+    let producer = client.producer(config)?;
+    let before = usage();
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for task in 0..args.tasks {
+        let records = args.records / args.tasks + u64::from(task < args.records % args.tasks);
+        let (topic, payloads, await_each) = (producer.topic(args.topic.as_str()), payloads.clone(), args.await_each);
+        // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
+        tasks.push(tokio::spawn(async move {
+            match await_each {
+                true => send_one_by_one(&topic, &payloads, records).await,
+                false => send(&topic, &payloads, records).await,
+            }
+        }));
+    }
+    let mut written = Written::default();
+    for task in tasks {
+        written.add(task.await.map_err(|error| Failure::broker(error.to_string()))??);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu = usage() - before;
+    producer.close(Duration::from_secs(60)).await?;
+    let (wire_bytes, requests) = (client.traffic().0, client.produce_requests());
+    client.close().await;
+    if written.records != args.records {
+        return Err(Failure::broker(format!("{} of {} records were acknowledged", written.records, args.records)));
+    }
+    report(args.json, written, seconds, cpu, (wire_bytes, requests));
+    Ok(())
+}
+
+#[derive(Default)]
+struct Written {
+    records: u64,
+    bytes: u64,
+    latencies: Vec<Duration>,
+}
+
+impl Written {
+    fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.latencies.extend(other.latencies);
+    }
+}
+
+/// Each record is acknowledged before the next one is sent.
+async fn send_one_by_one(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Result<Written> {
+    let mut written = Written::default();
+    for (_, value) in (0..records).zip(payloads.iter().cycle()) {
+        let start = Instant::now();
+        topic.send(topic.record().value(value)).await?.await?;
+        written.latencies.push(start.elapsed());
+        written.bytes += value.len() as u64;
+        written.records += 1;
+    }
+    Ok(written)
+}
+
+/// Every how many records is looked which are acknowledged, and the latency of one is measured: it is that much too long
+/// at most.
+const SAMPLE: u64 = 1024;
+
+/// More than `buffer.memory` has room for at 100 bytes, so that it is not what limits.
+const WINDOW: usize = 400_000;
+
+/// Sends as fast as there is room, and sees to the acknowledgement of each record.
+async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Result<Written> {
+    let mut under_way = UnderWay::default();
+    for (i, value) in (0..records).zip(payloads.iter().cycle()) {
+        let start = (i % SAMPLE == 0).then(Instant::now);
+        if start.is_some() {
+            under_way.look()?;
+        }
+        if under_way.deliveries.len() == WINDOW {
+            under_way.wait().await?;
+        }
+        let delivery = topic.send(topic.record().value(value)).await?;
+        if let Some(start) = start {
+            under_way.samples.push((start, delivery.clone()));
+        }
+        under_way.deliveries.push_back(delivery);
+        under_way.written.bytes += value.len() as u64;
+    }
+    while !under_way.deliveries.is_empty() {
+        under_way.wait().await?;
+        under_way.look()?;
+    }
+    Ok(under_way.written)
+}
+
+/// What was sent and is not known to be acknowledged.
+#[derive(Default)]
+struct UnderWay {
+    deliveries: VecDeque<Delivery>,
+    /// Some of them, and when they were sent.
+    samples: Vec<(Instant, Delivery)>,
+    written: Written,
+}
+
+impl UnderWay {
+    /// Counts what has been acknowledged meanwhile.
+    fn look(&mut self) -> Result<()> {
+        self.samples.retain(|(start, delivery)| {
+            let done = delivery.try_get().is_some();
+            if done {
+                self.written.latencies.push(start.elapsed());
+            }
+            !done
+        });
+        while let Some(result) = self.deliveries.front().and_then(Delivery::try_get) {
+            result?;
+            self.deliveries.pop_front();
+            self.written.records += 1;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest.
+    async fn wait(&mut self) -> Result<()> {
+        if let Some(delivery) = self.deliveries.pop_front() {
+            delivery.await?;
+            self.written.records += 1;
+        }
+        Ok(())
+    }
+}
+
+fn report(json: bool, written: Written, seconds: f64, cpu: Duration, (wire_bytes, requests): (u64, u64)) {
+    let Written { records, bytes, mut latencies } = written;
+    let per_second = records as f64 / seconds;
+    let mb_per_second = bytes as f64 / seconds / 1_048_576.0;
+    latencies.sort_unstable();
+    let millis = |latency: Duration| latency.as_secs_f64() * 1000.0;
+    let at = |part: f64| {
+        let index = ((latencies.len() as f64 * part) as usize).min(latencies.len().saturating_sub(1));
+        latencies.get(index).copied().map_or(0.0, millis)
+    };
+    let [p50, p95, p99, p999, max] = [0.5, 0.95, 0.99, 0.999, 1.0].map(at);
+    if json {
+        let line = serde_json::json!({
+            "records": records, "seconds": seconds, "records_per_s": per_second, "mb_per_s": mb_per_second,
+            "cpu_ns_per_record": cpu.as_nanos() as f64 / records.max(1) as f64, "peak_rss_mib": peak_rss_mib(),
+            "wire_bytes": wire_bytes, "requests": requests, "latency_ms": {"p50": p50, "p99": p99, "p99.9": p999},
+        });
+        println!("{line}");
+    } else {
+        let average = latencies.iter().copied().map(millis).sum::<f64>() / latencies.len().max(1) as f64;
+        println!(
+            "{records} records sent, {per_second:.6} records/sec ({mb_per_second:.2} MB/sec), {average:.2} ms avg latency, \
+             {max:.2} ms max latency, {p50:.0} ms 50th, {p95:.0} ms 95th, {p99:.0} ms 99th, {p999:.0} ms 99.9th."
+        );
+    }
+}
