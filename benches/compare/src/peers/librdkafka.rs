@@ -1,6 +1,7 @@
-//! librdkafka at its best: its own thread polls, messages are copied once into its queue, delivery is reported only for
-//! failures and counted; consuming takes batches of messages off one queue.
+//! librdkafka at its best: its own thread polls, messages are copied once into its queue, delivery is reported by callback
+//! and counted; consuming takes batches of messages off one queue.
 
+use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, PARTITIONS};
 use rdkafka::ClientContext;
 use rdkafka::bindings as c;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
@@ -12,6 +13,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// `batch.size` unless told otherwise.
+pub const DEFAULT_BATCH: usize = 1_000_000;
 
 #[derive(Clone, Default)]
 struct Count(Arc<AtomicU64>);
@@ -29,22 +33,29 @@ impl ProducerContext for Count {
     }
 }
 
-pub fn produce(bootstrap: &str, topic: &str, codec: &str, records: u64, payloads: &[Vec<u8>]) {
-    let count = Count::default();
+/// As asked for, idempotent.
+pub fn config(job: &Job, linger_ms: u64) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", bootstrap)
-        .set("compression.type", codec)
-        .set("batch.size", "16384")
-        .set("linger.ms", "5")
+        .set("bootstrap.servers", &job.bootstrap)
+        .set("compression.type", &job.codec)
+        .set("linger.ms", linger_ms.to_string())
         .set("acks", "all")
-        .set("enable.idempotence", "false")
-        .set("queue.buffering.max.kbytes", "32768")
+        .set("enable.idempotence", "true")
+        .set("queue.buffering.max.kbytes", (BUFFER_MEMORY >> 10).to_string())
         .set("queue.buffering.max.messages", "10000000");
+    if let Some(bytes) = job.batch_size {
+        config.set("batch.size", bytes.to_string());
+    }
+    config
+}
+
+pub fn produce(job: &Job) {
+    let (values, count) = (job.values(), Count::default());
     let producer: BaseProducer<Count> =
-        BaseProducer::from_config_and_context(&config, count.clone()).expect("a producer");
-    for (n, payload) in (0..records).zip(payloads.iter().cycle()) {
-        let mut record = BaseRecord::<(), [u8]>::to(topic).payload(payload);
+        BaseProducer::from_config_and_context(&config(job, LINGER_MS), count.clone()).expect("a producer");
+    for (n, value) in (0..job.records).zip(values.iter().cycle()) {
+        let mut record = BaseRecord::<(), [u8]>::to(&job.topic).payload(value);
         while let Err((error, unsent)) = producer.send(record) {
             let KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) = error else { panic!("{error}") };
             record = unsent;
@@ -55,20 +66,20 @@ pub fn produce(bootstrap: &str, topic: &str, codec: &str, records: u64, payloads
         }
     }
     producer.flush(Duration::from_secs(60)).expect("all are delivered");
-    assert_eq!(count.0.load(Ordering::Relaxed), records);
+    assert_eq!(count.0.load(Ordering::Relaxed), job.records);
 }
 
-pub fn consume(bootstrap: &str, topic: &str, records: u64) {
+pub fn consume(job: &Job) {
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", bootstrap)
+        .set("bootstrap.servers", &job.bootstrap)
         .set("group.id", "unused")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false");
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut partitions = TopicPartitionList::new();
-    for partition in 0..4 {
-        partitions.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+    for partition in 0..PARTITIONS {
+        partitions.add_partition_offset(&job.topic, partition, Offset::Beginning).expect("an offset");
     }
     consumer.assign(&partitions).expect("assigned");
     let (mut seen, mut bytes) = (0, 0);
@@ -77,9 +88,9 @@ pub fn consume(bootstrap: &str, topic: &str, records: u64) {
     // a message that is ours until it is destroyed.
     unsafe {
         let queue = c::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
-        while seen < records {
+        while seen < job.records {
             let got = c::rd_kafka_consume_batch_queue(queue, 30_000, messages.as_mut_ptr(), messages.len());
-            assert!(got > 0, "only {seen} of {records} records");
+            assert!(got > 0, "only {seen} of {} records", job.records);
             for message in &messages[..got as usize] {
                 let view = &**message;
                 if view.err == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {

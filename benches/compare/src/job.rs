@@ -1,0 +1,67 @@
+//! What a client is asked to do.
+
+use bytes::Bytes;
+use std::fs;
+
+/// `buffer.memory` of all.
+pub const BUFFER_MEMORY: usize = 32 << 20;
+/// `linger.ms` of all that batch.
+pub const LINGER_MS: u64 = 5;
+/// Partitions of every topic.
+pub const PARTITIONS: i32 = 4;
+
+/// The work of one child, as its options.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Job {
+    /// Address of a broker
+    #[arg(long)]
+    pub bootstrap: String,
+    /// Where to
+    #[arg(long)]
+    pub topic: String,
+    /// How many records
+    #[arg(long)]
+    pub records: u64,
+    /// File with one value a line, used in turn
+    #[arg(long)]
+    pub payloads: String,
+    /// none or lz4
+    #[arg(long)]
+    pub codec: String,
+    /// Bytes of a batch before compression; without it the client's own default
+    #[arg(long)]
+    pub batch_size: Option<usize>,
+}
+
+impl Job {
+    /// The job as options again, for the child.
+    pub fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        let pairs = [
+            ("--bootstrap", self.bootstrap.clone()),
+            ("--topic", self.topic.clone()),
+            ("--records", self.records.to_string()),
+            ("--payloads", self.payloads.clone()),
+            ("--codec", self.codec.clone()),
+        ];
+        for (name, value) in pairs {
+            options.extend([name.to_owned(), value]);
+        }
+        if let Some(bytes) = self.batch_size {
+            options.extend(["--batch-size".to_owned(), bytes.to_string()]);
+        }
+        options
+    }
+
+    /// The values, not copied when they are cloned.
+    pub fn values(&self) -> Vec<Bytes> {
+        let text = Bytes::from(fs::read(&self.payloads).expect("the payloads can be read"));
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| text.slice_ref(line)).collect()
+    }
+
+    /// How many records an application may have under way that waits for each of them: as many as `buffer.memory` holds.
+    pub fn window(&self, values: &[Bytes]) -> usize {
+        BUFFER_MEMORY / values[0].len().max(1)
+    }
+}

@@ -1,0 +1,38 @@
+//! kacrab: each record is sent, and the acknowledgement of each awaited, a window behind.
+
+use crate::job::{BUFFER_MEMORY, Job, LINGER_MS};
+use kacrab::producer::{Producer, ProducerRecord, SendFuture};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub async fn produce(job: Job) {
+    let values = job.values();
+    let mut config = Producer::builder()
+        .set("bootstrap.servers", &*job.bootstrap)
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("linger.ms", LINGER_MS.to_string())
+        .set("buffer.memory", BUFFER_MEMORY.to_string())
+        .set("compression.type", &*job.codec);
+    if let Some(bytes) = job.batch_size {
+        config = config.set("batch.size", bytes.to_string());
+        config = config.set("max.request.size", (bytes * 5).max(1 << 20).to_string());
+    }
+    let producer = config.build().await.expect("a producer");
+    let topic: Arc<str> = job.topic.as_str().into();
+    let (mut acknowledged, mut window) = (0, VecDeque::<SendFuture>::new());
+    let most = job.window(&values);
+    for (_, value) in (0..job.records).zip(values.iter().cycle()) {
+        if window.len() == most {
+            window.pop_front().expect("it is full").await.expect("acknowledged");
+            acknowledged += 1;
+        }
+        window.push_back(producer.send(ProducerRecord::topic_value(topic.clone(), value.clone())).expect("sent"));
+    }
+    for delivery in window {
+        delivery.await.expect("acknowledged");
+        acknowledged += 1;
+    }
+    assert_eq!(acknowledged, job.records);
+    producer.close().await.expect("closed");
+}
