@@ -8,6 +8,7 @@ use crate::wire::request::{decode_request_prefix, encode_response};
 use bytes::Bytes;
 use kafka_protocol::protocol::{Message, Request};
 use std::future::Future;
+use std::time::Duration;
 
 /// One request that the broker serves. Implemented in the file of its family.
 pub(super) trait Api: Request + Send + 'static {
@@ -22,10 +23,21 @@ pub(super) trait Api: Request + Send + 'static {
         true
     }
 
+    /// Says how long the client is to wait before it asks again.
+    fn throttle(_response: &mut Self::Response, _millis: i32) {}
+
     /// Whether an answer that can't be sent has to be told by closing the connection (acks=0).
     fn failed(_response: &Self::Response) -> bool {
         false
     }
+}
+
+/// How a request is handled: served or not, and answered with what came of it or with a code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Handling {
+    pub apply: bool,
+    pub refusal: Option<ErrorCode>,
+    pub throttle: Duration,
 }
 
 /// What becomes of a request.
@@ -51,13 +63,22 @@ fn versions<R: Request>() -> (i16, i16) {
     (min, max)
 }
 
-async fn serve<R: Api>(on: Context, frame: Bytes, refusal: Option<ErrorCode>) -> Result<Answer> {
+async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<Answer> {
     let (header, request, _) = decode_request_prefix::<R>(frame)?;
     let wants_answer = request.wants_answer();
-    let response = match refusal {
-        Some(code) => request.refuse(code),
+    let mut response = match how.refusal {
+        Some(code) => {
+            let refused = request.refuse(code);
+            if how.apply {
+                request.serve(on).await;
+            }
+            refused
+        }
         None => request.serve(on).await,
     };
+    if !how.throttle.is_zero() {
+        R::throttle(&mut response, i32::try_from(how.throttle.as_millis()).unwrap_or(i32::MAX));
+    }
     if !wants_answer {
         return Ok(if R::failed(&response) { Answer::Close } else { Answer::None });
     }
@@ -97,9 +118,9 @@ macro_rules! apis {
         }
 
         /// Reads a request frame (without its length), has it served, and frames the answer.
-        pub(super) async fn dispatch(api: ApiKey, on: Context, frame: Bytes, refusal: Option<ErrorCode>) -> Result<Answer> {
+        pub(super) async fn dispatch(api: ApiKey, on: Context, frame: Bytes, how: Handling) -> Result<Answer> {
             match api {
-                $(ApiKey::$name => serve::<schema::$request>(on, frame, refusal).await,)*
+                $(ApiKey::$name => serve::<schema::$request>(on, frame, how).await,)*
             }
         }
     };

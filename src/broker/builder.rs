@@ -118,6 +118,13 @@ impl Builder {
         self
     }
 
+    /// How long followers take to have what a leader has written. Until then nobody reads it, `acks=all` is not answered,
+    /// and it is lost if another broker leads: with its leader's death, or by a move. Default 0: nothing is ever lost.
+    pub fn replication_lag(mut self, lag: Duration) -> Self {
+        self.settings.replication_lag = lag;
+        self
+    }
+
     /// What the wall clock shows at the start, in milliseconds since 1970; it moves with tokio's clock from there.
     /// Default: the machine's.
     pub fn unix_millis(mut self, millis: i64) -> Self {
@@ -145,6 +152,7 @@ impl Builder {
             state: Mutex::new(State::new(self.settings, clock.unix_millis())),
             clock,
             deadlines: Notify::new(),
+            resumed: Notify::new(),
             tasks: Tasks::default(),
         });
         // From here on a failure drops the cluster, which takes back what has been started.

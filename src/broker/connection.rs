@@ -2,7 +2,7 @@
 //! answer before it reads the next: the order that Apache Kafka keeps too.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the broker's sockets and tasks are here")]
 
-use super::api::{self, Answer, ApiKey};
+use super::api::{self, Answer, ApiKey, Handling};
 use super::control::Verdict;
 use super::state::Node;
 use super::{Context, Shared, Tasks, api_versions};
@@ -86,7 +86,8 @@ pub(super) async fn open_node(shared: &Arc<Shared>, id: NodeId, endpoint: Endpoi
         return Err(Error::new(ErrorKind::Closed));
     }
     let listening = listener.map(|listener| spawn(shared, accept(Arc::clone(shared), id, listener)));
-    state.nodes.insert(id, Node { endpoint, alive: true, listening, connections: HashMap::new() });
+    let node = Node { endpoint, alive: true, paused: None, fenced: false, listening, connections: HashMap::new() };
+    state.nodes.insert(id, node);
     Ok(advertised)
 }
 
@@ -144,16 +145,27 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, pee
                 return Ok(());
             }
         };
-        match answer(shared, node, frame, &peer).await? {
+        shared.runs(node).await;
+        let (answer, throttle) = answer(shared, node, frame, &peer).await?;
+        shared.runs(node).await;
+        match answer {
             Answer::Frame(frame) => stream.write_all(&frame).await.map_err(broken)?,
             Answer::None => {}
             Answer::Close => return Ok(()),
         }
+        if !throttle.is_zero() {
+            tokio::time::sleep(throttle).await; // muted (KIP-219)
+        }
     }
 }
 
-/// Serves one request frame (without its length).
-pub(super) async fn answer(shared: &Arc<Shared>, node: NodeId, frame: Bytes, peer: &Arc<str>) -> Result<Answer> {
+/// Serves one request frame (without its length). With the answer, how long the connection is then left alone.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    frame: Bytes,
+    peer: &Arc<str>,
+) -> Result<(Answer, Duration)> {
     let (key, version, correlation_id) = peek_request(&frame)?;
     // Apache closes the connection on an API or version that it does not have; only ApiVersions is answered.
     let Some(api) = ApiKey::from_wire(key) else {
@@ -161,41 +173,40 @@ pub(super) async fn answer(shared: &Arc<Shared>, node: NodeId, frame: Bytes, pee
     };
     let (min, max) = api.versions();
     if version < min || version > max {
-        let downgrade = api == ApiKey::ApiVersions;
-        return if downgrade {
-            api_versions::unsupported(correlation_id).map(Answer::Frame)
-        } else {
-            Ok(Answer::Close)
+        let answer = match api {
+            ApiKey::ApiVersions => Answer::Frame(api_versions::unsupported(correlation_id)?),
+            _ => Answer::Close,
         };
+        return Ok((answer, Duration::ZERO));
     }
     let request_bytes = frame.len() + 4;
-    let verdict = shared.state().control.judge(api, node);
-    if let Some(delay) = verdict.delay {
+    let judged = shared.state().control.judge(api, node);
+    if let Some(delay) = judged.delay {
         tokio::time::sleep(delay).await;
     }
-    let refusal = match verdict.then {
-        Verdict::Serve | Verdict::ApplyThenDisconnect => None,
-        Verdict::Refuse(code) => Some(code),
-        Verdict::Disconnect => {
-            shared.state().control.count(api, request_bytes, 0);
-            return Ok(Answer::Close);
-        }
-        Verdict::Silence => {
-            shared.state().control.count(api, request_bytes, 0);
-            return std::future::pending().await;
-        }
-    };
-    let context = Context {
-        shared: Arc::clone(shared),
-        node,
-        version,
-        client_id: client_id(&frame).into(),
-        client_host: Arc::clone(peer),
-    };
-    let answer = api::dispatch(api, context, frame, refusal).await?;
+    let refusal = if let Verdict::Refuse(code) = judged.then { Some(code) } else { None };
+    let mut answer = Answer::None;
+    if judged.apply || refusal.is_some() {
+        let context = Context {
+            shared: Arc::clone(shared),
+            node,
+            version,
+            client_id: client_id(&frame).into(),
+            client_host: Arc::clone(peer),
+        };
+        let how = Handling { apply: judged.apply, refusal, throttle: judged.throttle };
+        answer = api::dispatch(api, context, frame, how).await?;
+    }
+    if let Some(delay) = judged.delay_answer {
+        tokio::time::sleep(delay).await;
+    }
     let response_bytes = if let Answer::Frame(frame) = &answer { frame.len() } else { 0 };
     shared.state().control.count(api, request_bytes, response_bytes);
-    Ok(if matches!(verdict.then, Verdict::ApplyThenDisconnect) { Answer::Close } else { answer })
+    match judged.then {
+        Verdict::Answer | Verdict::Refuse(_) => Ok((answer, judged.throttle)),
+        Verdict::Disconnect => Ok((Answer::Close, Duration::ZERO)),
+        Verdict::Silence => std::future::pending().await,
+    }
 }
 
 /// The client id in a request's header, which stands at the same place in every version.

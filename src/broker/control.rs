@@ -27,21 +27,29 @@ pub struct RequestCount {
     pub bytes_out: u64,
 }
 
-/// What happens to a request instead of being served.
+/// What a request gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Serve,
+    Answer,
     Refuse(ErrorCode),
     Disconnect,
-    ApplyThenDisconnect,
     Silence,
 }
 
-/// A verdict, and how long to wait before it is carried out.
+/// What becomes of a request, in the order of the fields.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Judged {
     pub delay: Option<Duration>,
+    /// Whether it is done.
+    pub apply: bool,
+    pub delay_answer: Option<Duration>,
     pub then: Verdict,
+    pub throttle: Duration,
+}
+
+impl Judged {
+    const SERVED: Self =
+        Self { delay: None, apply: true, delay_answer: None, then: Verdict::Answer, throttle: Duration::ZERO };
 }
 
 #[derive(Debug, Clone)]
@@ -49,8 +57,9 @@ struct Rule {
     api: ApiKey,
     node: Option<NodeId>,
     left: Option<usize>,
-    delay: Option<Duration>,
-    then: Verdict,
+    /// How probable it is, of 1, and what decides.
+    chance: Option<(f64, fastrand::Rng)>,
+    judged: Judged,
 }
 
 /// The rules, in the order in which they were given, and the counts.
@@ -63,10 +72,13 @@ pub(super) struct Control {
 impl Control {
     /// The first rule that fits, used up by one.
     pub(super) fn judge(&mut self, api: ApiKey, node: NodeId) -> Judged {
-        let fits = |rule: &Rule| rule.api == api && rule.node.is_none_or(|wanted| wanted == node);
-        let Some(i) = self.rules.iter().position(fits) else { return Judged { delay: None, then: Verdict::Serve } };
+        let fits = |rule: &mut Rule| {
+            let right = rule.api == api && rule.node.is_none_or(|wanted| wanted == node);
+            right && rule.chance.as_mut().is_none_or(|(chance, random)| random.f64() < *chance)
+        };
+        let Some(i) = self.rules.iter_mut().position(fits) else { return Judged::SERVED };
         let rule = &mut self.rules[i];
-        let judged = Judged { delay: rule.delay, then: rule.then };
+        let judged = rule.judged;
         if let Some(left) = &mut rule.left {
             *left -= 1;
             if *left == 0 {
@@ -109,34 +121,64 @@ impl Fault<'_> {
         self
     }
 
+    /// Not for every request, but with this probability (0 to 1), by numbers that follow from `seed`. Default: 1.
+    pub fn probability(mut self, chance: f64, seed: u64) -> Self {
+        self.rule.chance = Some((chance, fastrand::Rng::with_seed(seed)));
+        self
+    }
+
     /// Waits this long before it does what else is said, or serves the request. The connection's later requests wait too.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.rule.delay = Some(delay);
+        self.rule.judged.delay = Some(delay);
+        self
+    }
+
+    /// Serves the request, and answers so much later. The connection's later requests wait too.
+    pub fn delay_answer(mut self, delay: Duration) -> Self {
+        self.rule.judged.delay_answer = Some(delay);
+        self
+    }
+
+    /// Answers with this `throttle_time_ms`, where the API's answer has one, and reads nothing more from the connection
+    /// for so long (KIP-219).
+    pub fn throttle(mut self, throttle: Duration) -> Self {
+        self.rule.judged.throttle = throttle;
         self
     }
 
     /// Answers with this code, about everything that was asked for, and does nothing.
     pub fn error(self, code: ErrorCode) {
-        self.then(Verdict::Refuse(code));
+        self.then(false, Verdict::Refuse(code));
+    }
+
+    /// Does what is asked, and answers with this code: `NOT_ENOUGH_REPLICAS_AFTER_APPEND` and its like.
+    pub fn apply_then_error(self, code: ErrorCode) {
+        self.then(true, Verdict::Refuse(code));
     }
 
     /// Closes the connection and does nothing.
     pub fn disconnect(self) {
-        self.then(Verdict::Disconnect);
+        self.then(false, Verdict::Disconnect);
     }
 
     /// Does what is asked, and closes the connection instead of answering: the client can't know.
     pub fn apply_then_disconnect(self) {
-        self.then(Verdict::ApplyThenDisconnect);
+        self.then(true, Verdict::Disconnect);
     }
 
     /// Never answers, nor anything after it on this connection.
     pub fn silence(self) {
-        self.then(Verdict::Silence);
+        self.then(false, Verdict::Silence);
     }
 
-    fn then(mut self, verdict: Verdict) {
-        self.rule.then = verdict;
+    /// Does what is asked, and then is [silent](Self::silence).
+    pub fn apply_then_silence(self) {
+        self.then(true, Verdict::Silence);
+    }
+
+    fn then(mut self, apply: bool, verdict: Verdict) {
+        self.rule.judged.apply = apply;
+        self.rule.judged.then = verdict;
     }
 }
 
@@ -151,7 +193,7 @@ impl Drop for Fault<'_> {
 impl TestCluster {
     /// Breaks an API in a way that the returned value is told.
     pub fn fault(&self, api: ApiKey) -> Fault<'_> {
-        let rule = Rule { api, node: None, left: None, delay: None, then: Verdict::Serve };
+        let rule = Rule { api, node: None, left: None, chance: None, judged: Judged::SERVED };
         Fault { shared: &self.shared, rule }
     }
 
@@ -177,15 +219,30 @@ mod tests {
 
     #[test]
     fn rules_are_used_up_in_their_order_and_only_where_they_hold() {
-        let rule = |left, then| Rule { api: ApiKey::Fetch, node: Some(NodeId(1)), left, delay: None, then };
+        let judged = |then| Judged { apply: false, then, ..Judged::SERVED };
+        let (api, node) = (ApiKey::Fetch, Some(NodeId(1)));
+        let rule = |left, then| Rule { api, node, left, chance: None, judged: judged(then) };
         let rules = vec![rule(Some(2), Verdict::Silence), rule(None, Verdict::Disconnect)];
         let mut control = Control { rules, ..Control::default() };
         let mut verdict = |api, node| control.judge(api, NodeId(node)).then;
-        assert_eq!(verdict(ApiKey::Produce, 1), Verdict::Serve);
-        assert_eq!(verdict(ApiKey::Fetch, 2), Verdict::Serve);
+        assert_eq!(verdict(ApiKey::Produce, 1), Verdict::Answer);
+        assert_eq!(verdict(ApiKey::Fetch, 2), Verdict::Answer);
         assert_eq!(
             [1, 1, 1, 1].map(|node| verdict(ApiKey::Fetch, node)),
             [Verdict::Silence, Verdict::Silence, Verdict::Disconnect, Verdict::Disconnect]
         );
+    }
+
+    #[test]
+    fn a_probable_fault_strikes_as_often_as_it_says_and_the_same_for_a_seed() {
+        let struck = |seed| {
+            let chance = Some((0.25, fastrand::Rng::with_seed(seed)));
+            let judged = Judged { apply: false, then: Verdict::Silence, ..Judged::SERVED };
+            let rule = Rule { api: ApiKey::Produce, node: None, left: None, chance, judged };
+            let mut control = Control { rules: vec![rule], ..Control::default() };
+            (0..1000).map(|_| control.judge(ApiKey::Produce, NodeId(1)).then == Verdict::Silence).collect::<Vec<_>>()
+        };
+        assert_eq!(struck(1), struck(1));
+        assert!((150..350).contains(&struck(1).iter().filter(|struck| **struck).count()));
     }
 }

@@ -47,6 +47,10 @@ impl Api for FetchRequest {
         }
     }
 
+    fn throttle(response: &mut FetchResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+
     fn refuse(&self, code: ErrorCode) -> FetchResponse {
         let topics = self.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| failed(partition.partition, code));
@@ -152,7 +156,7 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest) -> Read {
             let log = &partition.log;
             let data = PartitionData::default()
                 .with_partition_index(wanted.partition)
-                .with_high_watermark(log.end_offset())
+                .with_high_watermark(log.high_watermark())
                 .with_last_stable_offset(log.last_stable_offset())
                 .with_log_start_offset(if on.version >= 5 { log.start_offset() } else { -1 });
             if let Some((epoch, end_offset)) = diverged(partition, wanted) {

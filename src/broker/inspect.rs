@@ -62,9 +62,53 @@ impl TestCluster {
         self.shared.state().coordinators.insert((TRANSACTION, transactional_id.into()), node);
     }
 
-    /// Stops a broker: its port is closed, its connections break, others lead what it led. Nothing written is lost.
+    /// Stops a broker: its port is closed, its connections break, others lead what it led. Nothing written is lost, but
+    /// what the followers [have not got yet](super::Builder::replication_lag).
     pub fn kill(&self, node: NodeId) {
         self.shared.state().stop_node(node);
+        self.shared.deadlines.notify_one();
+    }
+
+    /// Stops a broker as SIGSTOP does: its connections stay and new ones are accepted, nothing is answered, what it leads
+    /// is not replicated. After 9 s (`broker.session.timeout.ms`) others lead what it led.
+    pub fn pause(&self, node: NodeId) {
+        if let Some(node) = self.shared.state().nodes.get_mut(&node) {
+            node.paused.get_or_insert(self.shared.clock.now());
+        }
+        self.shared.deadlines.notify_one();
+    }
+
+    /// Ends a [pause](Self::pause): the broker first answers what it was asked meanwhile.
+    pub fn resume(&self, node: NodeId) {
+        self.shared.state().resume_node(node);
+        self.shared.resumed.notify_waiters();
+        self.shared.deadlines.notify_one();
+    }
+
+    /// Sets who of a partition's replicas is in sync; the leader always is. Kafka drops a replica that lags for more than
+    /// `replica.lag.time.max.ms`. `acks=all` needs `min.insync.replicas` of them.
+    ///
+    /// # Panics
+    /// If there is no such partition: the test is wrong.
+    pub fn set_in_sync(&self, topic: &str, partition: i32, replicas: &[NodeId]) {
+        let mut state = self.shared.state();
+        let found = state.topics.get_mut(topic).and_then(|topic| topic.partitions.get_mut(partition as usize));
+        let set = found.map(|partition| {
+            partition.isr.retain(|node| partition.leader == Some(*node));
+            let others = replicas.iter().filter(|node| partition.replicas.contains(node));
+            let others: Vec<_> = others.filter(|node| partition.leader != Some(**node)).copied().collect();
+            partition.isr.extend(others);
+        });
+        drop(state);
+        self.shared.deadlines.notify_one();
+        assert!(set.is_some(), "no partition {topic}[{partition}] in the test cluster");
+    }
+
+    /// The replicas of a partition that are in sync; none if there is no such partition.
+    pub fn in_sync(&self, topic: &str, partition: i32) -> Vec<NodeId> {
+        let state = self.shared.state();
+        let found = state.topics.get(topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
+        found.map(|partition| partition.isr.clone()).unwrap_or_default()
     }
 
     /// Starts a killed broker again, on the same address.

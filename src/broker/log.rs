@@ -3,7 +3,7 @@
 //! Next to the batches stand what readers need of them: the epochs' first offsets (KIP-320), the open transactions (they
 //! hold the last stable offset back), and the aborted ones.
 
-use super::producers::ProducerState;
+use super::producers::{self, ProducerState};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -52,6 +52,7 @@ pub(super) struct Log {
     batches: VecDeque<StoredBatch>,
     start_offset: i64,
     end_offset: i64,
+    high_watermark: i64,
     size: usize,
     /// First offset of each leader epoch that has written.
     epochs: Vec<(i32, i64)>,
@@ -96,6 +97,29 @@ impl Log {
         }
     }
 
+    /// Every in-sync replica has what lies below `offset`. Whether that is news.
+    pub(super) fn replicated_to(&mut self, offset: i64) -> bool {
+        let before = self.high_watermark;
+        self.high_watermark = before.max(offset.min(self.end_offset));
+        self.high_watermark > before
+    }
+
+    /// Loses what only the leader had: another one leads, which begins at the high watermark.
+    pub(super) fn lose_unreplicated(&mut self) {
+        let end = self.high_watermark;
+        let mut writers = Vec::new();
+        while let Some(batch) = self.batches.pop_back_if(|batch| batch.base_offset >= end) {
+            self.size -= batch.bytes.len();
+            writers.extend(producers::writer(&batch.bytes));
+        }
+        self.end_offset = end;
+        self.epochs.retain(|(_, first)| *first < end);
+        self.open.retain(|_, first| *first < end);
+        if !writers.is_empty() {
+            producers::recall(self, &writers);
+        }
+    }
+
     /// Forgets every whole batch below `offset`, which becomes the first one that can be read.
     pub(super) fn delete_before(&mut self, offset: i64) {
         self.start_offset = self.start_offset.max(offset.min(self.end_offset));
@@ -132,20 +156,25 @@ impl Log {
         self.start_offset
     }
 
-    /// The next offset to be written, which is the high watermark too: there are no lagging replicas.
+    /// The next offset to be written.
     pub(super) fn end_offset(&self) -> i64 {
         self.end_offset
     }
 
+    /// Every in-sync replica has what lies below it.
+    pub(super) fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
     /// Below it no transaction is open.
     pub(super) fn last_stable_offset(&self) -> i64 {
-        self.open.values().copied().min().unwrap_or(self.end_offset)
+        self.open.values().copied().min().unwrap_or(i64::MAX).min(self.high_watermark)
     }
 
     /// Where a reader of this kind has to stop.
     pub(super) fn readable_end(&self, isolation: Isolation) -> i64 {
         match isolation {
-            Isolation::Uncommitted => self.end_offset,
+            Isolation::Uncommitted => self.high_watermark,
             Isolation::Committed => self.last_stable_offset(),
         }
     }
@@ -250,6 +279,7 @@ mod tests {
         for (i, size) in sizes.iter().enumerate() {
             log.append(2, i as i64 * 10, i as i32 / 2, |_| Bytes::from(vec![i as u8; *size]));
         }
+        log.replicated_to(i64::MAX);
         log
     }
 
@@ -278,6 +308,8 @@ mod tests {
         assert_eq!(log.read(0, Isolation::Committed, 100, true, false).batches.len(), 1);
         let marker = log.append(1, 30, 1, |_| Bytes::from_static(b"marker"));
         log.close_transaction(7, marker, false);
+        assert_eq!(log.last_stable_offset(), 6, "the followers have not got the marker yet");
+        log.replicated_to(7);
         assert_eq!(log.last_stable_offset(), 7);
         assert_eq!(log.aborted_between(0, 7), [Aborted { producer_id: 7, first_offset: 2, last_offset: 6 }]);
         assert_eq!(log.aborted_between(0, 2), []);
@@ -301,6 +333,16 @@ mod tests {
         assert_eq!(log.epoch_end(3, 5), Some((2, 10)), "epochs that wrote nothing");
         assert_eq!(log.epoch_end(6, 5), None);
         assert_eq!((log.epoch_at(0), log.epoch_at(5), log.epoch_at(10)), (Some(0), Some(1), Some(2)));
+    }
+
+    #[test]
+    fn what_no_follower_has_is_not_read_and_lost_with_its_leader() {
+        let mut log = log(&[10, 10]);
+        log.append(2, 20, 5, |_| Bytes::from(vec![0; 10]));
+        assert_eq!(log.read(4, Isolation::Uncommitted, 100, true, false).batches.len(), 0);
+        log.lose_unreplicated();
+        assert_eq!((log.end_offset(), log.size(), log.epoch_at(4)), (4, 20, Some(0)));
+        assert!(!log.replicated_to(6), "there is nothing more");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //!
 //! It answers as Apache Kafka 4.3 does, from its own notion of logs, groups and transactions: it shares bytes with the
 //! client of this crate (`wire`, `record`) and no logic. What differs on purpose: nothing is on disk; replicas are names
-//! (a partition has one log, leaders move without loss); batches are kept as they were sent, whatever the topic's
+//! (a partition has one log, leaders move without loss, unless there is a [lag](Builder::replication_lag)); batches are kept as they were sent, whatever the topic's
 //! `compression.type`; retention runs only when [asked](TestCluster::apply_retention); a group's first rebalance waits
 //! for nobody ([`Builder::initial_rebalance_delay`]). Fetch sessions are not kept: every Fetch is a full one.
 //!
@@ -23,6 +23,7 @@
 //! | `api` | which APIs in which versions, the way from a frame to its family's file |
 //! | `connection` | listeners, sockets and pipes, one task per connection |
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
+//! | `replication` | what followers have, brokers that are paused |
 //! | `api_versions metadata produce fetch list_offsets topics partitions configs coordinator groups group_api offsets producers transactions` | the API families |
 //! | `control` | faults on command, the request log |
 //! | `clock` | the one clock |
@@ -46,6 +47,7 @@ mod offsets;
 mod partitions;
 mod produce;
 mod producers;
+mod replication;
 mod state;
 mod topics;
 mod transactions;
@@ -126,6 +128,8 @@ struct Shared {
     clock: BrokerClock,
     /// A deadline has come nearer: the timekeeper has to look again.
     deadlines: Notify,
+    /// A paused broker goes on.
+    resumed: Notify,
     tasks: Tasks,
 }
 

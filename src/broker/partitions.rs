@@ -18,8 +18,8 @@ impl Api for DeleteRecordsRequest {
         deleted(&self, |topic, index, offset| {
             let mut state = on.state();
             let partition = state.led_partition(on.node, topic, index)?;
-            let offset = if offset == -1 { partition.log.end_offset() } else { offset };
-            if offset < 0 || offset > partition.log.end_offset() {
+            let offset = if offset == -1 { partition.log.high_watermark() } else { offset };
+            if offset < 0 || offset > partition.log.high_watermark() {
                 return Err(ErrorCode::OffsetOutOfRange);
             }
             partition.log.delete_before(offset);

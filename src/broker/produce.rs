@@ -4,6 +4,7 @@
 //!
 //! - v7 brings zstd; before, it is `UNSUPPORTED_COMPRESSION_TYPE`.
 //! - v8 adds record errors, v10 the new leader of a partition that has moved, v13 topic ids instead of names.
+//! - acks=all is answered when every in-sync replica has the batch.
 //! - acks=0 is never answered; an error then closes the connection, so that the client learns of it.
 //! - A duplicate of one of the producer's last five batches is answered with the offset that it got (success).
 
@@ -11,6 +12,7 @@ use super::Context;
 use super::api::Api;
 use super::log::Log;
 use super::producers::{self, Sequenced};
+use super::replication::replicated;
 use super::state::{Partition, State};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
@@ -25,6 +27,7 @@ use crate::wire::messages::produce_response::{
 use crate::wire::messages::{BrokerId, ProduceRequest, ProduceResponse};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A record without key, value and headers: length, attributes, two deltas, three more lengths.
 const MIN_RECORD: usize = 7;
@@ -35,6 +38,9 @@ type Outcome = Result<Appended, Rejected>;
 #[derive(Debug, Clone, Copy)]
 struct Appended {
     base_offset: i64,
+    /// The offset behind the batch, and the leader's epoch: what followers are waited for with.
+    end_offset: i64,
+    leader_epoch: i32,
     log_append_time: i64,
     log_start_offset: i64,
 }
@@ -62,30 +68,42 @@ impl Api for ProduceRequest {
         if !matches!(self.acks, -1..=1) {
             return self.refuse(ErrorCode::InvalidRequiredAcks);
         }
-        let mut moved = Vec::new();
-        let topics = self.topic_data.iter().map(|topic| {
-            let partitions = topic.partition_data.iter().map(|data| {
-                let name = on.state().wire_topic(&topic.name, TopicId(topic.topic_id.into_bytes()), on.version >= 13);
-                let outcome = match (&name, &data.records) {
-                    (Err(code), _) => Err((*code).into()),
-                    (Ok(name), Some(records)) => append(&on, &self, name, data.index, records),
-                    (Ok(_), None) => {
-                        Err(rejected(ErrorCode::InvalidRecord, "Produce requests must have a record batch"))
+        let deadline = on.now() + Duration::from_millis(u64::try_from(self.timeout_ms).unwrap_or(0));
+        // All are written before any is waited for.
+        let mut written = Vec::new();
+        for topic in &self.topic_data {
+            let name = on.state().wire_topic(&topic.name, TopicId(topic.topic_id.into_bytes()), on.version >= 13);
+            let outcomes = topic.partition_data.iter().map(|data| match (&name, &data.records) {
+                (Err(code), _) => Err((*code).into()),
+                (Ok(name), Some(records)) => append(&on, &self, name, data.index, records),
+                (Ok(_), None) => Err(rejected(ErrorCode::InvalidRecord, "Produce requests must have a record batch")),
+            });
+            written.push((name.clone(), outcomes.collect::<Vec<Outcome>>()));
+        }
+        let (mut moved, mut topics) = (Vec::new(), Vec::new());
+        for (topic, (name, outcomes)) in self.topic_data.iter().zip(written) {
+            let mut partitions = Vec::new();
+            for (data, mut outcome) in topic.partition_data.iter().zip(outcomes) {
+                if let (Ok(name), Ok(appended), -1) = (&name, &outcome, self.acks) {
+                    let place = (name, data.index, appended.leader_epoch);
+                    if let Err(code) = replicated(&on, place, appended.end_offset, deadline).await {
+                        outcome = Err(code.into());
                     }
-                };
+                }
                 let answer = answered(data.index, outcome, on.version);
                 let stale = answer.error_code == ErrorCode::NotLeaderOrFollower.to_wire() && on.version >= 10;
-                match (stale, name) {
-                    (true, Ok(name)) => with_leader(&on.state(), answer, &name, &mut moved),
+                partitions.push(match (stale, &name) {
+                    (true, Ok(name)) => with_leader(&on.state(), answer, name, &mut moved),
                     _ => answer,
-                }
-            });
-            TopicProduceResponse::default()
-                .with_name(topic.name.clone())
-                .with_topic_id(topic.topic_id)
-                .with_partition_responses(partitions.collect())
-        });
-        let topics = topics.collect();
+                });
+            }
+            topics.push(
+                TopicProduceResponse::default()
+                    .with_name(topic.name.clone())
+                    .with_topic_id(topic.topic_id)
+                    .with_partition_responses(partitions),
+            );
+        }
         let endpoints = endpoints(&on.state(), moved);
         ProduceResponse::default().with_responses(topics).with_node_endpoints(endpoints)
     }
@@ -103,6 +121,10 @@ impl Api for ProduceRequest {
 
     fn wants_answer(&self) -> bool {
         self.acks != 0
+    }
+
+    fn throttle(response: &mut ProduceResponse, millis: i32) {
+        response.throttle_time_ms = millis;
     }
 
     fn failed(response: &ProduceResponse) -> bool {
@@ -204,8 +226,11 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
     if request.acks == -1 && partition.isr.len() < rules.min_insync_replicas {
         return Err(ErrorCode::NotEnoughReplicas.into());
     }
+    let leader_epoch = partition.leader_epoch;
     let appended = |log: &Log, base_offset, log_append_time| Appended {
         base_offset,
+        end_offset: base_offset + i64::from(header.last_offset_delta) + 1,
+        leader_epoch,
         log_append_time,
         log_start_offset: log.start_offset(),
     };
@@ -221,10 +246,13 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
     if header.producer_id >= 0 {
         producers::remember(&mut partition.log, &header, base_offset, log_append_time);
     }
+    if partition.send_to_followers(on.now()) {
+        on.shared.deadlines.notify_one();
+    }
     Ok(appended(&partition.log, base_offset, log_append_time))
 }
 
-/// Appends a batch that has passed every check, and wakes who waits for it.
+/// Appends a batch that has passed every check.
 pub(super) fn store(partition: &mut Partition, mut batch: RawBatch, transactional: bool) -> i64 {
     let header = *batch.header();
     let epoch = partition.leader_epoch;
@@ -238,7 +266,6 @@ pub(super) fn store(partition: &mut Partition, mut batch: RawBatch, transactiona
     if transactional {
         partition.log.open_transaction(header.producer_id, base_offset);
     }
-    partition.wake();
     base_offset
 }
 

@@ -81,6 +81,27 @@ pub(super) fn remember(log: &mut Log, header: &BatchHeader, base_offset: i64, lo
     state.batches.push_back(Remembered { first, last, base_offset, log_append_time });
 }
 
+/// The producer of a batch; none for one without an id.
+pub(super) fn writer(batch: &[u8]) -> Option<i64> {
+    let header = BatchHeader::parse(batch).ok().flatten()?;
+    Some(header.producer_id).filter(|id| *id >= 0)
+}
+
+/// Works out anew, from the batches that are left, what the partition remembers of these producers.
+pub(super) fn recall(log: &mut Log, writers: &[i64]) {
+    log.producers.retain(|id, _| !writers.contains(id));
+    let headers = log.batches().filter_map(|batch| BatchHeader::parse(&batch.bytes).ok().flatten());
+    let headers: Vec<_> = headers.filter(|header| writers.contains(&header.producer_id)).collect();
+    for header in headers {
+        if header.attributes.is_control() {
+            fence(log, ProducerIdAndEpoch { id: header.producer_id, epoch: header.producer_epoch });
+        } else {
+            let time = if header.attributes.is_log_append_time() { header.max_timestamp } else { -1 };
+            remember(log, &header, header.base_offset, time);
+        }
+    }
+}
+
 /// A marker was written: from now on older epochs of this producer are refused.
 pub(super) fn fence(log: &mut Log, producer: ProducerIdAndEpoch) {
     let state = log.producers.entry(producer.id).or_default();

@@ -7,6 +7,7 @@ use super::control::Control;
 use super::groups::{Group, GroupSettings};
 use super::log::Log;
 use super::producers::Producers;
+use super::replication::Followers;
 use super::transactions::Transaction;
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
@@ -33,6 +34,7 @@ pub(super) struct Settings {
     pub message_max_bytes: usize,
     pub cut_batches: bool,
     pub transaction_version: i16,
+    pub replication_lag: Duration,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             message_max_bytes: 1_048_588,
             cut_batches: false,
             transaction_version: 2,
+            replication_lag: Duration::ZERO,
         }
     }
 }
@@ -53,7 +56,12 @@ impl Default for Settings {
 #[derive(Debug)]
 pub(super) struct Node {
     pub endpoint: Endpoint,
+    /// Its process runs, or is paused.
     pub alive: bool,
+    /// Since when it is stopped in the middle of everything.
+    pub paused: Option<Instant>,
+    /// It has been paused for so long that the others go on without it.
+    pub fenced: bool,
     pub listening: Option<JoinHandle<()>>,
     pub connections: HashMap<u64, AbortHandle>,
 }
@@ -74,15 +82,27 @@ pub(super) struct Partition {
     pub replicas: Vec<NodeId>,
     pub isr: Vec<NodeId>,
     pub log: Log,
-    /// Parked fetches, woken by whatever makes more readable or moves the leader.
+    pub followers: Followers,
+    /// Who had all of the log last.
+    pub led_last: Option<NodeId>,
+    /// Parked requests, woken by whatever makes more readable or moves the leader.
     waiters: Vec<Arc<Notify>>,
 }
 
 impl Partition {
-    fn new(replicas: Vec<NodeId>, alive: impl Fn(NodeId) -> bool) -> Self {
+    fn new(replicas: Vec<NodeId>, lag: Duration, alive: impl Fn(NodeId) -> bool) -> Self {
         let isr: Vec<_> = replicas.iter().copied().filter(|node| alive(*node)).collect();
         let leader = isr.first().copied();
-        Self { leader, leader_epoch: 0, replicas, isr, log: Log::default(), waiters: Vec::new() }
+        Self {
+            leader,
+            leader_epoch: 0,
+            replicas,
+            isr,
+            log: Log::default(),
+            followers: Followers::new(lag),
+            led_last: leader,
+            waiters: Vec::new(),
+        }
     }
 
     /// Has `waiter` told about the next change.
@@ -92,7 +112,7 @@ impl Partition {
         self.waiters.push(Arc::clone(waiter));
     }
 
-    /// Tells every parked fetch to look again.
+    /// Tells every parked request to look again.
     pub(super) fn wake(&mut self) {
         for waiter in self.waiters.drain(..) {
             waiter.notify_one();
@@ -108,12 +128,19 @@ impl Partition {
         }
     }
 
-    fn lead_by(&mut self, leader: Option<NodeId>) {
-        if self.leader != leader {
-            self.leader = leader;
-            self.leader_epoch += 1;
-            self.wake();
+    /// A replica that has not led last has only what was replicated.
+    pub(super) fn lead_by(&mut self, leader: Option<NodeId>) {
+        if self.leader == leader {
+            return;
         }
+        self.leader = leader;
+        self.leader_epoch += 1;
+        if leader.is_some() && leader != self.led_last {
+            self.led_last = leader;
+            self.followers.forget();
+            self.log.lose_unreplicated();
+        }
+        self.wake();
     }
 }
 
@@ -173,13 +200,13 @@ impl State {
         format!("milena-{:015x}", self.born)
     }
 
-    /// The brokers that are up.
+    /// The brokers that are up, as far as the others know.
     pub(super) fn alive(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        self.nodes.iter().filter(|(_, node)| node.alive).map(|(id, node)| (*id, node))
+        self.nodes.iter().filter(|(_, node)| node.alive && !node.fenced).map(|(id, node)| (*id, node))
     }
 
     pub(super) fn is_alive(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|node| node.alive)
+        self.nodes.get(&node).is_some_and(|node| node.alive && !node.fenced)
     }
 
     /// The controller: the first broker that is up.
@@ -260,8 +287,9 @@ impl State {
         id[..8].copy_from_slice(&self.born.to_be_bytes());
         id[8..].copy_from_slice(&self.topics_made.to_be_bytes());
         let id = TopicId(id);
-        let alive = |node| self.nodes.get(&node).is_some_and(|node| node.alive);
-        let partitions = spec.replicas.into_iter().map(|replicas| Partition::new(replicas, alive)).collect();
+        let lag = self.settings.replication_lag;
+        let alive = |node| self.is_alive(node);
+        let partitions = spec.replicas.into_iter().map(|replicas| Partition::new(replicas, lag, alive)).collect();
         self.names.insert(id, spec.name.clone());
         self.topics.insert(spec.name.clone(), Topic { name: spec.name, id, partitions, config: spec.config });
         Ok(id)
@@ -271,11 +299,12 @@ impl State {
     pub(super) fn add_partitions(&mut self, topic: &str, count: usize) {
         let nodes: Vec<_> = self.nodes.keys().copied().collect();
         let alive: HashSet<_> = self.alive().map(|(id, _)| id).collect();
+        let lag = self.settings.replication_lag;
         let Some(topic) = self.topics.get_mut(topic) else { return };
         let replication = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
         for i in topic.partitions.len()..count {
             let replicas = (0..replication).map(|r| nodes[(i + r) % nodes.len()]).collect();
-            topic.partitions.push(Partition::new(replicas, |node| alive.contains(&node)));
+            topic.partitions.push(Partition::new(replicas, lag, |node| alive.contains(&node)));
         }
     }
 
@@ -305,16 +334,23 @@ impl State {
         true
     }
 
-    /// Ends a broker's listener and connections, and has others lead what it led.
+    /// Ends a broker's listener and connections.
     pub(super) fn stop_node(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.alive = false;
+        node.paused = None;
+        node.fenced = false;
         if let Some(listening) = &node.listening {
             listening.abort();
         }
         for (_, connection) in node.connections.drain() {
             connection.abort();
         }
+        self.go_on_without(id);
+    }
+
+    /// A broker is gone: it is in sync with nothing any more, and others lead what it led.
+    pub(super) fn go_on_without(&mut self, id: NodeId) {
         for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
             // The last in-sync replica stays one: it has the data.
             if partition.isr.len() > 1 {
@@ -348,14 +384,17 @@ impl State {
     }
 
     /// When [`Self::expire`] has something to do, at the earliest.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        let replication = self.next_replication();
         let groups = self.groups.values().filter_map(Group::next_deadline);
-        groups.chain(self.transactions.values().filter_map(Transaction::deadline)).min()
+        groups.chain(self.transactions.values().filter_map(Transaction::deadline)).chain(replication).min()
     }
 
     /// Does what has become due.
     pub(super) fn expire(&mut self, now: Instant, unix_millis: i64) {
         self.expire_transactions(now, unix_millis);
+        self.fence_paused(now);
+        self.replicate(now);
         for group in self.groups.values_mut() {
             group.expire(now);
         }

@@ -195,6 +195,8 @@ impl State {
             let marker = transaction_marker(writer, commit, 0, now_millis);
             let Ok(marker) = RawBatch::parse(&marker) else { continue };
             let offset = store(partition, marker, false);
+            // EndTxn is answered when every replica has the marker, and so all before it: here that is at once.
+            partition.log.replicated_to(i64::MAX);
             partition.log.close_transaction(writer.id, offset, commit);
             producers::fence(&mut partition.log, writer);
             partition.wake(); // the last stable offset has moved

@@ -5,6 +5,7 @@ mod groups;
 mod hostile;
 mod lifecycle;
 mod records;
+mod replication;
 mod transactions;
 mod versions;
 
