@@ -18,6 +18,11 @@ impl Random {
         (self.0 >> 11) % n
     }
 
+    /// One of them.
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+
     /// True once in `n` times.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
@@ -27,4 +32,13 @@ impl Random {
 /// How many rounds a randomised test takes: `ROUNDS`, or `default`, which keeps the test within seconds.
 pub fn rounds(default: u64) -> u64 {
     std::env::var("ROUNDS").map_or(default, |rounds| rounds.parse().expect("ROUNDS is a number"))
+}
+
+/// The seeds of a scenario: `SEED` alone, or the first `SEEDS`, or `default` of them.
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().map(|n: String| n.parse::<u64>().expect("SEED and SEEDS are numbers"));
+    match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(default),
+    }
 }

@@ -85,23 +85,16 @@ impl TestCluster {
         self.shared.deadlines.notify_one();
     }
 
-    /// Sets who of a partition's replicas is in sync; the leader always is. Kafka drops a replica that lags for more than
-    /// `replica.lag.time.max.ms`. `acks=all` needs `min.insync.replicas` of them.
+    /// Sets who of a partition's replicas is in sync: of these the ones that are up, and always the leader. Kafka drops a
+    /// replica that lags for more than `replica.lag.time.max.ms`. `acks=all` needs `min.insync.replicas` of them. Without a
+    /// leader nothing changes.
     ///
     /// # Panics
     /// If there is no such partition: the test is wrong.
     pub fn set_in_sync(&self, topic: &str, partition: i32, replicas: &[NodeId]) {
-        let mut state = self.shared.state();
-        let found = state.topics.get_mut(topic).and_then(|topic| topic.partitions.get_mut(partition as usize));
-        let set = found.map(|partition| {
-            partition.isr.retain(|node| partition.leader == Some(*node));
-            let others = replicas.iter().filter(|node| partition.replicas.contains(node));
-            let others: Vec<_> = others.filter(|node| partition.leader != Some(**node)).copied().collect();
-            partition.isr.extend(others);
-        });
-        drop(state);
+        let set = self.shared.state().set_in_sync(topic, partition, replicas);
         self.shared.deadlines.notify_one();
-        assert!(set.is_some(), "no partition {topic}[{partition}] in the test cluster");
+        assert!(set, "no partition {topic}[{partition}] in the test cluster");
     }
 
     /// The replicas of a partition that are in sync; none if there is no such partition.

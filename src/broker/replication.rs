@@ -134,6 +134,20 @@ impl State {
         self.replicating().filter_map(|partition| partition.next_replication()).chain(fence).min()
     }
 
+    /// Whether there is such a partition.
+    pub(super) fn set_in_sync(&mut self, topic: &str, partition: i32, replicas: &[NodeId]) -> bool {
+        let up: Vec<_> = replicas.iter().copied().filter(|node| self.is_alive(*node)).collect();
+        let index = usize::try_from(partition).unwrap_or(usize::MAX);
+        let Some(partition) = self.topics.get_mut(topic).and_then(|topic| topic.partitions.get_mut(index)) else {
+            return false;
+        };
+        if let Some(leader) = partition.leader {
+            let followers = partition.replicas.iter().filter(|node| up.contains(node) && **node != leader);
+            partition.isr = std::iter::once(leader).chain(followers.copied()).collect();
+        }
+        true
+    }
+
     /// Goes on without the brokers that have been paused for too long.
     pub(super) fn fence_paused(&mut self, now: Instant) {
         let due = self.nodes.iter_mut().filter(|(_, node)| {

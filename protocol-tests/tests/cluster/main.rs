@@ -8,3 +8,4 @@ mod groups;
 mod partitioners;
 mod producer;
 mod transactions;
+mod soak;
