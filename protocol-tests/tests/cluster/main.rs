@@ -3,6 +3,7 @@
 mod admin;
 mod broker_clients;
 mod broker_groups;
+mod cancel;
 mod consumer;
 mod groups;
 mod partitioners;
