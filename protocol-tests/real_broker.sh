@@ -14,9 +14,9 @@ trap './kafka wipe' EXIT
 ./kafka wipe
 ./kafka start "$version" "$nodes"
 
-bootstrap=127.0.0.1:$KFM_PORT arguments=(--skip leader::)
+bootstrap=127.0.0.1:$KFM_PORT arguments=(--skip chaos:: --skip leader::)
 if [ "$nodes" = 3 ]; then
-  bootstrap+=",127.0.0.1:$((KFM_PORT + 10)),127.0.0.1:$((KFM_PORT + 20))" arguments=()
+  bootstrap+=",127.0.0.1:$((KFM_PORT + 10)),127.0.0.1:$((KFM_PORT + 20))" arguments=(--skip chaos::)
 fi
 KAFKA_BOOTSTRAP=$bootstrap KAFKA_JARS=$KFM_DIR/jars-$version/lib PEER_PYTHON=$PEER_PYTHON \
   cargo test -p protocol-tests --test real_broker -- --ignored --test-threads 2 "${arguments[@]}"

@@ -10,6 +10,15 @@ impl Random {
         Self(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
 
+    /// For a scenario: the first numbers of neighbouring seeds would resemble each other, so they are skipped.
+    pub fn scenario(seed: u64) -> Self {
+        let mut random = Self::new(seed);
+        for _ in 0..16 {
+            random.below(2);
+        }
+        random
+    }
+
     /// A number in `0..n`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;

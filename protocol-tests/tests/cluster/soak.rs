@@ -117,11 +117,7 @@ struct Scenario {
 
 impl Scenario {
     fn new(seed: u64, variant: Variant) -> Self {
-        let mut random = Random::new(seed);
-        // The first numbers of neighbouring seeds resemble each other.
-        for _ in 0..16 {
-            random.below(2);
-        }
+        let mut random = Random::scenario(seed);
         let millis = |n| Duration::from_millis(n);
         let linger = millis(random.pick(&[0, 2, 5, 40]));
         let request_timeout = millis(random.pick(&[1_500, 5_000, 5_000, 30_000]));

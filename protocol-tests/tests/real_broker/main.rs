@@ -6,8 +6,9 @@
 //!   cargo test -p protocol-tests --test real_broker -- --include-ignored
 //! ```
 //! `KAFKA_JARS` holds the jars of the Java client (`protocol-tests/kafka resolve 4.3.1` gets them). On a cluster of one
-//! node add `--skip leader`.
+//! node add `--skip leader`. `--skip chaos` leaves the nodes alive: that one has a script of its own, `chaos.sh`.
 
+mod chaos;
 mod codecs;
 mod commits;
 mod failover;

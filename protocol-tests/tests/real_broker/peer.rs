@@ -76,6 +76,13 @@ impl Peer {
         lines.first().and_then(|line| line["leader"].as_i64()).expect("it says the new leader")
     }
 
+    /// As [`Self::move_leader`] on a cluster that may not be able to; whether it moved.
+    pub(crate) async fn try_move_leader(topic: &str, partition: i32) -> bool {
+        let mut command = Self::Java.command(&["move", &bootstrap(), topic, &partition.to_string()]);
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        matches!(timeout(PATIENCE, status).await, Ok(Ok(status)) if status.success())
+    }
+
     /// Has the peer join a group. `assignor`: `range`, `roundrobin`, `cooperative-sticky` or `default`.
     pub(crate) fn join(self, topic: &str, group: &str, assignor: &str) -> Member {
         let mut child =

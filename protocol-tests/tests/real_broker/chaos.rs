@@ -1,0 +1,195 @@
+//! Nothing is lost, doubled or reordered on a real cluster of three nodes that are killed (-9), stopped (SIGSTOP) and
+//! started again while leaders move and connections break in the middle of requests and answers. Run by
+//! `protocol-tests/chaos.sh`, which starts the cluster and says what the variables are.
+
+mod cut;
+mod nodes;
+
+use crate::{PATIENCE, bootstrap, connect, topic};
+use cut::Breaking;
+use milena::client::{Client, ClientConfig};
+use milena::producer::{Delivery, Producer, ProducerConfig, ProducerRecord};
+use milena::record::compression::Compression;
+use nodes::Nodes;
+use protocol_tests::ledger::{Found, Promise, RecordId, Told, audit};
+use protocol_tests::random::Random;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+const PARTITIONS: i32 = 12;
+const SENDERS: u32 = 4;
+const MEMORY: usize = 16 << 20;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kafka of three nodes that it may kill: protocol-tests/chaos.sh"]
+async fn nothing_is_lost_doubled_or_reordered_while_brokers_die() {
+    let (seed, records) = (number("SEED", 0), number("RECORDS", 300_000));
+    let started = Instant::now();
+    let mut random = Random::scenario(seed);
+    let admin = connect().await;
+    let topic = topic(&admin, "chaos", PARTITIONS, 3).await;
+
+    let request_timeout = Duration::from_secs(random.pick(&[5, 10, 30]));
+    let connections = Breaking::new(random.below(u64::MAX));
+    let config = ClientConfig::new(bootstrap().split(',')).connect(connections.clone());
+    let client = Client::connect(config.request_timeout(request_timeout)).await.expect("the cluster is up");
+    let config = ProducerConfig::default()
+        .buffer_memory(MEMORY)
+        .batch_size(random.pick(&[1_000, 16_384, 100_000]))
+        .compression(random.pick(&[Compression::None, Compression::Lz4, Compression::Zstd]))
+        .delivery_timeout(request_timeout + Duration::from_secs(random.pick(&[1, 10, 90])));
+    let what = format!("seed {seed}, {config:?}, request.timeout.ms {request_timeout:?}");
+    let producer = client.producer(config).expect("the settings are sound");
+
+    let pace = Pace { start: Instant::now(), rate: number("RATE", 5_000) / u64::from(SENDERS) };
+    let mut senders = JoinSet::new();
+    for sender in 0..SENDERS {
+        let (producer, random) = (producer.clone(), Random::new(random.below(u64::MAX)));
+        let topic = topic.clone();
+        let count = (records / u64::from(SENDERS)) as u32;
+        senders.spawn(async move { Sender { sender, producer, random, topic }.send(count, pace).await });
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let told = tokio::spawn({
+        let done = done.clone();
+        async move {
+            let told = senders.join_all().await;
+            done.store(true, Ordering::Relaxed);
+            told
+        }
+    });
+    let mut nodes = Nodes::new();
+    nodes.suffer(&topic, PARTITIONS, &mut random, &done).await;
+    let told: Vec<(RecordId, Told)> = told.await.expect("no sender panics").into_iter().flatten().collect();
+    let suffered = started.elapsed();
+
+    all_in_sync(&admin, &topic).await;
+    let patience = Instant::now();
+    while producer.free_memory() != MEMORY && patience.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(producer.free_memory(), MEMORY, "{what}: memory is held");
+    producer.close(PATIENCE).await.expect("nothing is under way");
+    drop(producer);
+    client.close().await;
+    assert_eq!(client.live_tasks(), 0, "{what}: a task is left");
+    admin.close().await;
+
+    let found = read_all(&topic).await;
+    let tally =
+        audit(told, &found, Promise::ExactlyOnce).unwrap_or_else(|wrong| panic!("{what}: broken promises{wrong}"));
+    let Nodes { kills, stops, moves, .. } = nodes;
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "{what}: {} in the log, {tally:?}; {kills} kills, {stops} stops, {moves} leaders moved, {} connections cut, \
+         {suffered:?}, checked after {:?}",
+        found.len(),
+        connections.broken(),
+        started.elapsed(),
+    )
+    .expect("stdout is there");
+}
+
+/// So many records a second, whatever happened before.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    start: Instant,
+    rate: u64,
+}
+
+impl Pace {
+    async fn wait_for(self, number: u32) {
+        let due = self.start + Duration::from_millis(u64::from(number) * 1000 / self.rate.max(1));
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+struct Sender {
+    sender: u32,
+    producer: Producer,
+    random: Random,
+    topic: String,
+}
+
+impl Sender {
+    async fn send(mut self, count: u32, pace: Pace) -> Vec<(RecordId, Told)> {
+        let mut told = Vec::with_capacity(count as usize);
+        let mut under_way: VecDeque<(RecordId, Delivery)> = VecDeque::new();
+        for number in 0..count {
+            if number % 50 == 0 {
+                pace.wait_for(number).await;
+            }
+            let id = RecordId { sender: self.sender, number };
+            let value = format!(
+                "{:016x}{:width$}",
+                u64::from_be_bytes(id.to_bytes()),
+                "",
+                width = self.random.below(150) as usize
+            );
+            let key = self.random.below(1_000).to_string();
+            let record = ProducerRecord::new(&self.topic).value(&value);
+            let record = match self.sender % 3 {
+                0 => record.partition(self.random.below(PARTITIONS as u64) as i32),
+                1 => record.key(&key),
+                _ => record,
+            };
+            match self.producer.send(record).await {
+                Ok(delivery) => under_way.push_back((id, delivery)),
+                Err(error) => told.push((id, Err(error).into())),
+            }
+            while let Some(outcome) = under_way.front().and_then(|(_, delivery)| delivery.try_get()) {
+                told.extend(under_way.pop_front().map(|(id, _)| (id, outcome.into())));
+            }
+        }
+        for (id, delivery) in under_way {
+            told.push((id, delivery.await.into()));
+        }
+        told
+    }
+}
+
+/// Waits until every replica of every partition has everything.
+async fn all_in_sync(admin: &Client, topic: &str) {
+    let start = Instant::now();
+    loop {
+        let described = admin.admin().describe_topics([topic]).await;
+        let described = described.ok().and_then(|topics| topics.into_values().next()?.ok());
+        if described.is_some_and(|topic| topic.partitions.iter().all(|partition| partition.isr.len() == 3)) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "not all replicas are in sync after {PATIENCE:?}");
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// What kcat, which is librdkafka, reads of the whole topic.
+async fn read_all(topic: &str) -> Vec<Found> {
+    let mut kcat = Command::new("kcat");
+    kcat.args(["-b", &bootstrap(), "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%p %o %s\n"]);
+    let mut kcat = kcat.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("kcat is there");
+    let mut lines = BufReader::new(kcat.stdout.take().expect("it is piped")).lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next_line().await.expect("kcat writes text") {
+        let mut words = line.split(' ');
+        let mut word = || words.next().expect("partition, offset and value");
+        let (partition, offset) = (word().parse().expect("a partition"), word().parse().expect("an offset"));
+        let id = u64::from_str_radix(&word()[..16], 16).expect("an id");
+        let id = RecordId::from_bytes(&id.to_be_bytes()).expect("eight bytes");
+        found.push(Found { partition, offset, id });
+    }
+    assert!(kcat.wait().await.expect("kcat ends").success());
+    found
+}
