@@ -602,3 +602,5 @@ fn a_record_waits_for_the_producer_id_and_a_refused_one_ends_the_producer() {
     }
     assert_eq!(certainty(&ticket), (ErrorKind::Denied, Certainty::NotSent));
 }
+
+mod rules;
