@@ -9,4 +9,5 @@ mod groups;
 mod partitioners;
 mod producer;
 mod transactions;
+mod producer_rules;
 mod soak;
