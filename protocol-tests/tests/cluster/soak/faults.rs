@@ -35,8 +35,14 @@ enum Broken {
 /// Breaks `cluster` again and again until `until` says that it is enough, and then mends all of it.
 pub(super) async fn happen(cluster: &TestCluster, partitions: i32, mut random: Random, until: impl Fn() -> bool) {
     let mut broken: Vec<(Instant, Broken)> = Vec::new();
-    while !until() {
-        sleep(millis(random.below(1_500))).await;
+    let at_once = random.below(4); // a producer's first batches are the ones that a broker knows nothing of
+    for count in 0.. {
+        if until() {
+            break;
+        }
+        if count >= at_once {
+            sleep(millis(random.below(1_500))).await;
+        }
         if let Some((lasts, what)) = something(cluster, partitions, &mut random) {
             broken.push((Instant::now() + lasts, what));
         }
