@@ -8,6 +8,6 @@ mod consumer;
 mod groups;
 mod partitioners;
 mod producer;
-mod transactions;
 mod producer_rules;
 mod soak;
+mod transactions;

@@ -220,20 +220,3 @@ fn a_leader_whose_address_is_not_known_is_looked_for_in_the_metadata() {
     assert!(rig.turn().is_empty());
     assert_eq!(rig.stale, [1]);
 }
-
-/// A leader that has only just become it does not know where its log begins: no number is missing for that.
-#[test]
-fn an_unknown_producer_id_is_retried_where_the_log_start_is_not_known_and_a_new_epoch_elsewhere() {
-    for (log_start_offset, expected) in [(-1, 0), (700, 1)] {
-        let mut rig = Rig::new(&[1]);
-        let ticket = rig.append(0);
-        let first = rig.flush();
-        rig.answer_with(&first[0], |answer| {
-            answer.with_error_code(ErrorCode::UnknownProducerId.to_wire()).with_log_start_offset(log_start_offset)
-        });
-        let again = rig.within(300);
-        assert_eq!((sequences(&again), epoch(&again[0].batches[0])), (vec![0], expected));
-        rig.answer(&again[0], None);
-        assert!(ticket.result().unwrap().is_ok(), "retention is no error");
-    }
-}
