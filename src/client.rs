@@ -168,9 +168,9 @@ impl Client {
         crate::net::clock::sleep_until(self.now() + wait).await;
     }
 
-    /// The consumer with this number is gone.
-    pub(crate) fn release(&self, consumer: u64) {
-        self.inner.brokers.release(consumer);
+    /// The consumer or producer with this number is gone.
+    pub(crate) fn release(&self, owner: u64) {
+        self.inner.brokers.release(owner);
     }
 
     /// What is known of the cluster.

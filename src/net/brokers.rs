@@ -26,6 +26,9 @@ pub enum Purpose {
     Group(u64),
     /// One member's JoinGroup, which may be parked for minutes.
     Join(u64),
+    /// One transactional producer's: a broker takes the requests of a connection one after the other, and the end of a
+    /// transaction waits for replicas.
+    Transaction(u64),
 }
 
 /// How connections are made and made again.
@@ -135,10 +138,10 @@ impl Brokers {
         Err(last)
     }
 
-    /// The consumer with this number is gone: nobody gets its connections any more, and they close when it lets go.
-    pub fn release(&self, consumer: u64) {
+    /// The consumer or producer with this number is gone: nobody gets its connections any more, and they close when it lets go.
+    pub fn release(&self, owner: u64) {
         self.state().slots.retain(|(_, purpose), _| match purpose {
-            Purpose::Fetch(id) | Purpose::Group(id) | Purpose::Join(id) => *id != consumer,
+            Purpose::Fetch(id) | Purpose::Group(id) | Purpose::Join(id) | Purpose::Transaction(id) => *id != owner,
             Purpose::General | Purpose::Produce => true,
         });
     }

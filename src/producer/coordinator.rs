@@ -28,12 +28,19 @@ const FIRST_WITH_MEMBER: i16 = 3;
 const FIRST_ABORTABLE: i16 = 4;
 
 /// Asks once. A new connection that fails spends of the call's time; the machine asks again.
-pub(super) async fn call(client: &Client, call: TransactionCall, deadline: Instant) -> Result<TransactionResponse> {
+pub(super) async fn call(
+    client: &Client,
+    producer: u64,
+    call: TransactionCall,
+    deadline: Instant,
+) -> Result<TransactionResponse> {
     let answer = match (call.to, call.request) {
         (None, TransactionRequest::FindCoordinator(key)) => {
             return client.find_coordinator(&key, deadline).await.map(TransactionResponse::FindCoordinator);
         }
-        (Some(node), request) => at(client, node, call.version, request, deadline).await,
+        (Some(node), request) => {
+            at(client, (node, Purpose::Transaction(producer)), call.version, request, deadline).await
+        }
         (None, _) => return Err(Error::with_message(ErrorKind::State, "a request that goes to a coordinator")),
     };
     if let Err(error) = &answer
@@ -46,12 +53,12 @@ pub(super) async fn call(client: &Client, call: TransactionCall, deadline: Insta
 
 async fn at(
     client: &Client,
-    node: NodeId,
+    (node, purpose): (NodeId, Purpose),
     version: TransactionVersion,
     request: TransactionRequest,
     deadline: Instant,
 ) -> Result<TransactionResponse> {
-    let connection = client.connection(node, Purpose::General, deadline).await?;
+    let connection = client.connection(node, purpose, deadline).await?;
     let call = Call { client, connection: &connection, deadline };
     let ending = match version {
         TransactionVersion::One => 0..=FIRST_END_OF_2 - 1,

@@ -61,6 +61,8 @@ pub(super) struct Command {
 
 pub(super) struct Driver {
     client: Client,
+    /// Whose connections to coordinators these are.
+    id: u64,
     clock: NetClock,
     sender: Sender,
     request_timeout: Duration,
@@ -88,6 +90,7 @@ impl Driver {
         let mut cluster = client.watch_cluster();
         cluster.mark_changed(); // what is known already is news to the sender
         Self {
+            id: client.next_id(),
             clock: client.clock(),
             timer: Box::pin(tokio::time::sleep_until(client.now().into())),
             client,
@@ -110,6 +113,7 @@ impl Driver {
         poll_fn(|cx| self.poll(cx)).await;
         // Nobody may append to what nobody drains.
         accumulator.close();
+        self.client.release(self.id);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -236,7 +240,7 @@ impl Driver {
     }
 
     fn start(&mut self, now: Instant, id: RequestId, request: SenderRequest) {
-        let (client, deadline) = (self.client.clone(), now + self.request_timeout);
+        let (client, producer, deadline) = (self.client.clone(), self.id, now + self.request_timeout);
         match request {
             SenderRequest::Connect(node) => self.calls.push(Box::pin(async move {
                 Called::Connected(node, id, client.connection(node, Purpose::Produce, deadline).await)
@@ -245,7 +249,7 @@ impl Driver {
                 .calls
                 .push(Box::pin(async move { Called::ProducerId(id, client.call_any(&request, deadline).await) })),
             SenderRequest::Transaction(call) => self.calls.push(Box::pin(async move {
-                Called::Transaction(id, coordinator::call(&client, call, deadline).await)
+                Called::Transaction(id, coordinator::call(&client, producer, call, deadline).await)
             })),
             SenderRequest::Produce(node) => {
                 let sent = self.produce(id, node);
