@@ -1,6 +1,7 @@
 //! Which APIs the test broker serves, in which versions, and how a request finds its family's file.
 
 use super::Context;
+use super::state::Topic;
 use crate::error::{ErrorCode, Result};
 use crate::wire::guard::{Direction, table::MESSAGES};
 use crate::wire::messages as schema;
@@ -17,6 +18,11 @@ pub(super) trait Api: Request + Send + 'static {
 
     /// The answer that says `code` about everything asked for: for a fault on command.
     fn refuse(&self, code: ErrorCode) -> Self::Response;
+
+    /// Whether it is about this topic, among others.
+    fn names_topic(&self, _topic: &Topic) -> bool {
+        false
+    }
 
     /// Whether the client waits for an answer: not for Produce with acks=0.
     fn wants_answer(&self) -> bool {
@@ -114,6 +120,14 @@ macro_rules! apis {
                 match self {
                     $(Self::$name => versions::<schema::$request>(),)*
                 }
+            }
+        }
+
+        /// Whether a request frame (without its length) names this topic.
+        pub(super) fn names_topic(api: ApiKey, frame: &Bytes, topic: &Topic) -> bool {
+            match api {
+                $(ApiKey::$name => decode_request_prefix::<schema::$request>(frame.clone())
+                    .is_ok_and(|(_, request, _)| request.names_topic(topic)),)*
             }
         }
 

@@ -180,7 +180,7 @@ pub(super) async fn answer(
         return Ok((answer, Duration::ZERO));
     }
     let request_bytes = frame.len() + 4;
-    let judged = shared.state().control.judge(api, node);
+    let judged = shared.state().judge(api, node, &frame);
     if let Some(delay) = judged.delay {
         tokio::time::sleep(delay).await;
     }

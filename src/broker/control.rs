@@ -56,6 +56,7 @@ impl Judged {
 struct Rule {
     api: ApiKey,
     node: Option<NodeId>,
+    topic: Option<String>,
     left: Option<usize>,
     /// How probable it is, of 1, and what decides.
     chance: Option<(f64, fastrand::Rng)>,
@@ -70,10 +71,11 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// The first rule that fits, used up by one.
-    pub(super) fn judge(&mut self, api: ApiKey, node: NodeId) -> Judged {
+    /// The first rule that fits, used up by one. `names` says whether the request names a topic.
+    pub(super) fn judge(&mut self, api: ApiKey, node: NodeId, names: impl Fn(&str) -> bool) -> Judged {
         let fits = |rule: &mut Rule| {
             let right = rule.api == api && rule.node.is_none_or(|wanted| wanted == node);
+            let right = right && rule.topic.as_deref().is_none_or(&names);
             right && rule.chance.as_mut().is_none_or(|(chance, random)| random.f64() < *chance)
         };
         let Some(i) = self.rules.iter_mut().position(fits) else { return Judged::SERVED };
@@ -107,6 +109,12 @@ impl Fault<'_> {
     /// Only on this broker. Default: on all.
     pub fn on_node(mut self, node: NodeId) -> Self {
         self.rule.node = Some(node);
+        self
+    }
+
+    /// Only for requests that name this topic (Produce, Fetch, Metadata, ListOffsets); it befalls the whole request.
+    pub fn for_topic(mut self, topic: impl Into<String>) -> Self {
+        self.rule.topic = Some(topic.into());
         self
     }
 
@@ -193,7 +201,7 @@ impl Drop for Fault<'_> {
 impl TestCluster {
     /// Breaks an API in a way that the returned value is told.
     pub fn fault(&self, api: ApiKey) -> Fault<'_> {
-        let rule = Rule { api, node: None, left: None, chance: None, judged: Judged::SERVED };
+        let rule = Rule { api, node: None, topic: None, left: None, chance: None, judged: Judged::SERVED };
         Fault { shared: &self.shared, rule }
     }
 
@@ -221,10 +229,10 @@ mod tests {
     fn rules_are_used_up_in_their_order_and_only_where_they_hold() {
         let judged = |then| Judged { apply: false, then, ..Judged::SERVED };
         let (api, node) = (ApiKey::Fetch, Some(NodeId(1)));
-        let rule = |left, then| Rule { api, node, left, chance: None, judged: judged(then) };
+        let rule = |left, then| Rule { api, node, topic: None, left, chance: None, judged: judged(then) };
         let rules = vec![rule(Some(2), Verdict::Silence), rule(None, Verdict::Disconnect)];
         let mut control = Control { rules, ..Control::default() };
-        let mut verdict = |api, node| control.judge(api, NodeId(node)).then;
+        let mut verdict = |api, node| control.judge(api, NodeId(node), |_| true).then;
         assert_eq!(verdict(ApiKey::Produce, 1), Verdict::Answer);
         assert_eq!(verdict(ApiKey::Fetch, 2), Verdict::Answer);
         assert_eq!(
@@ -238,9 +246,10 @@ mod tests {
         let struck = |seed| {
             let chance = Some((0.25, fastrand::Rng::with_seed(seed)));
             let judged = Judged { apply: false, then: Verdict::Silence, ..Judged::SERVED };
-            let rule = Rule { api: ApiKey::Produce, node: None, left: None, chance, judged };
+            let rule = Rule { api: ApiKey::Produce, node: None, topic: None, left: None, chance, judged };
             let mut control = Control { rules: vec![rule], ..Control::default() };
-            (0..1000).map(|_| control.judge(ApiKey::Produce, NodeId(1)).then == Verdict::Silence).collect::<Vec<_>>()
+            let mut strikes = |_| control.judge(ApiKey::Produce, NodeId(1), |_| true).then == Verdict::Silence;
+            (0..1000).map(&mut strikes).collect::<Vec<_>>()
         };
         assert_eq!(struck(1), struck(1));
         assert!((150..350).contains(&struck(1).iter().filter(|struck| **struck).count()));

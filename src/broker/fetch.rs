@@ -9,7 +9,7 @@
 use super::Context;
 use super::api::Api;
 use super::log::Isolation;
-use super::state::{Partition, State};
+use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use crate::wire::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -45,6 +45,10 @@ impl Api for FetchRequest {
                 () = on.shared.clock.wait_until(Some(deadline)) => {}
             }
         }
+    }
+
+    fn names_topic(&self, wanted: &Topic) -> bool {
+        self.topics.iter().any(|topic| wanted.is(&topic.topic, topic.topic_id))
     }
 
     fn throttle(response: &mut FetchResponse, millis: i32) {

@@ -8,7 +8,7 @@
 use super::Context;
 use super::api::Api;
 use super::log::{Isolation, Log, StoredBatch};
-use super::state::{Partition, State};
+use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
 use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
@@ -44,6 +44,10 @@ impl Api for ListOffsetsRequest {
             ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
         });
         ListOffsetsResponse::default().with_topics(topics.collect())
+    }
+
+    fn names_topic(&self, wanted: &Topic) -> bool {
+        self.topics.iter().any(|topic| *topic.name == *wanted.name)
     }
 
     fn refuse(&self, code: ErrorCode) -> ListOffsetsResponse {

@@ -45,6 +45,11 @@ impl Api for MetadataRequest {
         response
     }
 
+    fn names_topic(&self, wanted: &Topic) -> bool {
+        let named = |name: &Option<TopicName>, id| wanted.is(name.as_ref().map_or("", |name| name), id);
+        self.topics.iter().flatten().any(|topic| named(&topic.name, topic.topic_id))
+    }
+
     fn refuse(&self, code: ErrorCode) -> MetadataResponse {
         let failed = |topic: &MetadataRequestTopic| {
             let name = topic.name.clone().or_else(|| Some(TopicName::default()));

@@ -13,7 +13,7 @@ use super::api::Api;
 use super::log::Log;
 use super::producers::{self, Sequenced};
 use super::replication::replicated;
-use super::state::{Partition, State};
+use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
@@ -117,6 +117,10 @@ impl Api for ProduceRequest {
                 .with_partition_responses(partitions.collect())
         });
         ProduceResponse::default().with_responses(topics.collect())
+    }
+
+    fn names_topic(&self, wanted: &Topic) -> bool {
+        self.topic_data.iter().any(|topic| wanted.is(&topic.name, topic.topic_id))
     }
 
     fn wants_answer(&self) -> bool {

@@ -1,9 +1,10 @@
 //! What the cluster knows: brokers, topics, partitions and their leaders. One value behind one lock; the families'
 //! files add their own parts.
 
+use super::api::{ApiKey, names_topic};
 use super::configs::TopicConfig;
 use super::connection::Endpoint;
-use super::control::Control;
+use super::control::{Control, Judged};
 use super::groups::{Group, GroupSettings};
 use super::log::Log;
 use super::producers::Producers;
@@ -11,12 +12,14 @@ use super::replication::Followers;
 use super::transactions::Transaction;
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// A refusal, and why, for a person.
 pub(super) type Refusal = (ErrorCode, String);
@@ -72,6 +75,13 @@ pub(super) struct Topic {
     pub id: TopicId,
     pub partitions: Vec<Partition>,
     pub config: TopicConfig,
+}
+
+impl Topic {
+    /// Whether a request means this topic: by its name, or by its id in the versions that have no name.
+    pub(super) fn is(&self, name: &str, id: Uuid) -> bool {
+        *self.name == *name || self.id == TopicId(id.into_bytes())
+    }
 }
 
 #[derive(Debug)]
@@ -193,6 +203,12 @@ impl State {
     pub(super) fn next_connection(&mut self) -> u64 {
         self.connections += 1;
         self.connections
+    }
+
+    /// What becomes of a request.
+    pub(super) fn judge(&mut self, api: ApiKey, node: NodeId, frame: &Bytes) -> Judged {
+        let topics = &self.topics;
+        self.control.judge(api, node, |name| topics.get(name).is_some_and(|topic| names_topic(api, frame, topic)))
     }
 
     /// What the cluster calls itself.

@@ -146,3 +146,14 @@ async fn a_fault_can_apply_what_it_refuses_or_never_answers_and_answer_late_and_
     assert!(answer.is_err());
     assert_eq!(values(&cluster), ["a", "b", "c", "d", "e"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_for_a_topic_befalls_requests_that_name_it() {
+    let cluster = TestCluster::builder().topic("t", 1).topic("u", 1).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    cluster.fault(ApiKey::Produce).for_topic("t").once().error(ErrorCode::KafkaStorageError);
+    let to = |topic| produce(topic, 0, batch(&[(1, "x")]));
+    assert_eq!(code(peer.call(9, &to("u")).await), None);
+    assert_eq!(code(peer.call(9, &to("t")).await), Some(ErrorCode::KafkaStorageError));
+    assert_eq!(code(peer.call(9, &to("t")).await), None, "it was used up");
+}
