@@ -22,11 +22,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 const PARTITIONS: i32 = 12;
 const SENDERS: u32 = 4;
 const MEMORY: usize = 16 << 20;
+const BURST: u32 = 50;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -53,13 +54,14 @@ async fn nothing_is_lost_doubled_or_reordered_while_brokers_die() {
     let what = format!("seed {seed}, {config:?}, request.timeout.ms {request_timeout:?}");
     let producer = client.producer(config).expect("the settings are sound");
 
-    let pace = Pace { start: Instant::now(), rate: number("RATE", 5_000) / u64::from(SENDERS) };
+    let rate = (number("RATE", 5_000) / u64::from(SENDERS)).max(1);
+    let pause = Duration::from_secs(1) * BURST / rate as u32;
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
         let (producer, random) = (producer.clone(), Random::new(random.below(u64::MAX)));
         let topic = topic.clone();
         let count = (records / u64::from(SENDERS)) as u32;
-        senders.spawn(async move { Sender { sender, producer, random, topic }.send(count, pace).await });
+        senders.spawn(async move { Sender { sender, producer, random, topic }.send(count, pause).await });
     }
     let done = Arc::new(AtomicBool::new(false));
     let told = tokio::spawn({
@@ -103,20 +105,6 @@ async fn nothing_is_lost_doubled_or_reordered_while_brokers_die() {
     .expect("stdout is there");
 }
 
-/// So many records a second, whatever happened before.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    start: Instant,
-    rate: u64,
-}
-
-impl Pace {
-    async fn wait_for(self, number: u32) {
-        let due = self.start + Duration::from_millis(u64::from(number) * 1000 / self.rate.max(1));
-        tokio::time::sleep_until(due.into()).await;
-    }
-}
-
 struct Sender {
     sender: u32,
     producer: Producer,
@@ -125,12 +113,15 @@ struct Sender {
 }
 
 impl Sender {
-    async fn send(mut self, count: u32, pace: Pace) -> Vec<(RecordId, Told)> {
+    /// `BURST` at a time, with this pause between; what an outage has cost is not made good for.
+    async fn send(mut self, count: u32, pause: Duration) -> Vec<(RecordId, Told)> {
         let mut told = Vec::with_capacity(count as usize);
+        let mut due = tokio::time::Instant::now();
         let mut under_way: VecDeque<(RecordId, Delivery)> = VecDeque::new();
         for number in 0..count {
-            if number % 50 == 0 {
-                pace.wait_for(number).await;
+            if number % BURST == 0 {
+                sleep_until(due).await;
+                due = due.max(tokio::time::Instant::now()) + pause;
             }
             let id = RecordId { sender: self.sender, number };
             let value = format!(
