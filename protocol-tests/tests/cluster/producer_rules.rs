@@ -4,7 +4,7 @@
 use milena::broker::{ApiKey, TestCluster};
 use milena::client::Client;
 use milena::consumer::{ConsumerConfig, OffsetReset};
-use milena::error::{Certainty, ErrorKind};
+use milena::error::{Certainty, ErrorCode, ErrorKind};
 use milena::ids::{NodeId, TopicPartition};
 use milena::producer::{Delivery, Producer, ProducerConfig, ProducerRecord};
 use std::time::Duration;
@@ -125,4 +125,32 @@ async fn records_are_kept_while_nobody_leads_their_partition() {
     cluster.restart(NodeId(1)).await.unwrap();
     cluster.restart(NodeId(2)).await.unwrap();
     assert_eq!(kept.await.unwrap().offset(), Some(1));
+}
+
+/// A batch that was under way on a connection that is given up may be written any time later: a number of its own, and
+/// nothing else, tells the broker that it has it already.
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_written_is_not_written_under_another_number() {
+    let cluster = TestCluster::builder().topic("clicks", 1).in_memory().start().await.unwrap();
+    let config = cluster.client_config().seed(7).request_timeout(SECOND);
+    let client = Client::new(config.retry_backoff(20 * MILLI, 20 * MILLI)).unwrap();
+    let config = ProducerConfig::default().linger(Duration::ZERO).delivery_timeout(2 * SECOND);
+    let producer = client.producer(config).unwrap();
+    send(&producer).await.await.unwrap();
+    // Two on the first connection, where the broker is slow with one and has the other behind it.
+    cluster.fault(ApiKey::Produce).once().delay(2_500 * MILLI);
+    cluster.fault(ApiKey::Produce).error(ErrorCode::NotEnoughReplicas);
+    let first = send(&producer).await;
+    sleep(900 * MILLI).await;
+    let second = send(&producer).await;
+    // On the next connection the first is refused until it fails. Without it the second is out of order, and what is
+    // made of that arrives when the first connection's requests are done.
+    assert!(first.await.is_err());
+    cluster.clear_faults();
+    drop(cluster.fault(ApiKey::Produce).once());
+    drop(cluster.fault(ApiKey::Produce).once().delay(700 * MILLI));
+    let second = second.await;
+    sleep(SECOND).await;
+    let written = cluster.records("clicks").unwrap().len();
+    assert!(written <= 3, "{written} records of three that were sent: {second:?}");
 }

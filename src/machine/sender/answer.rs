@@ -213,14 +213,14 @@ impl Sender {
                 ErrorCode::OutOfOrderSequenceNumber if self.is_oldest(index, &batch) && self.transaction.is_some() => {}
                 ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch if self.transaction.is_some() => {}
                 ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
-                    return self.on_out_of_order(now, index, batch);
+                    return self.on_out_of_order(now, index, batch, error);
                 }
                 ErrorCode::InvalidProducerEpoch => {
                     let known = batch.numbered.map(|numbered| numbered.producer);
                     if matches!(self.identity, Identity::Known(producer) if Some(producer) == known) {
                         self.ask_for_identity();
                     }
-                    return self.renumber(now, index, batch);
+                    return self.renumber(now, index, batch, error);
                 }
                 _ => {}
             }
@@ -254,17 +254,17 @@ impl Sender {
 
     /// The broker has not got the batch before. If that is because of one whose outcome is open, it will have; if not,
     /// there is a gap, which only a new epoch can close.
-    pub(super) fn on_out_of_order(&mut self, now: Instant, index: usize, batch: ProducerBatch) {
+    pub(super) fn on_out_of_order(&mut self, now: Instant, index: usize, batch: ProducerBatch, error: Error) {
         let current = matches!(self.identity, Identity::Known(producer)
             if batch.numbered.is_some_and(|numbered| numbered.producer == producer));
         if !current {
-            return self.renumber(now, index, batch); // the gap is known, it starts anew when its turn comes
+            return self.renumber(now, index, batch, error); // the gap is known, it starts anew when its turn comes
         }
         if self.transaction.is_some() || !self.is_oldest(index, &batch) {
             return self.requeue(now, index, batch);
         }
         self.bump_epoch(batch.numbered);
-        self.renumber(now, index, batch);
+        self.renumber(now, index, batch, error);
     }
 
     /// Whether no older batch of the partition has an open outcome.
@@ -274,10 +274,16 @@ impl Sender {
         open.min().is_none_or(|oldest| oldest > batch.order)
     }
 
-    /// A batch that certainly was not written gets a new number, and so do those behind it: they can't have been either.
-    pub(super) fn renumber(&mut self, now: Instant, index: usize, mut batch: ProducerBatch) {
+    /// A batch that certainly was not written gets a new number, and so do those behind it that weren't either. One that
+    /// may have been fails: a copy of it may still be on its way over a connection that was given up, and only the number
+    /// that it has would tell the broker that the two are one.
+    pub(super) fn renumber(&mut self, now: Instant, index: usize, mut batch: ProducerBatch, error: Error) {
+        if batch.possibly_sent {
+            self.fail(batch, error);
+            return self.look_again(now, index);
+        }
         if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
-            for later in partition.queue.iter_mut().filter(|later| later.order > batch.order) {
+            for later in partition.queue.iter_mut().filter(|later| later.order > batch.order && !later.possibly_sent) {
                 later.numbered = None;
             }
         }

@@ -216,3 +216,24 @@ fn what_waits_behind_a_lost_leader_expires_oldest_first_each_at_its_time() {
     }
     assert!(tickets.iter().all(|ticket| certainty(ticket) == (ErrorKind::Timeout, Certainty::NotSent)));
 }
+
+/// Its copy may still be on its way over the connection that was lost; the next one, which never was, goes on.
+#[test]
+fn out_of_order_fails_what_may_have_been_written_and_numbers_the_rest_anew() {
+    let mut rig = Rig::new(&[1]);
+    let tickets: Vec<Ticket> = (0..3).map(|_| rig.append(0)).collect();
+    let first = rig.flush();
+    rig.answer(&first[0], Some(ErrorCode::InvalidRecord)); // 0 will be missing
+    rig.fail(&first[1], lost());
+    rig.answer(&first[2], Some(ErrorCode::OutOfOrderSequenceNumber));
+    let again = rig.within(500);
+    assert_eq!((sequences(&again), epoch(&again[0].batches[0])), (vec![1], 0));
+    rig.answer(&again[0], Some(ErrorCode::OutOfOrderSequenceNumber));
+    let out_of_order = ErrorKind::Broker(ErrorCode::OutOfOrderSequenceNumber);
+    assert_eq!(certainty(&tickets[1]), (out_of_order, Certainty::PossiblySent));
+    let last = rig.within(500);
+    assert_eq!((sequences(&last), epoch(&last[0].batches[0])), (vec![0], 1));
+    rig.answer(&last[0], None);
+    assert!(tickets[2].result().unwrap().is_ok());
+    assert_eq!(rig.accumulator.free_memory(), 10_000);
+}
