@@ -13,8 +13,10 @@
 //! - The sender is woken when a batch is ready *and* it said that it has room, or when its timer has to be armed.
 
 mod load;
+mod many;
 mod schedule;
 mod topic;
+pub use many::{Cursor, Order, Tickets, ToAppend};
 pub use schedule::{Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
@@ -106,6 +108,9 @@ pub enum Drained {
 /// See the module's head.
 pub struct RecordAccumulator {
     config: AccumulatorConfig,
+    /// The bytes after which a record without a key moves on in any case, twice a batch: records with a key may have
+    /// opened the batch that doesn't end.
+    enough: u32,
     clock: Arc<dyn Clock>,
     topics: Mutex<HashMap<Arc<str>, Arc<TopicQueues>>>,
     leaders: Mutex<HashMap<NodeId, Arc<Leader>>>,
@@ -125,6 +130,7 @@ impl RecordAccumulator {
         config.batch_size = config.batch_size.min(config.buffer_memory).min(i32::MAX as usize);
         Self {
             memory: Arc::new(Semaphore::new(config.buffer_memory)),
+            enough: 2 * config.batch_size.max(1) as u32,
             config,
             clock,
             topics: Mutex::default(),
@@ -262,11 +268,7 @@ impl RecordAccumulator {
                 if let Some(index) = batch.encoder.append(timestamp, record.key, record.value, record.headers) {
                     let bytes = batch.encoder.size() - before;
                     let ticket = batch.ticket(index, timestamp, callback.take());
-                    state.turn += 1;
-                    if state.turn == RECORDS_PER_TURN {
-                        state.turn = 0;
-                        self.yield_due.store(true, Ordering::Relaxed);
-                    }
+                    self.on_turn(&mut state, 1);
                     drop(state);
                     if let Some((sticky, sent)) = sticky {
                         sticky.set(partition, sent.saturating_add(bytes as u32));
@@ -303,9 +305,36 @@ impl RecordAccumulator {
         }
     }
 
+    /// `records` were appended.
+    #[inline]
+    fn on_turn(&self, state: &mut QueueState, records: u32) {
+        state.turn += records;
+        if state.turn >= RECORDS_PER_TURN {
+            state.turn = 0;
+            self.yield_due.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Where to try it.
     #[inline]
     fn place<'a>(&self, topic: &TopicQueues, target: Target<'a>, record: &NewRecord<'_>) -> Result<Place<'a>> {
+        // Nearly every record: no key, and a choice that holds.
+        if let (Target::Partitioner(sticky), Partitioning::Murmur2Random, None) =
+            (target, &self.config.partitioning, record.key)
+            && let Some((partition, sent)) = sticky.get()
+            && sent < self.enough
+        {
+            return Ok(Place { partition, hashed_over: None, sticky: Some((sticky, sent)) });
+        }
+        self.find_place(topic, target, record)
+    }
+
+    fn find_place<'a>(
+        &self,
+        topic: &TopicQueues,
+        target: Target<'a>,
+        record: &NewRecord<'_>,
+    ) -> Result<Place<'a>> {
         let count = topic.partition_count();
         let sticky = match target {
             Target::Partition(partition) if partition < count => {
@@ -315,17 +344,26 @@ impl RecordAccumulator {
             Target::Partitioner(_) if count == 0 => return Err(no_partition(topic, 0)),
             Target::Partitioner(sticky) => sticky,
         };
-        let key_and_value = (record.key, record.value);
-        match self.config.partitioning.place(topic.name(), key_and_value, count, || topic.available().partitions.clone()) {
+        match self.partition_of(topic, record, count) {
             Some(partition) if partition < count => Ok(Place { partition, hashed_over: Some(count), sticky: None }),
             Some(partition) => Err(no_partition(topic, partition)),
             None => {
-                // Twice a batch is enough in any case: records with a key may have opened the batch that doesn't end.
-                let enough = |(_, sent): &(u32, u32)| (*sent as usize) < 2 * self.config.batch_size.max(1);
-                let (partition, sent) = sticky.get().filter(enough).unwrap_or_else(|| (self.choose(topic, sticky), 0));
+                let (partition, sent) = self.sticky_partition(topic, sticky);
                 Ok(Place { partition, hashed_over: None, sticky: Some((sticky, sent)) })
             }
         }
+    }
+
+    /// What the partitioner says.
+    fn partition_of(&self, topic: &TopicQueues, record: &NewRecord<'_>, count: u32) -> Option<u32> {
+        let key_and_value = (record.key, record.value);
+        self.config.partitioning.place(topic.name(), key_and_value, count, || topic.available().partitions.clone())
+    }
+
+    /// The sticky choice of the moment, and the bytes sent there.
+    fn sticky_partition(&self, topic: &TopicQueues, sticky: &Sticky) -> (u32, u32) {
+        let choice = sticky.get().filter(|(_, sent)| *sent < self.enough);
+        choice.unwrap_or_else(|| (self.choose(topic, sticky), 0))
     }
 
     /// Another partition for a handle's records without a key.

@@ -118,6 +118,38 @@ impl Ticket {
         self.outcome.partition
     }
 
+    /// The ticket of a record that no batch has taken: it has failed already.
+    pub fn refused(topic: Arc<str>, partition: i32, error: Error) -> Self {
+        let outcome = Outcome::new(topic, partition);
+        outcome.complete(Err(error));
+        Self { outcome: Arc::new(outcome), index: 0, timestamp: -1 }
+    }
+
+    /// The ticket of another record of the same batch.
+    pub fn of_record(&self, index: u32, timestamp: i64) -> Self {
+        Self { outcome: self.outcome.clone(), index, timestamp }
+    }
+
+    /// Makes it the ticket of another record of the same batch and time.
+    pub fn set_index(&mut self, index: u32) {
+        self.index = index;
+    }
+
+    /// The record's number in its batch.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The record's own timestamp.
+    pub fn timestamp(&self) -> i64 {
+        self.timestamp
+    }
+
+    /// Whether both records are in one batch.
+    pub fn is_of_same_batch(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.outcome, &other.outcome)
+    }
+
     /// Offset, if the broker said it, and timestamp of the record; `None` while there is no answer.
     pub fn result(&self) -> Option<Result<(Option<i64>, i64)>> {
         self.settled().ok()

@@ -12,6 +12,7 @@
 
 mod config;
 mod coordinator;
+mod deliveries;
 mod delivery;
 mod driver;
 mod record;
@@ -19,13 +20,14 @@ mod transaction;
 
 pub use crate::machine::partitioner::{Partitioner, Partitioning, RecordToPlace};
 pub use config::{Acks, ProducerConfig};
+pub use deliveries::Deliveries;
 pub use delivery::{Delivery, RecordMetadata};
 pub use record::ProducerRecord;
 pub use transaction::{Transaction, TransactionalProducer};
 
 use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
-use crate::machine::accumulator::{NewRecord, RecordAccumulator, Target, TopicQueues};
+use crate::machine::accumulator::{NewRecord, Order, RecordAccumulator, Target, Tickets, ToAppend, TopicQueues};
 use crate::machine::batch::{Callback, Ticket};
 use crate::machine::partitioner::Sticky;
 use crate::machine::sender::Sender;
@@ -78,6 +80,9 @@ impl Client {
         Ok((Producer::new(shared), commands))
     }
 }
+
+/// The records that `send_many` sorts by partition at a time: so few that they stay in the nearest cache.
+const CHUNK: usize = 256;
 
 /// A handle to one producer. Cheap to clone: clones share batches, memory and order, and each has a sticky partition of
 /// its own for records without a key, so give each task its clone.
@@ -157,6 +162,27 @@ impl Producer {
             return Err(error.topic(record.topic).certainty(Certainty::NotSent));
         };
         self.shared.try_append(&topic.queues, &topic.sticky, &record)
+    }
+
+    /// As [`send`](Self::send) for many records of `topic`, at less than half the price: a lock per batch instead of one
+    /// per record. Records that have their partition by their key or by name keep their order there, and so do those that
+    /// have none, but not among each other. It waits for room as `send` does, each time for `max.block.ms` at most.
+    ///
+    /// Every record has its outcome in the answer. One that can't be sent (too large, no such partition, another topic's)
+    /// is refused and the others go on; when there is no room in time, or the producer is closed, it and all that are not
+    /// taken by then are refused: of a partition's records those, and only those, from some record on.
+    ///
+    /// Dropping the future in the middle leaves the records of each partition taken up to some record and the rest of them
+    /// not, and does not say which; what was taken is sent. Records are taken from the iterator 256 at a time; nothing of
+    /// them is taken before all of the 256 before them are.
+    pub async fn send_many<'a, I>(&self, topic: &str, records: I) -> Deliveries
+    where
+        I: IntoIterator<Item = ProducerRecord<'a>>,
+    {
+        match self.known(topic).await {
+            Ok((topic, _)) => self.shared.append_many(&topic.queues, &topic.sticky, records).await,
+            Err(error) => refuse_all(topic.into(), records.into_iter().count(), &error),
+        }
     }
 
     /// A handle that writes to one topic and saves the look-up, with a sticky partition of its own.
@@ -278,7 +304,7 @@ impl TopicProducer {
     /// # Errors
     /// Those of [`Producer::send`], and `InvalidArgument` for a record of another topic.
     pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
-        self.check(&record)?;
+        check(&self.name, &record)?;
         let (queues, began) = match self.queues.get() {
             Some(queues) => (queues, None),
             None => self.resolve().await?,
@@ -291,7 +317,7 @@ impl TopicProducer {
     /// # Errors
     /// Those of [`Producer::try_send`], and `InvalidArgument` for a record of another topic.
     pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
-        self.check(&record)?;
+        check(&self.name, &record)?;
         let Some(queues) = self.queues.get() else {
             return Producer::new(self.shared.clone()).try_send(record).inspect(|_| {
                 let _ = self.shared.accumulator.topic(&self.name).map(|queues| self.queues.set(queues));
@@ -300,17 +326,24 @@ impl TopicProducer {
         self.shared.try_append(queues, &self.sticky, &record)
     }
 
+    /// As [`Producer::send_many`], for this topic.
+    pub async fn send_many<'a, I>(&self, records: I) -> Deliveries
+    where
+        I: IntoIterator<Item = ProducerRecord<'a>>,
+    {
+        let queues = match self.queues.get() {
+            Some(queues) => Ok(queues),
+            None => self.resolve().await.map(|(queues, _)| queues),
+        };
+        match queues {
+            Ok(queues) => self.shared.append_many(queues, &self.sticky, records).await,
+            Err(error) => refuse_all(self.name.clone(), records.into_iter().count(), &error),
+        }
+    }
+
     async fn resolve(&self) -> Result<(&Arc<TopicQueues>, Option<Instant>)> {
         let (queues, began) = self.shared.resolve(&self.name).await?;
         Ok((self.queues.get_or_init(|| queues), Some(began)))
-    }
-
-    fn check(&self, record: &ProducerRecord<'_>) -> Result<()> {
-        if std::ptr::eq(record.topic, &*self.name) || *record.topic == *self.name {
-            return Ok(());
-        }
-        let message = format!("a record of topic {} for the handle of {}", record.topic, self.name);
-        Err(Error::with_message(ErrorKind::InvalidArgument, message).certainty(Certainty::NotSent))
     }
 }
 
@@ -354,6 +387,48 @@ impl Shared {
                 self.append_to_new_partition(queues, sticky, record, began, callback, error).await
             }
             Err(error) => Err(self.why(error)),
+        }
+    }
+
+    async fn append_many<'a>(
+        &self,
+        queues: &Arc<TopicQueues>,
+        sticky: &Sticky,
+        records: impl IntoIterator<Item = ProducerRecord<'a>>,
+    ) -> Deliveries {
+        let mut records = records.into_iter();
+        let (mut chunk, mut order, mut tickets) = (Vec::new(), Order::default(), Tickets::default());
+        chunk.reserve(records.size_hint().0.min(CHUNK));
+        loop {
+            chunk.clear();
+            chunk.extend(records.by_ref().take(CHUNK));
+            if chunk.is_empty() {
+                return Deliveries::new(tickets);
+            }
+            if self.accumulator.yield_due() {
+                tokio::task::yield_now().await;
+            }
+            order.begin(chunk.len());
+            while let Some(place) = self.accumulator.append_many(queues, sticky, &chunk, &mut order, &mut tickets) {
+                // What can't be appended with the others goes the way of `send`, which waits and says why not.
+                let record = &chunk[place];
+                let appended = match check(queues.name(), record) {
+                    Ok(()) => self.append(queues, sticky, record, None, &mut None).await,
+                    Err(error) => Err(error),
+                };
+                match appended {
+                    Ok(ticket) => tickets.add(place, ticket),
+                    Err(error) if matches!(error.kind(), ErrorKind::BufferFull | ErrorKind::Closed) => {
+                        let refused = refused(queues.name().clone(), &error);
+                        order.rest().for_each(|place| tickets.refuse(place, refused.clone()));
+                        tickets.end_chunk();
+                        records.by_ref().enumerate().for_each(|(place, _)| tickets.refuse(place, refused.clone()));
+                        return Deliveries::new(tickets);
+                    }
+                    Err(error) => tickets.refuse(place, refused(queues.name().clone(), &error)),
+                }
+                order.skip();
+            }
         }
     }
 
@@ -463,6 +538,41 @@ fn target<'a>(record: &ProducerRecord<'_>, sticky: &'a Sticky) -> Target<'a> {
         Some(partition) => Target::Partition(u32::try_from(partition).unwrap_or(u32::MAX)),
         None => Target::Partitioner(sticky),
     }
+}
+
+impl ToAppend for ProducerRecord<'_> {
+    #[inline]
+    fn is_for(&self, topic: &str) -> bool {
+        std::ptr::eq(self.topic, topic) || *self.topic == *topic
+    }
+
+    #[inline]
+    fn partition(&self) -> Option<u32> {
+        self.partition.map(|partition| u32::try_from(partition).unwrap_or(u32::MAX))
+    }
+
+    #[inline]
+    fn record(&self) -> NewRecord<'_> {
+        new_record(self, None)
+    }
+}
+
+fn check(topic: &str, record: &ProducerRecord<'_>) -> Result<()> {
+    if record.is_for(topic) {
+        return Ok(());
+    }
+    let message = format!("a record of topic {} for the handle of {topic}", record.topic);
+    Err(Error::with_message(ErrorKind::InvalidArgument, message).certainty(Certainty::NotSent))
+}
+
+fn refused(topic: Arc<str>, error: &Error) -> Ticket {
+    Ticket::refused(topic, -1, error.clone().certainty(Certainty::NotSent))
+}
+
+fn refuse_all(topic: Arc<str>, records: usize, error: &Error) -> Deliveries {
+    let (mut tickets, refused) = (Tickets::default(), refused(topic, error));
+    (0..records).for_each(|place| tickets.refuse(place, refused.clone()));
+    Deliveries::new(tickets)
 }
 
 #[cold]

@@ -11,3 +11,4 @@ mod producer;
 mod producer_rules;
 mod soak;
 mod transactions;
+mod send_many;

@@ -30,7 +30,7 @@ fn client(cluster: &TestCluster) -> Client {
 }
 
 /// The values of a partition, in the order of its log.
-fn log(cluster: &TestCluster, partition: i32) -> Vec<u32> {
+pub(super) fn log(cluster: &TestCluster, partition: i32) -> Vec<u32> {
     let mut records: Vec<StoredRecord> = cluster.records("clicks").unwrap();
     records.retain(|record| record.partition == partition);
     records.sort_by_key(|record| record.offset);
@@ -42,7 +42,7 @@ fn number(value: &[u8]) -> u32 {
 }
 
 /// A value of 100 bytes that begins with a number.
-fn value(i: u32) -> Vec<u8> {
+pub(super) fn value(i: u32) -> Vec<u8> {
     let mut value = vec![b'x'; 100];
     value[..4].copy_from_slice(&i.to_be_bytes());
     value
@@ -77,7 +77,7 @@ async fn check(cluster: &TestCluster, deliveries: Vec<Delivery>, partitions: u32
     }
 }
 
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(super) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
