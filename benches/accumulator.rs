@@ -58,6 +58,7 @@ fn round(target: &str, partitions: usize, compression: Compression, clock: Arc<d
         batch_size: 16_384,
         buffer_memory: 1 << 30,
         linger: Duration::from_secs(3600),
+        prompt: true,
         delivery_timeout: Duration::from_secs(7200),
         max_request_size: 1 << 20,
         compression,

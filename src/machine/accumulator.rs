@@ -17,7 +17,7 @@ mod many;
 mod schedule;
 mod topic;
 pub use many::{Cursor, Order, Tickets, ToAppend};
-pub use schedule::{Collected, Readiness};
+pub use schedule::{Attention, Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
 use super::Clock;
@@ -52,6 +52,8 @@ pub struct AccumulatorConfig {
     pub buffer_memory: usize,
     /// `linger.ms`.
     pub linger: Duration,
+    /// Whether the one unfinished record doesn't linger if somebody awaits it.
+    pub prompt: bool,
     /// `delivery.timeout.ms`.
     pub delivery_timeout: Duration,
     /// `max.request.size`, which no record alone may pass.
@@ -114,7 +116,7 @@ pub struct RecordAccumulator {
     clock: Arc<dyn Clock>,
     topics: Mutex<HashMap<Arc<str>, Arc<TopicQueues>>>,
     leaders: Mutex<HashMap<NodeId, Arc<Leader>>>,
-    schedule: Mutex<Schedule>,
+    schedule: Arc<Mutex<Schedule>>,
     memory: Arc<Semaphore>,
     free: Mutex<Vec<Vec<u8>>>, // of batch.size each
     compressors: Mutex<Vec<Compressor>>,
@@ -135,7 +137,7 @@ impl RecordAccumulator {
             clock,
             topics: Mutex::default(),
             leaders: Mutex::default(),
-            schedule: Mutex::default(),
+            schedule: Arc::default(),
             free: Mutex::default(),
             compressors: Mutex::default(),
             finished: Notify::new(),
@@ -423,7 +425,8 @@ impl RecordAccumulator {
         schedule.earliest_deadline = schedule.earliest_deadline.into_iter().chain([times.1]).min();
         let (ready_at, deadline) = times;
         schedule.opened.push_back(Opened { ready_at, deadline, topic: topic.clone(), partition, id });
-        let mut batch = OpenBatch::new(id, encoder, times, memory, (topic.name().clone(), partition));
+        let attention = self.config.prompt.then(|| Attention { schedule: Arc::downgrade(&self.schedule), id });
+        let mut batch = OpenBatch::new(id, encoder, times, memory, (topic.name().clone(), partition), attention);
         let ticket = batch.ticket(index, timestamp, callback.take());
         state.open = Some(batch);
         if schedule.wants_opened || (schedule.wants_ready && schedule.waiting > 0) {
@@ -491,9 +494,13 @@ impl RecordAccumulator {
         ready: &mut Vec<(Arc<TopicQueues>, u32)>,
     ) -> Collected {
         let mut schedule = lock(&self.schedule);
-        let readiness =
-            Readiness { now, flush_until: schedule.flush_until, all: schedule.waiting > 0 || schedule.closed };
+        let (flush_until, prompt) = (schedule.flush_until, schedule.prompt);
+        let readiness = Readiness { now, flush_until, all: schedule.waiting > 0 || schedule.closed, prompt };
         ready.append(&mut schedule.ready);
+        if let Some(prompt) = prompt {
+            let opened = schedule.opened.iter().rev().find(|opened| opened.id == prompt);
+            ready.extend(opened.map(|opened| (opened.topic.clone(), opened.partition)));
+        }
         while schedule.opened.front().is_some_and(|first| readiness.is_ready(first.id, first.ready_at)) {
             // A batch that has been sealed since is an announcement too many, which does no harm.
             ready.extend(schedule.opened.pop_front().map(|first| (first.topic, first.partition)));
@@ -539,7 +546,13 @@ impl RecordAccumulator {
             state.announced = false;
             let Some(open) = &state.open else { return Drained::Nothing };
             if !readiness.is_ready(open.id, open.ready_at) {
-                return Drained::Lingers(open.ready_at);
+                let prompted = readiness.prompt == Some(open.id);
+                if !prompted || open.encoder.record_count() > 1 {
+                    if prompted {
+                        lock(&self.schedule).prompt = None; // it has got company
+                    }
+                    return Drained::Lingers(open.ready_at);
+                }
             }
             // Nobody else drains, so the batch keeps its place while it is in our hands.
             let open = state.open.take();
@@ -567,7 +580,7 @@ impl RecordAccumulator {
         if self.oldest_deadline(topic, partition)? > now {
             return None;
         }
-        let all = Readiness { now, flush_until: u64::MAX, all: true };
+        let all = Readiness { now, flush_until: u64::MAX, all: true, prompt: None };
         match self.drain(topic, partition, all) {
             Drained::Batch(batch) => Some(batch),
             _ => None,
@@ -580,7 +593,13 @@ impl RecordAccumulator {
         let before = schedule.unfinished.base;
         schedule.unfinished.set(id, Progress::Done);
         let moved = schedule.unfinished.base > before && schedule.flush_until > before;
-        drop(schedule);
+        if schedule.prompt.is_some_and(|prompt| prompt < schedule.unfinished.base) {
+            schedule.prompt = None;
+        }
+        match schedule.is_prompted() {
+            true => wake_sender(schedule),
+            false => drop(schedule),
+        }
         if moved {
             self.finished.notify_waiters();
         }

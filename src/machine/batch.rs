@@ -13,7 +13,7 @@
 mod split;
 pub use split::Halves;
 
-use super::accumulator::{TopicQueues, lock};
+use super::accumulator::{Attention, TopicQueues, lock};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::ProducerIdAndEpoch;
 use crate::record::batch::HEADER_LEN;
@@ -76,6 +76,8 @@ pub struct Outcome {
     partition: i32,
     result: OnceLock<Resolution>,
     wakers: Mutex<Vec<Waker>>,
+    /// Whom to tell when somebody waits.
+    attention: Option<Attention>,
 }
 
 #[derive(Debug)]
@@ -86,8 +88,8 @@ enum Resolution {
 }
 
 impl Outcome {
-    fn new(topic: Arc<str>, partition: i32) -> Self {
-        Self { topic, partition, result: OnceLock::new(), wakers: Mutex::default() }
+    fn new(topic: Arc<str>, partition: i32, attention: Option<Attention>) -> Self {
+        Self { topic, partition, result: OnceLock::new(), wakers: Mutex::default(), attention }
     }
 
     /// The first answer stands.
@@ -120,8 +122,8 @@ impl Ticket {
 
     /// The ticket of a record that no batch has taken: it has failed already.
     pub fn refused(topic: Arc<str>, partition: i32, error: Error) -> Self {
-        let outcome = Outcome::new(topic, partition);
-        outcome.complete(Err(error));
+        let outcome = Outcome::new(topic, partition, None);
+        outcome.complete(Resolution::Settled(Settled::Failed(error)));
         Self { outcome: Arc::new(outcome), index: 0, timestamp: -1 }
     }
 
@@ -186,8 +188,13 @@ impl Ticket {
             if outcome.result.get().is_some() {
                 continue; // since the look; it may have been split
             }
+            let is_first = wakers.is_empty();
             if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
                 wakers.push(cx.waker().clone());
+            }
+            drop(wakers);
+            if is_first && let Some(attention) = &outcome.attention {
+                attention.on_awaited();
             }
             return Poll::Pending;
         }
@@ -221,8 +228,9 @@ impl OpenBatch {
         (ready_at, deadline): (Instant, Instant),
         memory: OwnedSemaphorePermit,
         (topic, partition): (Arc<str>, u32),
+        attention: Option<Attention>,
     ) -> Self {
-        let outcome = Arc::new(Outcome::new(topic, partition as i32));
+        let outcome = Arc::new(Outcome::new(topic, partition as i32, attention));
         Self { id, encoder, ready_at, deadline, memory, outcome, callbacks: Vec::new() }
     }
 

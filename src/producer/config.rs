@@ -43,7 +43,7 @@ pub struct ProducerConfig {
     levels: [Option<i32>; 5],
     delivery_timeout: Option<Duration>,
     idempotence: Option<bool>,
-    linger: Duration,
+    linger: Option<Duration>,
     max_block: Duration,
     max_in_flight: usize,
     max_request_size: usize,
@@ -66,7 +66,7 @@ impl Default for ProducerConfig {
             levels: [None; 5],
             delivery_timeout: None,
             idempotence: None,
-            linger: Duration::from_millis(5),
+            linger: None,
             max_block: Duration::from_secs(60),
             max_in_flight: 5,
             max_request_size: 1 << 20,
@@ -161,9 +161,10 @@ impl ProducerConfig {
         self
     }
 
-    /// `linger.ms`: how long a batch waits for more after its first record. Default: 5 ms.
+    /// `linger.ms`: how long a batch waits for more after its first record. Default: 5 ms; and while it is not set here, a
+    /// record whose delivery is awaited while no other record of the producer is unfinished doesn't linger.
     pub fn linger(mut self, linger: Duration) -> Self {
-        self.linger = linger;
+        self.linger = Some(linger);
         self
     }
 
@@ -256,7 +257,7 @@ impl ProducerConfig {
                 self.delivery_timeout = Some(settings::millis(key, value)?);
             }
             "enable.idempotence" => self.idempotence = Some(settings::boolean(key, value)?),
-            "linger.ms" | "queue.buffering.max.ms" => self.linger = settings::millis(key, value)?,
+            "linger.ms" | "queue.buffering.max.ms" => self.linger = Some(settings::millis(key, value)?),
             "max.block.ms" => self.max_block = settings::millis(key, value)?,
             "max.in.flight.requests.per.connection" | "max.in.flight" => {
                 self.max_in_flight = settings::parse(key, value)?;
@@ -296,7 +297,8 @@ impl ProducerConfig {
         if self.buffer_memory == 0 || self.max_request_size == 0 || self.max_in_flight == 0 {
             return Err(bad("buffer.memory, max.request.size and max.in.flight.requests.per.connection are above 0"));
         }
-        let least = self.linger.saturating_add(request_timeout);
+        let linger = self.linger.unwrap_or(Duration::from_millis(5));
+        let least = linger.saturating_add(request_timeout);
         let delivery_timeout = match self.delivery_timeout {
             None => Duration::from_secs(120).max(least),
             Some(timeout) if timeout >= least => timeout,
@@ -305,7 +307,8 @@ impl ProducerConfig {
         Ok(AccumulatorConfig {
             batch_size: self.batch_size,
             buffer_memory: self.buffer_memory,
-            linger: self.linger,
+            linger,
+            prompt: self.linger.is_none(),
             delivery_timeout,
             max_request_size: self.max_request_size,
             compression: self.compression,

@@ -77,9 +77,14 @@ impl RecordEncoder {
         let fields = [framed_size, 0, timestamp_delta, offset_delta, key_len];
         if framed_size | timestamp_delta | offset_delta < 1 << 14 && end + 8 <= self.records.capacity() {
             self.put_small(&fields[..4]);
-            self.put_small(&fields[4..]);
-            self.records.extend_from_slice(key.unwrap_or_default());
-            self.put_small(&[value_len]);
+            match key {
+                None => self.put_small(&[key_len, value_len]),
+                Some(key) => {
+                    self.put_small(&[key_len]);
+                    self.records.extend_from_slice(key);
+                    self.put_small(&[value_len]);
+                }
+            }
         } else {
             self.put_any(&fields);
             self.records.extend_from_slice(key.unwrap_or_default());
@@ -332,6 +337,32 @@ mod tests {
         assert_eq!(encoder.append(1_699_999_999_000, None, None, &[]), Some(1));
         assert_eq!(encoder.append(1_700_000_000_500, Some(b""), Some(b""), &headers[..1]), Some(2));
         encoder.seal(compression, None, &mut Compressor::default()).unwrap().0
+    }
+
+    /// Eight bytes are written where fewer are meant; near the end of the buffer that must not make it grow.
+    #[test]
+    fn a_batch_that_is_filled_to_its_last_byte_keeps_its_buffer() {
+        for last in 0..20 {
+            let mut encoder = RecordEncoder::new(Vec::with_capacity(300 - HEADER_LEN), 300);
+            assert_eq!(encoder.append(0, Some(b"k"), Some(&[b'v'; 190]), &[]), Some(0));
+            let value = vec![b'w'; last];
+            let key = (last % 2 == 0).then_some(&b"key"[..]);
+            let mut records = 1;
+            while encoder.append(70, key, Some(&value), &[]).is_some() {
+                records += 1;
+            }
+            while encoder.append(70, None, None, &[]).is_some() {
+                records += 1;
+            }
+            assert!(encoder.size() > 300 - 7 && encoder.capacity() == 300 - HEADER_LEN, "{last}");
+            let body = encoder.seal(Compression::None, None, &mut Compressor::default()).unwrap().0;
+            let batch = body.to_batch(ProducerIdAndEpoch::NONE, -1, false);
+            let mut scratch = Decompressor::default();
+            assert_eq!(
+                open(&batch, &mut scratch, DEFAULT_DECOMPRESSED_LIMIT).unwrap().map(Result::unwrap).count(),
+                records
+            );
+        }
     }
 
     #[test]

@@ -502,6 +502,32 @@ async fn records_without_a_key_use_all_partitions_and_full_batches() {
     close(client, producer).await;
 }
 
+/// How long twenty records take, `at_once` of them awaited together.
+async fn awaited(config: ProducerConfig, at_once: usize) -> Duration {
+    let (_cluster, client) = cluster(1, 1).await;
+    let producer = client.producer(config).unwrap();
+    producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap();
+    let start = Instant::now();
+    for _ in 0..20 / at_once {
+        let mut deliveries = Vec::new();
+        for _ in 0..at_once {
+            deliveries.push(producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap());
+        }
+        for delivery in deliveries {
+            delivery.await.unwrap();
+        }
+    }
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_awaited_alone_lingers_only_if_linger_was_asked_for() {
+    let millis = Duration::from_millis;
+    assert!(awaited(ProducerConfig::default(), 1).await < millis(20));
+    assert!(awaited(ProducerConfig::default().linger(millis(5)), 1).await >= millis(100));
+    assert!(awaited(ProducerConfig::default(), 2).await >= millis(50), "two of them could be more");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handle_of_one_topic_refuses_records_of_another() {
     let (_cluster, client) = cluster(1, 1).await;

@@ -1,13 +1,13 @@
 //! What the sender looks at: which partitions are ready, which linger until when, which batches have no outcome yet.
 
-use super::TopicQueues;
+use super::{TopicQueues, lock};
 use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
 /// What the sender looks at.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// Partitions with a sealed batch that the sender doesn't know of.
     pub(super) ready: Vec<(Arc<TopicQueues>, u32)>,
@@ -22,12 +22,49 @@ pub(super) struct Schedule {
     /// Open batches with a smaller id don't linger. In here, not an atomic beside it: the sender must not miss it between
     /// looking and leaving its waker.
     pub(super) flush_until: u64,
+    /// The youngest batch of which somebody awaits a record.
+    pub(super) awaited: Option<u64>,
+    /// A batch that doesn't linger while it has one record: that is awaited, and nothing else is unfinished.
+    pub(super) prompt: Option<u64>,
     /// Senders that wait for memory.
     pub(super) waiting: usize,
     pub(super) closed: bool,
     pub(super) abandoned: bool,
 }
 
+impl Schedule {
+    /// Whether the one who waits has found out to be waiting for nothing but a linger.
+    pub(super) fn is_prompted(&mut self) -> bool {
+        let unfinished = &self.unfinished;
+        let mut batches = unfinished.batches.iter();
+        let is_sole = self.awaited == Some(unfinished.base)
+            && batches.next() == Some(&Progress::Open)
+            && batches.all(|progress| *progress == Progress::Done);
+        is_sole && self.prompt.replace(unfinished.base) != Some(unfinished.base)
+    }
+}
+
+/// How a batch tells that somebody awaits one of its records.
+#[derive(Debug)]
+pub struct Attention {
+    pub(super) schedule: Weak<Mutex<Schedule>>,
+    pub(super) id: u64,
+}
+
+impl Attention {
+    /// To be called when the first one waits. A record that is awaited while nothing else is unfinished won't get company
+    /// by lingering.
+    pub fn on_awaited(&self) {
+        let Some(schedule) = self.schedule.upgrade() else { return };
+        let mut schedule = lock(&schedule);
+        schedule.awaited = schedule.awaited.max(Some(self.id));
+        if schedule.is_prompted() {
+            wake_sender(schedule);
+        }
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Opened {
     pub(super) ready_at: Instant,
     pub(super) deadline: Instant,
@@ -37,13 +74,13 @@ pub(super) struct Opened {
 }
 
 /// Which batches have no outcome yet, as a window over their ids.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Unfinished {
     pub(super) base: u64,
     pub(super) batches: VecDeque<Progress>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Progress {
     Open,
     Sealed(u32),
@@ -72,6 +109,8 @@ pub struct Readiness {
     pub(super) now: Instant,
     pub(super) flush_until: u64,
     pub(super) all: bool,
+    /// This one, as long as it has one record.
+    pub(super) prompt: Option<u64>,
 }
 
 /// What `RecordAccumulator::collect` found besides what is ready.

@@ -39,6 +39,7 @@ pub(crate) fn config() -> AccumulatorConfig {
         batch_size: 1000,
         buffer_memory: 10_000,
         linger: Duration::from_millis(5),
+        prompt: false,
         delivery_timeout: Duration::from_secs(120),
         max_request_size: 1 << 20,
         compression: Compression::None,
@@ -144,6 +145,52 @@ fn flush_overrides_linger_for_what_was_appended_before_it() {
     batches.into_iter().for_each(|batch| rig.finish(batch));
     assert!(flushed.as_mut().poll(&mut cx).is_ready());
     assert_eq!(rig.accumulator.unfinished_records(until), 0);
+}
+
+#[test]
+fn the_sole_unfinished_record_does_not_linger_once_it_is_awaited() {
+    let rig = Rig::new(AccumulatorConfig { prompt: true, ..config() }, 2);
+    let cx = Context::from_waker(Waker::noop());
+    let first = rig.append(0, 10).unwrap();
+    assert!(rig.take().is_empty(), "nobody waits");
+    assert!(first.poll(&cx).is_pending());
+    assert_eq!(rig.take().len(), 1);
+    let second = rig.append(0, 10).unwrap();
+    let third = rig.append(1, 10).unwrap();
+    assert!(second.poll(&cx).is_pending() && third.poll(&cx).is_pending());
+    assert!(rig.take().is_empty(), "the first has no outcome yet, and there are two");
+    rig.clock.advance(5);
+    assert_eq!(rig.take().len(), 2);
+}
+
+#[test]
+fn an_awaited_record_that_becomes_the_sole_one_or_gets_company_is_noticed() {
+    let rig = Rig::new(AccumulatorConfig { prompt: true, ..config() }, 2);
+    let cx = Context::from_waker(Waker::noop());
+    rig.append(0, 900).unwrap();
+    rig.append(0, 900).unwrap(); // the first is full
+    let mut full = rig.take();
+    let last = rig.append(1, 10).unwrap();
+    rig.finish(full.remove(0));
+    rig.clock.advance(5);
+    let mut lingered = rig.take();
+    assert_eq!(lingered.len(), 2);
+    let again = rig.append(1, 10).unwrap();
+    assert!(again.poll(&cx).is_pending());
+    lingered.drain(..).for_each(|batch| rig.finish(batch));
+    assert!(last.poll(&cx).is_ready());
+    let company = rig.append(1, 10).unwrap();
+    assert!(rig.take().is_empty(), "by now it is not alone");
+    rig.clock.advance(5);
+    rig.take().into_iter().for_each(|batch| rig.finish(batch));
+    assert!(again.poll(&cx).is_ready() && company.poll(&cx).is_ready());
+    rig.append(0, 900).unwrap();
+    rig.append(0, 900).unwrap();
+    let waits = rig.append(0, 900).unwrap();
+    let mut batches = rig.take();
+    assert!(waits.poll(&cx).is_pending() && rig.take().is_empty());
+    batches.drain(..).for_each(|batch| rig.finish(batch));
+    assert_eq!(rig.take().len(), 1, "it has become the sole one");
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl ProducerBatch {
             Ok(halves) => halves,
             Err(error) => return Err(Box::new((self, error))),
         };
-        let outcome = || Arc::new(Outcome::new(self.topic.name().clone(), self.partition as i32));
+        let outcome = || Arc::new(Outcome::new(self.topic.name().clone(), self.partition as i32, None));
         let outcomes = [outcome(), outcome()];
         self.siblings.get_or_insert_default();
         let mut memory = self.memory.split(self.memory.num_permits()).expect("it has as many as it says");
