@@ -38,6 +38,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * <pre>
  * java -cp "$jars/*" Peer.java produce BOOTSTRAP TOPIC CODEC        records on stdin; prints partition and offset of each
  * java -cp "$jars/*" Peer.java consume BOOTSTRAP TOPIC COUNT        prints COUNT records from the beginning of the topic
+ * java -cp "$jars/*" Peer.java settled BOOTSTRAP TOPIC GROUP        waits until no transaction is open in the topic, prints all
+ *                                      that read_committed sees of it, and then what the group has committed there
  * java -cp "$jars/*" Peer.java member  BOOTSTRAP TOPIC GROUP ASSIGNOR
  *                                      joins the group until stdin ends: prints what it is assigned and reads, commits,
  *                                      leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, or default
@@ -51,9 +53,10 @@ public class Peer {
     switch (args[0]) {
       case "produce" -> produce(args[1], args[2], args[3]);
       case "consume" -> consume(args[1], args[2], Integer.parseInt(args[3]));
+      case "settled" -> settled(args[1], args[2], args[3]);
       case "member" -> member(args[1], args[2], args[3], args[4]);
       case "move" -> move(args[1], new TopicPartition(args[2], Integer.parseInt(args[3])));
-      default -> throw new IllegalArgumentException("produce, consume, member or move, not " + args[0]);
+      default -> throw new IllegalArgumentException("produce, consume, settled, member or move, not " + args[0]);
     }
   }
 
@@ -99,6 +102,41 @@ public class Peer {
           seen++;
         }
       }
+    }
+  }
+
+  static void settled(String bootstrap, String topic, String group) throws Exception {
+    Properties config = new Properties();
+    config.put("bootstrap.servers", bootstrap);
+    config.put("enable.auto.commit", "false");
+    config.put("group.id", group);
+    config.put("isolation.level", "read_committed");
+    Properties uncommitted = new Properties();
+    uncommitted.putAll(config);
+    uncommitted.put("isolation.level", "read_uncommitted");
+    try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        var other = new KafkaConsumer<>(uncommitted, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+      List<TopicPartition> all = new ArrayList<>();
+      consumer.partitionsFor(topic).forEach(info -> all.add(new TopicPartition(topic, info.partition())));
+      long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+      Map<TopicPartition, Long> stable = consumer.endOffsets(all), end = other.endOffsets(all);
+      for (; !stable.equals(end); stable = consumer.endOffsets(all), end = other.endOffsets(all)) {
+        if (System.nanoTime() > deadline) throw new IllegalStateException("open for 60 s: up to " + stable + " of " + end);
+        Thread.sleep(50);
+      }
+      consumer.assign(all);
+      consumer.seekToBeginning(all);
+      for (TopicPartition partition : all) {
+        while (consumer.position(partition) < end.get(partition)) {
+          if (System.nanoTime() > deadline) throw new IllegalStateException("60 s, and not at " + end);
+          consumer.poll(Duration.ofMillis(500)).forEach(record -> System.out.println(json(record)));
+        }
+      }
+      ObjectNode offsets = JSON.createObjectNode(); // a transaction that is open holds this up, as of KIP-447
+      consumer.committed(Set.copyOf(all)).forEach((partition, committed) -> {
+        if (committed != null) offsets.put(Integer.toString(partition.partition()), committed.offset());
+      });
+      System.out.println(JSON.createObjectNode().set("committed", offsets));
     }
   }
 

@@ -17,6 +17,8 @@ mod leader;
 mod offsets;
 mod peer;
 mod sample;
+mod transactions;
+mod wiretap;
 
 use milena::admin::NewTopic;
 use milena::client::{Client, ClientConfig};

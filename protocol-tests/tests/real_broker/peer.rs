@@ -4,7 +4,7 @@ use crate::sample::Sample;
 use crate::{PATIENCE, bootstrap};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -68,6 +68,16 @@ impl Peer {
     pub(crate) async fn consume(self, topic: &str, count: usize) -> Vec<Sample> {
         let lines = self.run(&["consume", &bootstrap(), topic, &count.to_string()], String::new()).await;
         lines.iter().map(from_json).collect()
+    }
+
+    /// What a read_committed Java consumer reads of a topic once no transaction is open there, and what the group has
+    /// committed for its partitions.
+    pub(crate) async fn settled(topic: &str, group: &str) -> (Vec<Sample>, BTreeMap<i32, i64>) {
+        let mut lines = Self::Java.run(&["settled", &bootstrap(), topic, group], String::new()).await;
+        let committed = lines.pop().expect("a line with the offsets");
+        let committed = committed["committed"].as_object().expect("an object").iter();
+        let offset = |(partition, offset): (&String, &Value)| Some((partition.parse().ok()?, offset.as_i64()?));
+        (lines.iter().map(from_json).collect(), committed.filter_map(offset).collect())
     }
 
     /// Has the Java client's admin move a partition's leader to another replica; gives the new leader.
