@@ -8,7 +8,10 @@
 //! | a partition joins | by AddPartitionsToTxn, before anything is written to it | by Produce v12 |
 //! | a group joins | by AddOffsetsToTxn | by TxnOffsetCommit v5 |
 //! | after EndTxn | the same epoch goes on; after an error it is bumped (KIP-360) | EndTxn v5 brings the next epoch |
-//! | EndTxn without an answer | never sent again: a late first one would end the *next* transaction (KAFKA-17754, Jepsen on Bufstream). The producer is initialised anew, the outcome of a commit is not known | sent again: a late first one is fenced by the epoch, and the coordinator knows a repeated one |
+//! | a request without an answer | asked again until there is one, and a new epoch is taken before the next transaction begins: a late first one, which would change or end *that* (KAFKA-17754, Jepsen on Bufstream), is fenced | asked again: a late first one is fenced by the epoch |
+//!
+//! InitProducerId instead of a second EndTxn would be no way out: while the transaction is still open the coordinator takes it
+//! as a take-over, whoever asks. It fences us, and if another has our id by now, that one in mid transaction.
 //!
 //! One request to a coordinator at a time. Nothing is asked before its time, and EndTxn goes out only when every batch of
 //! the transaction has its outcome *and* is no longer under way: what arrives behind the marker would open a transaction
@@ -163,9 +166,10 @@ pub struct TransactionManager {
     groups: HashMap<Arc<str>, Coordinator>,
     /// The coordinator knows, or may know, of a partition or group: the transaction has to be ended there.
     started: bool,
-    /// It may know of one whose addition was not answered.
+    /// In version 1, a request that was not answered may still arrive: perhaps it has added a partition or group, and a new
+    /// epoch is needed after this transaction.
     uncertain: bool,
-    /// A sequence number is missing, or the next transaction is of another version: a new epoch is needed after this one.
+    /// A sequence number is missing: a new epoch is needed after this one.
     needs_bump: bool,
     /// Partitions of the transaction, by the accumulator's number.
     added: HashSet<usize>,
@@ -359,9 +363,9 @@ impl TransactionManager {
         self.error = Some(error.clone());
         self.give_up_offsets(&error);
         self.wanted.clear();
-        if committing {
-            let operation = self.ending.take().and_then(|ending| ending.operation);
-            self.start_abort(Ending { operation, unanswered: false, error: Some(error.certainty(Certainty::NotSent)) });
+        if committing && let Some(Ending { operation, unanswered, .. }) = self.ending.take() {
+            let certainty = if unanswered { Certainty::PossiblySent } else { Certainty::NotSent };
+            self.start_abort(Ending { operation, unanswered, error: Some(error.certainty(certainty)) });
         }
     }
 
@@ -476,18 +480,11 @@ impl TransactionManager {
             return None;
         }
         let commit = self.state == State::CommittingTransaction;
-        match (self.started, self.uncertain) {
-            (true, _) => Some(Step::EndTxn { commit }),
-            (false, true) => {
-                // Only an abort can be here: what is added for certain is started.
-                self.enter(State::Initializing);
-                Some(Step::InitProducerId)
-            }
-            (false, false) => {
-                self.complete();
-                (self.state == State::Initializing).then_some(Step::InitProducerId)
-            }
+        if self.started || self.uncertain {
+            return Some(Step::EndTxn { commit });
         }
+        self.complete();
+        (self.state == State::Initializing).then_some(Step::InitProducerId)
     }
 
     fn request(&mut self, step: Step, partitions: &Partitions) -> Option<TransactionRequest> {
@@ -539,7 +536,7 @@ impl TransactionManager {
     /// The transaction is at its end; a new epoch may be needed before the next.
     fn complete(&mut self) {
         let upgraded = self.supported > self.version;
-        let bump = upgraded || (self.needs_bump && self.version == TransactionVersion::One);
+        let bump = upgraded || ((self.needs_bump || self.uncertain) && self.version == TransactionVersion::One);
         (self.started, self.uncertain, self.needs_bump) = (false, false, false);
         self.added.clear();
         self.wanted.clear();

@@ -264,10 +264,10 @@ async fn many_producers_of_one_client_keep_out_of_each_others_way() {
     client.close().await;
 }
 
-/// An EndTxn whose answer is lost, or which is: the producer says what it knows, goes on, and is not fenced by itself.
+/// An EndTxn that is lost, or its answer: what was wanted is done all the same, and the producer goes on.
 #[tokio::test]
 #[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port"]
-async fn an_end_that_is_lost_or_not_answered_is_seen_whole_or_not_at_all() {
+async fn an_end_that_is_lost_or_not_answered_is_done_all_the_same() {
     for moment in [Moment::Sending, Moment::Sent, Moment::Answered] {
         for commit in [true, false] {
             let armed = Arc::new(AtomicBool::new(false));
@@ -285,19 +285,12 @@ async fn an_end_that_is_lost_or_not_answered_is_seen_whole_or_not_at_all() {
             let transaction = producer.begin().await.expect("begun");
             names.fill(&transaction, 2).await.expect("taken");
             armed.store(true, Ordering::SeqCst);
-            let ended = if commit { transaction.commit().await } else { transaction.abort().await };
-            assert!(!armed.load(Ordering::SeqCst), "EndTxn was asked");
             let case = format!("cut when {moment:?}, commit: {commit}");
+            let ended = if commit { transaction.commit().await } else { transaction.abort().await };
+            ended.unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert!(!armed.load(Ordering::SeqCst), "EndTxn was asked");
             names.commit(&mut producer, 3).await.unwrap_or_else(|error| panic!("{case}: the next one: {error}"));
-            let seen = names.seen().await;
-            match ended {
-                Ok(()) => assert_eq!(seen, if commit { vec![1, 2, 3] } else { vec![1, 3] }, "{case}"),
-                Err(error) => {
-                    assert_eq!(error.delivery_certainty(), Some(Certainty::PossiblySent), "{case}: {error}");
-                    assert!(commit && (seen == [1, 2, 3] || seen == [1, 3]), "{case}: {error}; {seen:?}");
-                    assert!(moment != Moment::Answered || seen == [1, 2, 3], "{case}");
-                }
-            }
+            assert_eq!(names.seen().await, if commit { vec![1, 2, 3] } else { vec![1, 3] }, "{case}");
             close(client, producer).await;
         }
     }

@@ -113,6 +113,10 @@ impl TransactionManager {
 
     /// No answer came: the connection broke, or the time was up.
     fn on_no_response(&mut self, now: Instant, asked: Asked, error: Error) {
+        let may_arrive = error.delivery_certainty() != Some(Certainty::NotSent);
+        if let (Step::EndTxn { .. }, Some(ending), true) = (asked.step, &mut self.ending, may_arrive) {
+            ending.unanswered = true;
+        }
         if !error.is_retriable() && error.kind() != ErrorKind::Malformed {
             return match asked.step {
                 Step::InitProducerId | Step::EndTxn { .. } => self.fail(error),
@@ -120,26 +124,8 @@ impl TransactionManager {
             };
         }
         self.coordinator_of(&asked).lost(now, asked.node);
-        if error.delivery_certainty() == Some(Certainty::NotSent) {
-            return self.want_again(asked);
-        }
-        if let (Step::EndTxn { .. }, Some(ending)) = (asked.step, &mut self.ending) {
-            ending.unanswered = true;
-        }
-        match (asked.step, self.version) {
-            (Step::EndTxn { commit }, TransactionVersion::One) => {
-                if let Some(ending) = self.ending.as_mut().filter(|_| commit) {
-                    ending.error = Some(unknown_outcome(error));
-                }
-                // It may still arrive, and would end the next transaction of this epoch: there is none.
-                self.enter(State::Initializing);
-            }
-            (Step::AddPartitions | Step::AddOffsets, _) => {
-                self.uncertain = true;
-                self.want_again(asked);
-            }
-            _ => self.want_again(asked),
-        }
+        self.uncertain |= may_arrive && self.version == TransactionVersion::One && asked.step != Step::InitProducerId;
+        self.want_again(asked);
     }
 
     /// What was asked for is still wanted, unless the transaction is given up.
@@ -218,7 +204,11 @@ impl TransactionManager {
     }
 
     fn on_ended(&mut self, answer: &EndTxnResponse, supported: TransactionVersion) -> Result<(), ErrorCode> {
-        ErrorCode::check(answer.error_code)?;
+        match ErrorCode::check(answer.error_code) {
+            // Nothing of what was not answered had arrived: there is nothing to abort.
+            Err(ErrorCode::InvalidTxnState) if !self.started && self.uncertain => {}
+            outcome => outcome?,
+        }
         if answer.producer_id.0 >= 0 {
             self.producer = Some(ProducerIdAndEpoch { id: answer.producer_id.0, epoch: answer.producer_epoch });
         }
