@@ -60,7 +60,7 @@ impl Phase {
 #[derive(Debug)]
 pub(super) struct Transaction {
     producer: ProducerIdAndEpoch,
-    /// Before the epoch was raised: who has it may ask again for the answer that it missed.
+    /// Before its owner had the epoch raised: who has it may ask again for the answer that it missed.
     previous: Option<ProducerIdAndEpoch>,
     timeout: Duration,
     phase: Phase,
@@ -112,33 +112,42 @@ impl State {
             return Ok(producer);
         };
         transaction.timeout = timeout;
+        let same_id = |known: ProducerIdAndEpoch| {
+            known.id == transaction.producer.id || transaction.previous.is_some_and(|previous| previous.id == known.id)
+        };
+        if known.is_some_and(|known| !same_id(known)) {
+            return Err(ErrorCode::ProducerFenced);
+        }
+        if transaction.phase == Phase::Ongoing {
+            // Whoever asks, and in whatever epoch. Nobody is given this epoch: who was in the transaction is fenced, even if
+            // it is he who asks.
+            let writer = self.raise_epoch(id, false);
+            self.end_transaction(now_millis, id, false, writer);
+            return Err(ErrorCode::ConcurrentTransactions);
+        }
         match known {
-            Some(known) if Some(known) == transaction.previous && transaction.phase != Phase::Ongoing => {
-                return Ok(transaction.producer);
-            }
+            Some(known) if Some(known) == transaction.previous => return Ok(transaction.producer), // its answer was lost
             Some(known) if known != transaction.producer => return Err(ErrorCode::ProducerFenced),
             _ => {}
         }
-        if transaction.phase == Phase::Ongoing {
-            self.raise_epoch(id);
-            self.end_transaction(now_millis, id, false);
-            return Err(ErrorCode::ConcurrentTransactions);
-        }
-        self.raise_epoch(id);
+        self.raise_epoch(id, known.is_some());
         self.transactions.get(id).map(|transaction| transaction.producer).ok_or(ErrorCode::InvalidProducerIdMapping)
     }
 
-    /// The next epoch, or the next producer id when the epochs are used up.
-    fn raise_epoch(&mut self, id: &str) {
+    /// The next epoch, or the next producer id when the epochs are used up. `by_owner`: the one before is remembered, so that
+    /// who has it may ask again. Gives in whose name the markers of what is open are written: a new producer id has not
+    /// written anything.
+    fn raise_epoch(&mut self, id: &str, by_owner: bool) -> ProducerIdAndEpoch {
         let next_id = &mut self.producers;
-        let Some(transaction) = self.transactions.get_mut(id) else { return };
-        let ProducerIdAndEpoch { id, epoch } = transaction.producer;
-        transaction.previous = Some(transaction.producer);
-        transaction.producer = if epoch >= i16::MAX - 1 {
+        let Some(transaction) = self.transactions.get_mut(id) else { return ProducerIdAndEpoch::NONE };
+        let before = transaction.producer;
+        transaction.previous = by_owner.then_some(before);
+        transaction.producer = if before.epoch >= i16::MAX - 1 {
             ProducerIdAndEpoch { id: next_id.next_id(), epoch: 0 }
         } else {
-            ProducerIdAndEpoch { id, epoch: epoch + 1 }
+            ProducerIdAndEpoch { epoch: before.epoch + 1, ..before }
         };
+        if transaction.producer.id == before.id { transaction.producer } else { before }
     }
 
     /// The transaction, if it is this producer's.
@@ -179,16 +188,13 @@ impl State {
         }
     }
 
-    /// Writes the markers and settles the offsets. They carry the epoch that the id has now.
-    fn end_transaction(&mut self, now_millis: i64, id: &str, commit: bool) {
+    /// Writes the markers, in the name of `writer`, and settles the offsets.
+    fn end_transaction(&mut self, now_millis: i64, id: &str, commit: bool, writer: ProducerIdAndEpoch) {
         let Some(transaction) = self.transactions.get_mut(id) else { return };
         transaction.phase = Phase::complete(commit);
         transaction.deadline = None;
         let (partitions, groups) =
             (std::mem::take(&mut transaction.partitions), std::mem::take(&mut transaction.groups));
-        let producer = transaction.producer;
-        // A new producer id has not written anything: what is to be ended is the one before.
-        let writer = transaction.previous.filter(|previous| previous.id != producer.id).unwrap_or(producer);
         for (topic, index) in partitions {
             let partition = self.topics.get_mut(&topic).and_then(|topic| topic.partitions.get_mut(index as usize));
             let Some(partition) = partition else { continue }; // deleted meanwhile
@@ -215,8 +221,8 @@ impl State {
         let due = self.transactions.iter().filter(|(_, open)| open.deadline.is_some_and(|deadline| deadline <= now));
         let due: Vec<Arc<str>> = due.map(|(id, _)| Arc::clone(id)).collect();
         for id in due {
-            self.raise_epoch(&id);
-            self.end_transaction(now_millis, &id, false);
+            let writer = self.raise_epoch(&id, false);
+            self.end_transaction(now_millis, &id, false, writer);
         }
     }
 
@@ -442,9 +448,7 @@ fn end(state: &mut State, on: &Context, request: &EndTxnRequest) -> Result<Produ
         Phase::CompleteCommit | Phase::CompleteAbort if settled && !raises => return Ok(producer),
         Phase::Empty | Phase::CompleteCommit | Phase::CompleteAbort => return Err(ErrorCode::InvalidTxnState),
     }
-    if raises {
-        state.raise_epoch(id);
-    }
-    state.end_transaction(on.unix_millis(), id, request.committed);
+    let writer = if raises { state.raise_epoch(id, true) } else { producer };
+    state.end_transaction(on.unix_millis(), id, request.committed, writer);
     Ok(state.transactions.get(id).map_or(producer, |transaction| transaction.producer))
 }
