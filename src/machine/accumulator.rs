@@ -16,7 +16,7 @@ mod load;
 mod many;
 mod schedule;
 mod topic;
-pub use many::{Cursor, Order, Tickets, ToAppend};
+pub use many::{Order, Tickets, ToAppend};
 pub use schedule::{Attention, Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
@@ -26,6 +26,7 @@ use schedule::{Opened, Progress, Schedule, wake_sender};
 use load::{Available, Leader};
 use topic::{QueueState, RECORDS_PER_TURN, Slot};
 use super::partitioner::{Partitioning, Sticky};
+use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::record::Header;
@@ -34,8 +35,7 @@ use crate::record::compression::{Compression, Compressor};
 use crate::record::encode::{RecordEncoder, max_record_size};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -792,5 +792,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(all(test, shuttle))]
+mod model;
 #[cfg(test)]
 pub(super) mod tests;

@@ -14,6 +14,7 @@ mod split;
 pub use split::Halves;
 
 use super::accumulator::{Attention, TopicQueues, lock};
+use super::sync::Mutex;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::ProducerIdAndEpoch;
 use crate::record::batch::HEADER_LEN;
@@ -21,7 +22,7 @@ use crate::record::compression::{Compression, Compressor};
 use crate::record::encode::{BatchBody, RecordEncoder};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;

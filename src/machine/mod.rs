@@ -34,6 +34,7 @@ pub mod partitioner;
 pub mod sender;
 pub mod subscription;
 pub mod transaction;
+mod sync;
 
 use crate::error::Error;
 use std::time::Instant;

@@ -9,6 +9,6 @@ mod groups;
 mod partitioners;
 mod producer;
 mod producer_rules;
+mod send_many;
 mod soak;
 mod transactions;
-mod send_many;

@@ -1,8 +1,8 @@
 //! How busy partitions and their leaders are: what the choice for records without a key looks at (KIP-794), without a
 //! partition's lock. The numbers are written under partitions' locks; a look may be a batch behind.
 
+use crate::machine::sync::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The partitions of a topic that have a leader.

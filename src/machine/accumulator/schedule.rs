@@ -1,8 +1,9 @@
 //! What the sender looks at: which partitions are ready, which linger until when, which batches have no outcome yet.
 
 use super::{TopicQueues, lock};
+use crate::machine::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 

@@ -3,10 +3,10 @@
 use super::load::{Available, Leader};
 use super::lock;
 use crate::machine::batch::{OpenBatch, ProducerBatch};
+use crate::machine::sync::{AtomicU32, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// A task that sends in a loop never waits by itself; it lets others run after this many records on one partition.

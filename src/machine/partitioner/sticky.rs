@@ -4,7 +4,7 @@
 //! [KIP-480]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-480%3A+Sticky+Partitioner
 //! [KIP-794]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-794%3A+Strictly+Uniform+Sticky+Partitioner
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::machine::sync::{AtomicU64, Ordering};
 
 /// How many candidates one draw looks at: a run of that many from a random one on, so that a topic of 10,000 partitions
 /// costs what one of 32 does.

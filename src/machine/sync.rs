@@ -1,0 +1,10 @@
+//! Where the accumulator's locks and atomics come from: the standard library, or in its model test shuttle, which tries the
+//! orders in which threads can run: `RUSTFLAGS="--cfg shuttle" cargo test --target-dir target/shuttle --lib model`.
+
+#[cfg(all(test, shuttle))]
+pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::*};
+#[cfg(not(all(test, shuttle)))]
+pub(super) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+};
