@@ -43,6 +43,8 @@ pub enum ErrorKind {
     RecordTooLarge,
     /// No room in `buffer.memory` right now (`try_send`), or not within `max.block.ms`.
     BufferFull,
+    /// Dropped by the application, with `Producer::purge`.
+    Purged,
     /// No committed offset, or it is out of range, and `auto.offset.reset` is `none`.
     NoOffset,
     /// The application may not do this: authentication or authorization failed.
@@ -295,6 +297,7 @@ impl fmt::Display for Error {
                 ErrorKind::Closed => "closed",
                 ErrorKind::RecordTooLarge => "the record is too large",
                 ErrorKind::BufferFull => "buffer.memory is full",
+                ErrorKind::Purged => "purged from the queue",
                 ErrorKind::NoOffset => "no offset to start from, and auto.offset.reset is none",
                 ErrorKind::Denied => "not allowed",
                 ErrorKind::Aborted => "the transaction was aborted",

@@ -33,7 +33,7 @@ use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
 use crate::record::compression::{Compression, Compressor};
 use crate::record::encode::{RecordEncoder, max_record_size};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
@@ -688,12 +688,34 @@ impl RecordAccumulator {
     /// For the sender: everything that it has not taken. What is being compressed at the moment fails by itself. After
     /// [`close`](Self::close) nothing is appended any more.
     pub fn take_all(&self) -> Vec<ProducerBatch> {
+        self.take_queued(|_| false)
+    }
+
+    /// Fails with `error` every batch that the sender has not taken, which has no place in a sequence yet. How many
+    /// records that are. A batch that is being compressed on another task at the moment was appended too late to be in.
+    pub fn purge(&self, error: &Error) -> usize {
+        let mut records = 0;
+        for mut batch in self.take_queued(|slot| matches!(slot, Slot::Sealing(_))) {
+            records += batch.record_count() as usize;
+            batch.settle(Err(error.clone()));
+            self.on_settled(batch.id);
+            self.release(batch);
+        }
+        records
+    }
+
+    /// The batches of all queues, without the places that stay.
+    fn take_queued(&self, stays: impl Fn(&Slot) -> bool) -> Vec<ProducerBatch> {
         let mut all = Vec::new();
         for topic in self.topics() {
             for (partition, queue) in (0..).zip(topic.partitions()) {
                 let mut state = lock(&queue.state);
-                let (full, open) = (std::mem::take(&mut state.full), state.open.take());
-                state.leader.iter().for_each(|leader| leader.on_gone(full.len()));
+                let before = state.full.len();
+                let (stay, full): (VecDeque<Slot>, VecDeque<Slot>) =
+                    std::mem::take(&mut state.full).into_iter().partition(&stays);
+                let open = state.open.take();
+                state.full = stay;
+                state.leader.iter().for_each(|leader| leader.on_gone(before - state.full.len()));
                 queue.recount(&state);
                 drop(state);
                 all.extend(full.into_iter().filter_map(|slot| match slot {

@@ -201,6 +201,12 @@ impl Producer {
         Ok(self.shared.flush(timeout).await)
     }
 
+    /// Drops what is queued and not under way: those records fail as `NotSent`, of kind `Purged`. How many they were. What
+    /// is under way, or is to be sent again, goes on; the producer takes new records as before.
+    pub fn purge(&self) -> usize {
+        self.shared.accumulator.purge(&Error::new(ErrorKind::Purged).certainty(Certainty::NotSent))
+    }
+
     /// Takes no more records, waits until those taken have an outcome, and ends the task. Other handles of this producer are
     /// closed with it. Whatever is left at the timeout fails, with one warning that counts it.
     ///

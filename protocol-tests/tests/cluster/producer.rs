@@ -113,7 +113,7 @@ async fn every_codec_carries_key_value_headers_and_timestamp() {
 #[tokio::test(start_paused = true)]
 async fn the_first_record_of_a_topic_asks_for_metadata_at_once_and_lingers_no_longer_than_linger() {
     let (_cluster, client) = cluster(1, 1).await;
-    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let producer = client.producer(ProducerConfig::default().linger(Duration::from_millis(5))).unwrap();
     let start = Instant::now();
     producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap();
     assert!(start.elapsed() <= Duration::from_millis(7), "{:?}", start.elapsed());
@@ -526,6 +526,33 @@ async fn a_record_awaited_alone_lingers_only_if_linger_was_asked_for() {
     assert!(awaited(ProducerConfig::default(), 1).await < millis(20));
     assert!(awaited(ProducerConfig::default().linger(millis(5)), 1).await >= millis(100));
     assert!(awaited(ProducerConfig::default(), 2).await >= millis(50), "two of them could be more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn purge_fails_what_is_queued_as_not_sent_and_what_is_under_way_is_written() {
+    let (cluster, client) = cluster(1, 4).await;
+    let producer = client.producer(ProducerConfig::default().linger(Duration::from_secs(60))).unwrap();
+    assert_eq!(producer.purge(), 0);
+    cluster.fault(ApiKey::Produce).delay(SECOND);
+    let under_way = producer.send(ProducerRecord::new("clicks").value(&value(0)).partition(0)).await.unwrap();
+    let flushing = producer.flush(10 * SECOND);
+    let purging = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let queued = send(&producer, 1000, 4).await;
+        assert_eq!(producer.purge(), 1000);
+        for delivery in queued {
+            let error = delivery.try_get().unwrap().unwrap_err();
+            let facts = (error.kind(), error.delivery_certainty(), error.is_fatal());
+            assert_eq!(facts, (ErrorKind::Purged, Some(Certainty::NotSent), false));
+        }
+    };
+    assert_eq!(tokio::join!(flushing, purging).0.unwrap(), 0);
+    under_way.await.unwrap();
+    let after = producer.send(ProducerRecord::new("clicks").value(&value(7)).partition(1)).await.unwrap();
+    producer.flush(SECOND).await.unwrap();
+    after.await.unwrap();
+    assert_eq!(cluster.records("clicks").unwrap().len(), 2, "and the producer goes on");
+    assert_eq!(producer.free_memory(), 32 << 20);
 }
 
 #[tokio::test(start_paused = true)]
