@@ -7,7 +7,7 @@
 //! | `negotiation` | which versions a broker speaks |
 //! | `connection` | which answer belongs to which request, when to give a connection up |
 //! | `group` | a consumer's side of its group: membership, assignors, and the machine of it all |
-//! | `coordinator` | which broker coordinates the group |
+//! | `coordinator` | which broker coordinates a group or a transactional id |
 //! | `offset_commit`, `offset_fetch` | what is committed, in which order, and read back |
 //! | `metadata` | what the cluster looks like, when to ask again |
 //! | `subscription` | what a consumer reads, how far, and where a position comes from |
@@ -17,6 +17,8 @@
 //! | `batch` | one batch from its first record to its outcome |
 //! | `partitioner` | which partition a record goes to |
 //! | `sender` | which batch goes to which broker when, and what an answer means |
+//! | `transaction` | a transactional producer's side of its transactions |
+//! | `sync` | the accumulator's locks: the standard library's, or those of its model test |
 
 pub mod accumulator;
 pub mod backoff;
@@ -33,8 +35,8 @@ pub mod offset_fetch;
 pub mod partitioner;
 pub mod sender;
 pub mod subscription;
-pub mod transaction;
 mod sync;
+pub mod transaction;
 
 use crate::error::Error;
 use std::time::Instant;

@@ -24,7 +24,7 @@ impl Deliveries {
 
     /// How many records there were.
     pub fn len(&self) -> usize {
-        self.tickets.len()
+        self.tickets.record_count()
     }
 
     /// Whether there were none.

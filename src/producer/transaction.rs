@@ -9,7 +9,7 @@
 //! What ends a transaction is driven by the producer's task: a future that is dropped loses its answer, nothing else.
 
 use super::driver::Command;
-use super::{Delivery, Producer, ProducerConfig, ProducerRecord, RecordMetadata};
+use super::{Deliveries, Delivery, Producer, ProducerConfig, ProducerRecord, RecordMetadata};
 use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
@@ -160,6 +160,14 @@ impl Transaction<'_> {
     /// Those of [`Producer::try_send`].
     pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
         self.producer.producer.try_send(record)
+    }
+
+    /// As [`Producer::send_many`]. A record that is refused is not part of the transaction and doesn't end it.
+    pub async fn send_many<'r, I>(&self, topic: &str, records: I) -> Deliveries
+    where
+        I: IntoIterator<Item = ProducerRecord<'r>>,
+    {
+        self.producer.producer.send_many(topic, records).await
     }
 
     /// As [`Producer::flush`]. [`commit`](Self::commit) does it by itself.
