@@ -21,7 +21,7 @@ pub use schedule::{Attention, Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
 use super::Clock;
-use super::batch::{Callback, Halves, OpenBatch, ProducerBatch, Ticket};
+use super::batch::{Callback, Halves, OpenBatch, ProducerBatch, Settled, Ticket};
 use schedule::{Opened, Progress, Schedule, wake_sender};
 use load::{Available, Leader};
 use topic::{QueueState, RECORDS_PER_TURN, Slot};
@@ -697,7 +697,7 @@ impl RecordAccumulator {
         let mut records = 0;
         for mut batch in self.take_queued(|slot| matches!(slot, Slot::Sealing(_))) {
             records += batch.record_count() as usize;
-            batch.settle(Err(error.clone()));
+            batch.settle(Settled::Failed(error.clone()));
             self.on_settled(batch.id);
             self.release(batch);
         }
