@@ -8,7 +8,9 @@
 
 use milena::ids::NodeId;
 use milena::machine::Clock;
-use milena::machine::accumulator::{AccumulatorConfig, Drained, NewRecord, RecordAccumulator, Target, TopicQueues};
+use milena::machine::accumulator::{
+    AccumulatorConfig, Drained, NewRecord, Order, RecordAccumulator, Target, Tickets, ToAppend, TopicQueues,
+};
 use milena::machine::batch::{Acknowledged, Settled};
 use milena::machine::partitioner::{Partitioning, Sticky};
 use milena::net::clock::NetClock;
@@ -33,6 +35,66 @@ fn main() {
             cell(target, partitions, compression, ROUNDS, Arc::new(NetClock::System));
         }
     }
+    cell("many", 4, Compression::None, ROUNDS, Arc::new(NetClock::System));
+    for threads in [1, 4] {
+        let best = (0..ROUNDS).map(|_| side_by_side(threads)).min().unwrap_or_default();
+        let nanos = best.as_nanos() as f64 / f64::from(RECORDS);
+        println!("{threads} threads, 4 partitions: {nanos:.1} ns of CPU a record, the drain included");
+    }
+}
+
+/// The CPU time of `threads` that append side by side, each with a sticky choice of its own as clones of a producer have,
+/// while this one drains.
+fn side_by_side(threads: u32) -> Duration {
+    let (accumulator, topic) = accumulator(4, Compression::None, Arc::new(NetClock::System));
+    let cpu = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let start = cpu();
+    std::thread::scope(|scope| {
+        let appending: Vec<_> = (0..threads)
+            .map(|seed| {
+                let (accumulator, topic) = (&accumulator, &topic);
+                scope.spawn(move || {
+                    let (sticky, value) = (Sticky::new(seed.into()), [b'x'; 100]);
+                    let record = record(None, &value);
+                    for _ in 0..RECORDS / threads {
+                        let ticket =
+                            accumulator.try_append(topic, Target::Partitioner(&sticky), &record, None, &mut None);
+                        assert!(matches!(ticket, Ok(Some(_))));
+                    }
+                })
+            })
+            .collect();
+        let mut ready = Vec::new();
+        while !appending.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            finish(&accumulator, &mut ready);
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    });
+    cpu() - start
+}
+
+fn record<'a>(key: Option<&'a [u8]>, value: &'a [u8]) -> NewRecord<'a> {
+    NewRecord { key, value: Some(value), headers: &[], timestamp: None, sent_at: None }
+}
+
+/// A record as `append_many` takes it.
+struct Value<'a>(&'a [u8]);
+
+impl ToAppend for Value<'_> {
+    fn is_for(&self, _topic: &str) -> bool {
+        true
+    }
+
+    fn partition(&self) -> Option<u32> {
+        None
+    }
+
+    fn record(&self) -> NewRecord<'_> {
+        record(None, self.0)
+    }
 }
 
 struct Still(Instant);
@@ -53,7 +115,11 @@ fn cell(target: &str, partitions: usize, compression: Compression, rounds: usize
     println!("{target:<12} {partitions:>10}  {:<6} {nanos:>12.1}", compression.name());
 }
 
-fn round(target: &str, partitions: usize, compression: Compression, clock: Arc<dyn Clock>) -> Duration {
+fn accumulator(
+    partitions: usize,
+    compression: Compression,
+    clock: Arc<dyn Clock>,
+) -> (RecordAccumulator, Arc<TopicQueues>) {
     let config = AccumulatorConfig {
         batch_size: 16_384,
         buffer_memory: 1 << 30,
@@ -70,18 +136,34 @@ fn round(target: &str, partitions: usize, compression: Compression, clock: Arc<d
     let accumulator = RecordAccumulator::new(config, clock);
     let topic = accumulator.add_topic("clicks", partitions);
     accumulator.set_leaders(&topic, (0..partitions).map(|_| Some(NodeId(1))));
+    (accumulator, topic)
+}
+
+fn round(target: &str, partitions: usize, compression: Compression, clock: Arc<dyn Clock>) -> Duration {
+    let (accumulator, topic) = accumulator(partitions, compression, clock);
     let (sticky, value) = (Sticky::new(7), [b'x'; 100]);
-    let record = NewRecord { key: None, value: Some(&value), headers: &[], timestamp: None, sent_at: None };
     let mut ready = Vec::new();
     let start = Instant::now();
-    for i in 0..RECORDS {
-        let key = i.to_be_bytes();
-        let key = (target == "key").then_some(&key[..]);
-        let record = NewRecord { key, ..record };
-        let ticket = accumulator.try_append(&topic, Target::Partitioner(&sticky), &record, None, &mut None);
-        assert!(matches!(ticket, Ok(Some(_))));
-        if i % 1024 == 0 {
-            finish(&accumulator, &mut ready);
+    if target == "many" {
+        let (mut chunk, mut order, mut tickets) = (Vec::new(), Order::default(), Tickets::default());
+        for i in 0..RECORDS / 250 {
+            chunk.clear();
+            chunk.extend((0..250).map(|_| Value(&value)));
+            order.begin(chunk.len());
+            assert_eq!(accumulator.append_many(&topic, &sticky, &chunk, &mut order, &mut tickets), None);
+            if i % 4 == 0 {
+                finish(&accumulator, &mut ready);
+            }
+        }
+    } else {
+        for i in 0..RECORDS {
+            let key = i.to_be_bytes();
+            let record = record((target == "key").then_some(&key[..]), &value);
+            let ticket = accumulator.try_append(&topic, Target::Partitioner(&sticky), &record, None, &mut None);
+            assert!(matches!(ticket, Ok(Some(_))));
+            if i % 1024 == 0 {
+                finish(&accumulator, &mut ready);
+            }
         }
     }
     let took = start.elapsed();

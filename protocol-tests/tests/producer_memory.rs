@@ -139,6 +139,22 @@ async fn allocations(producer: &Producer, records: usize) -> usize {
     change.allocations + change.reallocations
 }
 
+/// As [`allocations`], with `send_many` of a thousand at a time.
+async fn allocations_of_many(producer: &Producer, records: usize) -> usize {
+    let topic = producer.topic("clicks");
+    let mut sent = Vec::with_capacity(records / 1000);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..records / 1000 {
+        sent.push(topic.send_many((0..1000).map(|_| topic.record().value(&[b'x'; 100]))).await);
+    }
+    assert_eq!(producer.flush(Duration::from_secs(60)).await.unwrap(), 0);
+    let change = region.change();
+    for deliveries in sent {
+        deliveries.all().await.unwrap();
+    }
+    change.allocations + change.reallocations
+}
+
 #[tokio::test]
 async fn nothing_per_record_and_at_most_eight_times_per_batch() {
     for compression in [Compression::None, Compression::Lz4] {
@@ -151,5 +167,9 @@ async fn nothing_per_record_and_at_most_eight_times_per_batch() {
         println!("{compression:?}: {count} allocations, {batches} batches, {records} records");
         assert!(count <= 8 * batches, "{compression:?}: {count} allocations for {batches} batches");
         assert!(count * 10 < records, "{compression:?}: {count} for {records} records");
+        allocations_of_many(&producer, records).await;
+        let many = allocations_of_many(&producer, records).await;
+        println!("{compression:?}: {many} allocations with send_many");
+        assert!(many <= 8 * batches + 10 * records / 1000, "{compression:?}: {many}, a few a call apart");
     }
 }

@@ -24,7 +24,7 @@ impl Deliveries {
 
     /// How many records there were.
     pub fn len(&self) -> usize {
-        self.tickets.record_count()
+        self.tickets.count()
     }
 
     /// Whether there were none.

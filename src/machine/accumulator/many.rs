@@ -185,7 +185,7 @@ struct Run {
 
 impl Tickets {
     /// How many records there are tickets of.
-    pub fn record_count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.records
     }
 

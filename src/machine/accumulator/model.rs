@@ -7,7 +7,7 @@
 use super::tests::{ManualClock, config, value};
 use super::*;
 use crate::ids::ProducerIdAndEpoch;
-use crate::machine::batch::Acknowledged;
+use crate::machine::batch::{Acknowledged, Ticket};
 use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
 use crate::record::decode::open;

@@ -1,7 +1,7 @@
 //! The accumulator by itself: what is ready when, what memory does, where records go. Time is moved by hand.
 
 use super::*;
-use crate::machine::batch::Settled;
+use crate::machine::batch::{Acknowledged, Settled, Ticket};
 use crate::machine::partitioner::{Partitioner, RecordToPlace, murmur2};
 use std::future::Future;
 use std::pin::pin;
@@ -494,6 +494,89 @@ fn a_batch_that_is_being_compressed_keeps_its_place() {
     assert!(rig.take().is_empty(), "nothing overtakes");
     rig.accumulator.seal(&rig.topic, 0, detached);
     assert_eq!(rig.take().iter().map(|batch| batch.id).collect::<Vec<_>>(), [0, 1]);
+}
+
+/// A look at each of 10,000 partitions for every batch would cost a hundred times as much.
+#[test]
+fn ten_busy_partitions_of_ten_thousand_cost_what_ten_of_ten_do() {
+    #[allow(clippy::disallowed_methods, reason = "a figure, not a deadline")]
+    let round = |partitions: usize| {
+        let rig = Rig::new(AccumulatorConfig { buffer_memory: 1 << 20, ..config() }, partitions);
+        rig.accumulator.set_leaders(&rig.topic, (0..partitions).map(|_| Some(NodeId(1))));
+        let sticky = Sticky::new(3);
+        let start = Instant::now();
+        for i in 0..3000 {
+            rig.append((i % 10 * (partitions / 10)) as u32, 300).unwrap();
+            if i % 10 == 0 {
+                rig.accumulator.choose(&rig.topic, &sticky);
+                rig.take().into_iter().for_each(|batch| rig.finish(batch));
+            }
+        }
+        start.elapsed()
+    };
+    let best = |partitions| (0..7).map(|_| round(partitions)).min().unwrap();
+    let (few, many) = (best(10), best(10_000));
+    assert!(many < 5 * few, "{many:?} against {few:?}");
+}
+
+/// What `append_many` is given here: a key or not, and a value.
+impl ToAppend for (Option<&[u8]>, &[u8]) {
+    fn is_for(&self, _topic: &str) -> bool {
+        true
+    }
+
+    fn partition(&self) -> Option<u32> {
+        None
+    }
+
+    fn record(&self) -> NewRecord<'_> {
+        NewRecord { key: self.0, ..value(self.1) }
+    }
+}
+
+#[test]
+fn many_records_go_where_one_after_another_would_and_every_ticket_is_its_own() {
+    let rig = Rig::new(AccumulatorConfig { buffer_memory: 1 << 20, ..config() }, 5);
+    let sticky = Sticky::new(3);
+    let (mut order, mut tickets) = (Order::default(), Tickets::default());
+    let keys: Vec<Vec<u8>> = (0..600_u32).map(|i| (i * 7919 % 37).to_be_bytes().to_vec()).collect();
+    let mut given = 0;
+    for chunk in keys.chunks(50) {
+        let chunk: Vec<(Option<&[u8]>, &[u8])> =
+            chunk.iter().map(|key| ((key[3] % 3 > 0).then_some(&key[..]), &key[..])).collect();
+        order.begin(chunk.len());
+        assert_eq!(rig.accumulator.append_many(&rig.topic, &sticky, &chunk, &mut order, &mut tickets), None);
+        given += chunk.len();
+        assert_eq!(tickets.count(), given);
+    }
+    assert_eq!(tickets.refused(), 0);
+    for (i, key) in keys.iter().enumerate() {
+        if key[3] % 3 > 0 {
+            assert_eq!(tickets.get(i).unwrap().partition() as u32, (murmur2(key) & 0x7fff_ffff) % 5);
+        }
+    }
+    assert!(tickets.get(600).is_none());
+    rig.accumulator.flush();
+    let mut taken = rig.take();
+    assert_eq!(taken.iter().map(ProducerBatch::record_count).sum::<u32>(), 600);
+    for (at, batch) in taken.iter_mut().enumerate() {
+        let written = Acknowledged { base_offset: Some(1000 * at as i64), log_append_time: None };
+        batch.settle(Settled::Written(written));
+    }
+    // Offsets tell batch and index: each is somebody's, once.
+    let offset = |i: usize| tickets.get(i).unwrap().result().unwrap().unwrap().0.unwrap();
+    let mut offsets: Vec<i64> = (0..600).map(offset).collect();
+    offsets.sort_unstable();
+    let records = |(at, batch): (usize, &ProducerBatch)| {
+        (0..batch.record_count()).map(move |i| 1000 * at as i64 + i64::from(i)).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets, taken.iter().enumerate().flat_map(records).collect::<Vec<_>>());
+    let mut cursor = tickets.cursor();
+    for i in 0..600 {
+        assert_eq!(cursor.ticket().unwrap().result().unwrap().unwrap().0, Some(offset(i)));
+        cursor.advance();
+    }
+    assert!(cursor.ticket().is_none());
 }
 
 #[test]
