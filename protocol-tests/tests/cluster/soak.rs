@@ -157,16 +157,29 @@ impl Scenario {
 
         let each = (RECORDS / u64::from(self.senders) + 1) as u32;
         let left = Arc::new(AtomicU32::new(self.senders));
+        // At times the producer is closed in the middle, and each sender goes on with one of its own.
+        let closes = self.random.one_in(4).then(|| self.random.below(u64::from(each)) as u32);
         let mut senders = JoinSet::new();
         for sender in 0..self.senders {
-            let (producer, random) = (producer.clone(), Random::new(self.random.below(u64::MAX)));
-            let (left, partitions) = (left.clone(), self.partitions);
+            let sender = Sender {
+                sender,
+                client: client.clone(),
+                config: self.producer.clone(),
+                producer: producer.clone(),
+                random: Random::new(self.random.below(u64::MAX)),
+                partitions: self.partitions,
+                closes: closes.filter(|_| sender == 0),
+            };
+            let left = left.clone();
             senders.spawn(async move {
-                let sent = Sender { sender, producer, random, partitions }.send(each).await;
+                let (last, sent) = sender.send(each).await;
                 left.fetch_sub(1, Ordering::Relaxed);
                 let mut told = Vec::with_capacity(sent.len());
-                for (number, outcome) in sent {
-                    told.push((RecordId { sender, number }, outcome.told().await));
+                for (id, outcome) in sent {
+                    told.push((id, outcome.told().await));
+                }
+                if let Some(own) = last {
+                    own.close(Duration::from_secs(10)).await.expect("all is told");
                 }
                 told
             });
@@ -181,6 +194,10 @@ impl Scenario {
             let held = self.memory - producer.free_memory();
             return Err(Failure::Left(format!("{held} bytes of {} are not free again", self.memory)));
         }
+        let producer = match closes {
+            Some(_) => client.producer(self.producer.clone()).expect("the settings are sound"),
+            None => producer,
+        };
         let last = self.serve_on(&producer).await?;
         producer.close(Duration::from_secs(10)).await.map_err(|error| Failure::Left(format!("close: {error}")))?;
         drop(producer);
@@ -204,7 +221,7 @@ impl Scenario {
     async fn serve_on(&self, producer: &Producer) -> Result<Vec<(RecordId, Told)>, Failure> {
         let mut told = Vec::new();
         for number in 0..20 {
-            let id = RecordId { sender: self.senders, number };
+            let id = RecordId { sender: u32::MAX, number };
             let outcome = match producer.send(ProducerRecord::new(TOPIC).value(&id.to_bytes())).await {
                 Ok(delivery) => delivery.await,
                 Err(error) => Err(error),
@@ -221,10 +238,15 @@ impl Scenario {
 
 /// One task that sends, in one of the ways that there are.
 struct Sender {
+    /// Another one with each producer: between two of them there is no order.
     sender: u32,
+    client: Client,
+    config: ProducerConfig,
     producer: Producer,
     random: Random,
     partitions: i32,
+    /// With which record it closes the producer, for everybody.
+    closes: Option<u32>,
 }
 
 enum Sent {
@@ -242,16 +264,19 @@ impl Sent {
 }
 
 impl Sender {
-    /// `count` records, and what became of the sends: in time with the faults, over half a minute or so.
-    async fn send(mut self, count: u32) -> Vec<(u32, Sent)> {
-        let topic = self.producer.topic(TOPIC);
+    /// `count` records, and what became of the sends: in time with the faults, over half a minute or so. With the
+    /// producer of its own, if it came to that.
+    async fn send(mut self, count: u32) -> (Option<Producer>, Vec<(RecordId, Sent)>) {
+        let mut topic = self.producer.topic(TOPIC);
+        let mut own = None;
         let style = self.random.below(4);
         let mut sent = Vec::with_capacity(count as usize);
         for number in 0..count {
             if self.random.one_in(3) {
                 sleep(Duration::from_millis(self.random.below(150))).await;
             }
-            let mut value = RecordId { sender: self.sender, number }.to_bytes().to_vec();
+            let id = RecordId { sender: self.sender, number };
+            let mut value = id.to_bytes().to_vec();
             value.resize(8 + self.random.below(120) as usize, b'x');
             let key = self.random.below(50).to_be_bytes();
             let partition = self.random.below(self.partitions as u64) as i32;
@@ -262,6 +287,12 @@ impl Sender {
                 2 => cancelled_at_times(&mut self.random, topic.send(record)).await,
                 _ => Some(self.producer.try_send(record.partition(partition))),
             };
+            if own.is_none() && matches!(&taken, Some(Err(error)) if error.is_closed()) {
+                self.producer = self.client.producer(self.config.clone()).expect("the settings are sound");
+                self.sender += 100;
+                topic = self.producer.topic(TOPIC);
+                own = Some(self.producer.clone());
+            }
             let outcome = match taken {
                 Some(Ok(delivery)) => Sent::Taken(delivery),
                 Some(Err(error)) => Sent::Told(Told::from(Err(error))),
@@ -269,15 +300,20 @@ impl Sender {
             };
             match outcome {
                 Sent::Taken(delivery) if self.random.one_in(60) => {
-                    sent.push((number, Sent::Told(delivery.await.into())));
+                    sent.push((id, Sent::Told(delivery.await.into())));
                 }
-                outcome => sent.push((number, outcome)),
+                outcome => sent.push((id, outcome)),
             }
             if self.random.one_in(200) {
                 self.producer.flush(Duration::from_millis(300)).await.expect("flush does not fail");
             }
+            if self.closes == Some(number) {
+                let patience = Duration::from_millis(self.random.below(2_000));
+                // An error says that records were left; their deliveries say which.
+                let _ = self.producer.close(patience).await;
+            }
         }
-        sent
+        (own, sent)
     }
 }
 
