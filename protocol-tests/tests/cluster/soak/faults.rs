@@ -6,9 +6,10 @@ use milena::error::ErrorCode;
 use milena::ids::NodeId;
 use protocol_tests::random::Random;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 pub(super) const TOPIC: &str = "clicks";
+const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 /// What a leader refuses before it writes.
 const REFUSALS: [ErrorCode; 5] = [
@@ -55,7 +56,7 @@ pub(super) async fn happen(cluster: &TestCluster, partitions: i32, mut random: R
         mend(cluster, what).await;
     }
     cluster.clear_faults();
-    sleep_until(Instant::now() + Duration::from_secs(1)).await; // replicas catch up
+    sleep(Duration::from_secs(1)).await; // replicas catch up
 }
 
 async fn mend(cluster: &TestCluster, what: Broken) {
@@ -66,8 +67,6 @@ async fn mend(cluster: &TestCluster, what: Broken) {
         Broken::Faults => cluster.clear_faults(),
     }
 }
-
-pub(super) const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 fn something(cluster: &TestCluster, partitions: i32, random: &mut Random) -> Option<(Duration, Broken)> {
     let node = random.pick(&NODES);
