@@ -283,7 +283,7 @@ impl TransactionManager {
             State::InTransaction => self.offsets.push_back(OffsetsToSend::new(operation, offsets)),
             _ => {
                 let error = self.error.clone().unwrap_or_else(|| self.misused("send offsets"));
-                self.done.push_back((operation, Err(error)));
+                self.done.push_back((operation, Err(error.certainty(Certainty::NotSent))));
             }
         }
     }
@@ -302,7 +302,7 @@ impl TransactionManager {
             }
             _ => {
                 let error = self.error.clone().unwrap_or_else(|| self.misused("commit"));
-                self.done.push_back((operation, Err(error)));
+                self.done.push_back((operation, Err(error.certainty(Certainty::NotSent))));
             }
         }
     }
@@ -541,6 +541,8 @@ impl TransactionManager {
         self.added.clear();
         self.wanted.clear();
         self.error = None;
+        // Told now: whatever becomes of the next epoch, this is done.
+        self.tell_end();
         if bump {
             self.enter(State::Initializing);
         } else {
@@ -548,15 +550,18 @@ impl TransactionManager {
         }
     }
 
-    /// The next transaction may begin, and who waits for the end of the last one is told.
+    /// Who ended the transaction learns that it is at its end.
+    fn tell_end(&mut self) {
+        if let Some(Ending { operation: Some(operation), error, .. }) = self.ending.take() {
+            self.done.push_back((operation, error.map_or(Ok(()), Err)));
+        }
+    }
+
+    /// The next transaction may begin.
     fn ready(&mut self) {
         self.enter(State::Ready);
         self.version = self.supported;
         self.backoff.reset();
-        if let Some(Ending { operation: Some(operation), error, .. }) = self.ending.take() {
-            self.done.push_back((operation, error.map_or(Ok(()), Err)));
-        }
-        self.ending = None;
         match self.waiting.take() {
             Some((operation, Awaited::Ready)) => self.done.push_back((operation, Ok(()))),
             Some((operation, Awaited::Transaction)) => self.begin_now(operation),
