@@ -177,8 +177,8 @@ pub struct TransactionManager {
     wanted: Partitions,
     offsets: VecDeque<OffsetsToSend>,
     ending: Option<Ending>,
-    /// Waits for the producer id, or for the next transaction.
-    waiting: Option<(Operation, Awaited)>,
+    /// Calls that wait for the producer id, or for the end of the transaction before.
+    waiting: VecDeque<(Operation, Awaited)>,
     asked: Option<Asked>,
     not_before: Option<Instant>,
     backoff: Backoff,
@@ -213,7 +213,7 @@ impl TransactionManager {
             wanted: Partitions::new(),
             offsets: VecDeque::new(),
             ending: None,
-            waiting: None,
+            waiting: VecDeque::new(),
             asked: None,
             not_before: None,
             backoff: backoff(1, base),
@@ -256,7 +256,7 @@ impl TransactionManager {
     /// Asks for a producer id; whoever has the transactional id is fenced, and what he has open is aborted.
     pub fn init(&mut self, operation: Operation) {
         match self.become_state(State::Initializing) {
-            Ok(()) => self.waiting = Some((operation, Awaited::Ready)),
+            Ok(()) => self.waiting.push_back((operation, Awaited::Ready)),
             Err(error) => self.done.push_back((operation, Err(error))),
         }
     }
@@ -265,7 +265,7 @@ impl TransactionManager {
     pub fn begin(&mut self, operation: Operation) {
         match self.state {
             State::Initializing | State::CommittingTransaction | State::AbortingTransaction => {
-                self.waiting = Some((operation, Awaited::Transaction));
+                self.waiting.push_back((operation, Awaited::Transaction));
             }
             _ => self.begin_now(operation),
         }
@@ -309,8 +309,11 @@ impl TransactionManager {
 
     /// Drops what was not sent and aborts. Without a transaction it only takes back a `begin` that still waits.
     pub fn abort(&mut self, operation: Option<Operation>) {
-        if matches!(self.waiting, Some((_, Awaited::Transaction))) {
-            self.waiting = None;
+        for (waiting, awaited) in std::mem::take(&mut self.waiting) {
+            match awaited {
+                Awaited::Ready => self.waiting.push_back((waiting, awaited)),
+                Awaited::Transaction => self.done.push_back((waiting, Err(aborted(None)))),
+            }
         }
         match self.state {
             State::InTransaction | State::AbortableError => {
@@ -321,7 +324,7 @@ impl TransactionManager {
                 self.done.extend(operation.map(|operation| (operation, Err(error))));
             }
             State::Initializing | State::CommittingTransaction | State::AbortingTransaction => {
-                self.waiting = self.waiting.take().or(operation.map(|operation| (operation, Awaited::Ready)));
+                self.waiting.extend(operation.map(|operation| (operation, Awaited::Ready)));
             }
             State::Ready | State::Uninitialized => self.done.extend(operation.map(|operation| (operation, Ok(())))),
         }
@@ -385,7 +388,7 @@ impl TransactionManager {
             let certainty = if unanswered { Certainty::PossiblySent } else { Certainty::NotSent };
             self.done.push_back((operation, Err(error.clone().certainty(certainty))));
         }
-        self.done.extend(self.waiting.take().map(|(operation, _)| (operation, Err(error))));
+        self.done.extend(self.waiting.drain(..).map(|(operation, _)| (operation, Err(error.clone()))));
     }
 
     /// Whether a batch of this partition that has no number yet may be sent now.
@@ -562,10 +565,11 @@ impl TransactionManager {
         self.enter(State::Ready);
         self.version = self.supported;
         self.backoff.reset();
-        match self.waiting.take() {
-            Some((operation, Awaited::Ready)) => self.done.push_back((operation, Ok(()))),
-            Some((operation, Awaited::Transaction)) => self.begin_now(operation),
-            None => {}
+        for (operation, awaited) in std::mem::take(&mut self.waiting) {
+            match awaited {
+                Awaited::Ready => self.done.push_back((operation, Ok(()))),
+                Awaited::Transaction => self.begin_now(operation),
+            }
         }
     }
 

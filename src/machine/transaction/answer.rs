@@ -117,6 +117,7 @@ impl TransactionManager {
         if let (Step::EndTxn { .. }, Some(ending), true) = (asked.step, &mut self.ending, may_arrive) {
             ending.unanswered = true;
         }
+        self.uncertain |= may_arrive && self.version == TransactionVersion::One && asked.step != Step::InitProducerId;
         if !error.is_retriable() && error.kind() != ErrorKind::Malformed {
             return match asked.step {
                 Step::InitProducerId | Step::EndTxn { .. } => self.fail(error),
@@ -124,7 +125,6 @@ impl TransactionManager {
             };
         }
         self.coordinator_of(&asked).lost(now, asked.node);
-        self.uncertain |= may_arrive && self.version == TransactionVersion::One && asked.step != Step::InitProducerId;
         self.want_again(asked);
     }
 

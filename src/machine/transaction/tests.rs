@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test's start of time")]
 
 use super::*;
+use crate::ids::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
 use crate::wire::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
@@ -119,6 +120,11 @@ impl Pair {
     }
 }
 
+fn offsets() -> GroupOffsets {
+    let offsets = [(TopicPartition::new("clicks", 0), OffsetAndMetadata::new(5))].into();
+    GroupOffsets { metadata: ConsumerGroupMetadata::standalone("g"), offsets }
+}
+
 /// A transaction of one partition, in version 1 and begun.
 fn begun() -> Pair {
     let mut pair = Pair::new(7);
@@ -186,4 +192,100 @@ fn an_end_that_was_not_answered_and_then_refused_may_have_happened() {
 fn assert_matches_end(request: &TransactionRequest, commit: bool) {
     let TransactionRequest::EndTxn(end) = request else { panic!("{request:?} instead of EndTxn") };
     assert_eq!(end.committed, commit);
+}
+
+/// Anything that can be asked and answered, in any order: the states follow Kafka's table (`enter` asserts that), every call
+/// is answered once, one request at a time is under way, nothing is ended before it is settled, and in version 1 no
+/// transaction begins in an epoch of which a request may still arrive.
+#[test]
+fn whatever_is_asked_and_answered_the_states_are_kafkas_and_every_call_is_answered_once() {
+    const CODES: [ErrorCode; 16] = {
+        use ErrorCode::*;
+        [
+            ConcurrentTransactions, CoordinatorLoadInProgress, NotCoordinator, CoordinatorNotAvailable, RequestTimedOut,
+            UnknownTopicOrPartition, InvalidProducerEpoch, ProducerFenced, InvalidTxnState, TransactionAbortable,
+            UnknownServerError, IllegalGeneration, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+            UnknownProducerId, OperationNotAttempted,
+        ]
+    };
+    let mut reached = HashSet::new();
+    for seed in 0..3_000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut pair = Pair::new(seed);
+        let mut asked: Vec<(RequestId, TransactionCall)> = Vec::new();
+        let mut spoiled: HashSet<i16> = HashSet::new();
+        let mut begins: HashSet<u64> = HashSet::new();
+        let mut version = if random.bool() { TransactionVersion::One } else { TransactionVersion::Two };
+        pair.ask(TransactionManager::init);
+        for _ in 0..random.usize(10..120) {
+            pair.now += Duration::from_millis(random.u64(0..300));
+            let told = pair.told.len();
+            match random.u32(0..20) {
+                0 => drop(pair.ask(|manager, operation| manager.send_offsets(operation, offsets()))),
+                1 => drop(pair.ask(TransactionManager::commit)),
+                2 if random.bool() => drop(pair.ask(|manager, operation| manager.abort(Some(operation)))),
+                3 if random.bool() => pair.manager.abort(None),
+                4 | 5 => drop(begins.insert(pair.ask(TransactionManager::begin).0)),
+                6 => pair.manager.on_failed_batch(&Error::broker(CODES[random.usize(0..16)]), random.bool()),
+                7 if random.u32(0..20) == 0 => pair.manager.fail(Error::new(ErrorKind::Closed)),
+                8 if random.u32(0..10) == 0 => version = TransactionVersion::Two,
+                9..=11 => drop(pair.manager.admit(random.usize(0..3), &"clicks".into(), 0)),
+                12..=15 => {
+                    let is_settled = random.bool();
+                    if let Some((id, call)) = pair.poll(is_settled) {
+                        assert!(is_settled || !matches!(call.request, TransactionRequest::EndTxn(_)), "seed {seed}");
+                        asked.push((id, call));
+                    }
+                    let questions = asked.iter().filter(|(_, call)| call.to.is_some()).count();
+                    assert!(questions <= 1, "seed {seed}: {asked:?}");
+                }
+                _ if asked.is_empty() => {}
+                _ => {
+                    let (id, call) = asked.swap_remove(random.usize(0..asked.len()));
+                    let may_arrive = Error::new(ErrorKind::Timeout).certainty(Certainty::PossiblySent);
+                    let answer = match random.u32(0..16) {
+                        0 => Err(Error::new(ErrorKind::Connection).certainty(Certainty::NotSent)),
+                        1 => Err(may_arrive),
+                        2 => Err(Error::new(ErrorKind::Malformed).certainty(Certainty::PossiblySent)),
+                        3 if random.u32(0..10) == 0 => Err(Error::new(ErrorKind::UnsupportedVersion)),
+                        4..=7 => Ok(pair.response(&call.request, CODES[random.usize(0..16)].to_wire(), version)),
+                        _ => Ok(pair.response(&call.request, 0, version)),
+                    };
+                    let lost = answer.as_ref().is_err_and(|error| error.delivery_certainty() != Some(Certainty::NotSent));
+                    let changes = !matches!(
+                        call.request,
+                        TransactionRequest::FindCoordinator(_) | TransactionRequest::InitProducerId(_)
+                    );
+                    if let (true, true, TransactionVersion::One, Some(producer)) =
+                        (lost, changes, call.version, pair.manager.producer())
+                    {
+                        spoiled.insert(producer.epoch);
+                    }
+                    pair.answer(id, answer);
+                }
+            }
+            pair.hear();
+            reached.insert(pair.manager.state().name());
+            for (operation, outcome) in &pair.told[told..] {
+                if outcome.is_ok() && begins.contains(&operation.0) {
+                    let epoch = pair.manager.producer().map(|producer| producer.epoch);
+                    assert!(epoch.is_some_and(|epoch| !spoiled.contains(&epoch)), "seed {seed}: {:?}", pair.manager);
+                }
+            }
+        }
+        // A coordinator without a complaint, and an application that gives up.
+        for (id, call) in asked {
+            let response = pair.response(&call.request, 0, version);
+            pair.answer(id, Ok(response));
+        }
+        pair.serve(version);
+        pair.manager.abort(None);
+        pair.serve(version);
+        pair.hear();
+        assert!(!pair.manager.is_busy(), "seed {seed}: {:?}", pair.manager);
+        let mut told: Vec<u64> = pair.told.iter().map(|(operation, _)| operation.0).collect();
+        told.sort_unstable();
+        assert_eq!(told, (0..pair.next_operation).collect::<Vec<_>>(), "seed {seed}");
+    }
+    assert_eq!(reached.len(), State::ALL.len() - 1, "all but the one before `init`: {reached:?}");
 }
