@@ -11,4 +11,5 @@ mod producer;
 mod producer_rules;
 mod send_many;
 mod soak;
+mod transaction_soak;
 mod transactions;
