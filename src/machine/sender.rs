@@ -512,6 +512,9 @@ impl Machine for Sender {
         let records = self.fail_unsent(&error);
         if records > 0 {
             tracing::warn!(records, "a producer was closed or dropped with records that were not sent");
+            if let Some(transaction) = &mut self.transaction {
+                transaction.on_failed_batch(&error, false); // or a commit under way would commit the rest
+            }
         }
         self.closing = Some(now + FAREWELL);
         self.command(now, TransactionCommand::Abort(None));

@@ -311,8 +311,9 @@ impl Worker {
                 Some(producer) => producer,
                 None => self.producer().await,
             };
-            if self.transact(&mut current).await.is_none_or(|error| !error.is_fatal()) {
-                producer = Some(current);
+            let lost = self.transact(&mut current).await.is_some_and(|error| error.is_fatal());
+            if !lost && !self.random.one_in(10) {
+                producer = Some(current); // else dropped, with whatever it is about
             }
         }
         if let Some(producer) = producer {
@@ -349,7 +350,15 @@ impl Worker {
                 drop(transaction);
                 (Told::NotCommitted, None)
             }
-            1 | 2 => (Told::NotCommitted, within(MAX_BLOCK, transaction.abort()).await.err()),
+            1 => {
+                // Nobody waits for the answer.
+                let wait = Duration::from_millis(self.random.below(300));
+                match timeout(wait, transaction.commit()).await {
+                    Ok(Ok(())) => (Told::Committed, None),
+                    _ => (Told::Unknown, None),
+                }
+            }
+            2 => (Told::NotCommitted, within(MAX_BLOCK, transaction.abort()).await.err()),
             _ => match within(MAX_BLOCK, transaction.commit()).await {
                 Ok(()) => (Told::Committed, None),
                 Err(error) => match error.delivery_certainty() {

@@ -720,6 +720,36 @@ async fn a_producer_dropped_in_mid_transaction_aborts_it_within_its_farewell() {
     }
 }
 
+/// Who drops a commit and then the producer has no answer, but all of the transaction or nothing: what was not sent yet goes
+/// down with the producer, and the transaction with that.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_loses_records_with_its_producer_is_an_abort() {
+    for version in VERSIONS {
+        for closes in [false, true] {
+            let (cluster, client) = cluster(version).await;
+            let mut producer = producer(&client).await;
+            let transaction = producer.begin().await.unwrap();
+            send(&transaction, 10).await.into_iter().for_each(drop);
+            assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+            // The last record waits for a leader that does not know it yet.
+            cluster.fault(ApiKey::Produce).error(ErrorCode::NotEnoughReplicas);
+            let late = ProducerRecord::new("clicks").value("20").partition(0);
+            let late = transaction.send(late).await.unwrap();
+            timeout(Duration::from_millis(50), transaction.commit()).await.unwrap_err();
+            if closes {
+                assert!(producer.close(Duration::from_millis(20)).await.unwrap_err().is_timeout());
+            } else {
+                drop(producer);
+            }
+            late.await.unwrap_err();
+            sleep(2 * SECOND).await;
+            assert_eq!(committed(&cluster).await, [] as [u32; 0], "version {version}, closes: {closes}");
+            client.close().await;
+            assert_eq!(client.live_tasks(), 0);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_coordinator_that_is_silent_makes_each_wait_end_in_time() {
     for version in VERSIONS {
