@@ -144,7 +144,7 @@ struct Asked {
 #[derive(Debug)]
 struct Ending {
     operation: Option<Operation>,
-    /// EndTxn was sent and not answered: it may have been carried out.
+    /// EndTxn was sent and not answered, or half done: it may have been carried out, or will be.
     unanswered: bool,
     /// What the one who asked is told instead of success.
     error: Option<Error>,

@@ -77,6 +77,9 @@ impl TransactionManager {
                 self.coordinator_of(&asked).works();
             }
             Err(code) => {
+                if is_half_done(code) {
+                    self.on_open_outcome(asked.step);
+                }
                 let verdict = Self::judge(asked.step, code);
                 let place = |error: Error| error.api(api).node(asked.node);
                 let verdict = match verdict {
@@ -102,22 +105,15 @@ impl TransactionManager {
                 self.want_again(asked);
             }
             Verdict::Abort(error) => self.doom(error),
-            Verdict::Fatal(error) => {
-                if let (ErrorCode::UnknownServerError, Some(ending)) = (code, &mut self.ending) {
-                    ending.unanswered = true; // anything may have happened
-                }
-                self.fail(error);
-            }
+            Verdict::Fatal(error) => self.fail(error),
         }
     }
 
     /// No answer came: the connection broke, or the time was up.
     fn on_no_response(&mut self, now: Instant, asked: Asked, error: Error) {
-        let may_arrive = error.delivery_certainty() != Some(Certainty::NotSent);
-        if let (Step::EndTxn { .. }, Some(ending), true) = (asked.step, &mut self.ending, may_arrive) {
-            ending.unanswered = true;
+        if error.delivery_certainty() != Some(Certainty::NotSent) {
+            self.on_open_outcome(asked.step);
         }
-        self.uncertain |= may_arrive && self.version == TransactionVersion::One && asked.step != Step::InitProducerId;
         if !error.is_retriable() && error.kind() != ErrorKind::Malformed {
             return match asked.step {
                 Step::InitProducerId | Step::EndTxn { .. } => self.fail(error),
@@ -126,6 +122,14 @@ impl TransactionManager {
         }
         self.coordinator_of(&asked).lost(now, asked.node);
         self.want_again(asked);
+    }
+
+    /// It may have been carried out, or will be.
+    fn on_open_outcome(&mut self, step: Step) {
+        if let (Step::EndTxn { .. }, Some(ending)) = (step, &mut self.ending) {
+            ending.unanswered = true;
+        }
+        self.uncertain |= self.version == TransactionVersion::One && step != Step::InitProducerId;
     }
 
     /// What was asked for is still wanted, unless the transaction is given up.
@@ -243,6 +247,18 @@ impl TransactionManager {
             },
         }
     }
+}
+
+/// Whether a coordinator answers this also when it has what was asked for in its log: it could not see it through, and
+/// whoever loads the log may.
+fn is_half_done(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NotCoordinator
+            | ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::RequestTimedOut
+            | ErrorCode::UnknownServerError
+    )
 }
 
 fn fenced(code: ErrorCode) -> Error {

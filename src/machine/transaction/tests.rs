@@ -189,6 +189,31 @@ fn an_end_that_was_not_answered_and_then_refused_may_have_happened() {
     }
 }
 
+/// As is COORDINATOR_NOT_AVAILABLE: the coordinator may have it in its log, which its successor will carry out.
+#[test]
+fn an_end_that_a_coordinator_could_not_see_through_may_have_happened() {
+    for (code, may_have) in [(ErrorCode::CoordinatorNotAvailable, true), (ErrorCode::CoordinatorLoadInProgress, false)] {
+        let mut pair = begun();
+        let commit = pair.ask(TransactionManager::commit);
+        for code in [code, ErrorCode::ProducerFenced] {
+            let (id, call) = loop {
+                pair.now += Duration::from_secs(2);
+                let (id, call) = pair.poll(true).unwrap();
+                if let TransactionRequest::EndTxn(_) = call.request {
+                    break (id, call);
+                }
+                let response = pair.response(&call.request, 0, TransactionVersion::One);
+                pair.answer(id, Ok(response)); // where it is now
+            };
+            let response = pair.response(&call.request, code.to_wire(), TransactionVersion::One);
+            pair.answer(id, Ok(response));
+        }
+        let error = pair.outcome(commit).unwrap().as_ref().unwrap_err();
+        let certainty = if may_have { Certainty::PossiblySent } else { Certainty::NotSent };
+        assert_eq!(error.delivery_certainty(), Some(certainty), "{code}");
+    }
+}
+
 fn assert_matches_end(request: &TransactionRequest, commit: bool) {
     let TransactionRequest::EndTxn(end) = request else { panic!("{request:?} instead of EndTxn") };
     assert_eq!(end.committed, commit);
