@@ -108,15 +108,15 @@ fn whatever_is_dropped_after_any_poll_loses_nothing_and_leaves_nothing() {
 
 /// Where a future is dropped.
 #[derive(Debug, Clone, Copy)]
-struct Cut {
-    polls: usize,
+pub(crate) struct Cut {
+    pub(crate) polls: usize,
     /// Not at once, but when it has been woken and would have been polled again.
-    woken: bool,
+    pub(crate) woken: bool,
 }
 
 impl Cut {
     /// Polls `future` so many times, and drops it; what it gave, if it ended before.
-    async fn off<F: Future>(self, future: F) -> Option<F::Output> {
+    pub(crate) async fn off<F: Future>(self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut polls = 0;
         poll_fn(|cx| {

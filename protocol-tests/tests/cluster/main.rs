@@ -4,6 +4,7 @@ mod admin;
 mod broker_clients;
 mod broker_groups;
 mod cancel;
+mod cancel_transactions;
 mod consumer;
 mod groups;
 mod partitioners;

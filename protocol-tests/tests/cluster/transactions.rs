@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-const SECOND: Duration = Duration::from_secs(1);
-const ID: &str = "tx";
-const VERSIONS: [i16; 2] = [1, 2];
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const ID: &str = "tx";
+pub(crate) const VERSIONS: [i16; 2] = [1, 2];
 
 async fn cluster(version: i16) -> (TestCluster, Client) {
     let builder = TestCluster::builder().brokers(3).topic("clicks", 4).topic("orders", 1);
@@ -23,11 +23,11 @@ async fn cluster(version: i16) -> (TestCluster, Client) {
     (cluster, client)
 }
 
-fn client(cluster: &TestCluster) -> Client {
+pub(crate) fn client(cluster: &TestCluster) -> Client {
     Client::new(ClientConfig::new([cluster.bootstrap()]).connect(cluster.connector()).virtual_time().seed(7)).unwrap()
 }
 
-fn config() -> ProducerConfig {
+pub(crate) fn config() -> ProducerConfig {
     ProducerConfig::default().max_block(30 * SECOND)
 }
 
@@ -36,7 +36,7 @@ async fn producer(client: &Client) -> TransactionalProducer {
 }
 
 /// A record of each partition of "clicks", with values `first`, `first + 1`, …
-async fn send(transaction: &Transaction<'_>, first: u32) -> Vec<Delivery> {
+pub(crate) async fn send(transaction: &Transaction<'_>, first: u32) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for partition in 0..4 {
         let value = (first + partition as u32).to_string();
@@ -47,7 +47,7 @@ async fn send(transaction: &Transaction<'_>, first: u32) -> Vec<Delivery> {
 }
 
 /// What a read_committed consumer finds in "clicks", sorted, once nothing is open.
-async fn committed(cluster: &TestCluster) -> Vec<u32> {
+pub(crate) async fn committed(cluster: &TestCluster) -> Vec<u32> {
     let config = ConsumerConfig::default()
         .auto_offset_reset(OffsetReset::Earliest)
         .isolation_level(IsolationLevel::ReadCommitted);
@@ -424,7 +424,7 @@ async fn a_gap_in_mid_transaction_aborts_it_and_nothing_is_dropped_silently() {
     }
 }
 
-fn offsets(offset: i64) -> HashMap<TopicPartition, OffsetAndMetadata> {
+pub(crate) fn offsets(offset: i64) -> HashMap<TopicPartition, OffsetAndMetadata> {
     let partitions = (0..2).map(|partition| TopicPartition::new("clicks", partition));
     partitions.map(|partition| (partition, OffsetAndMetadata::new(offset))).collect()
 }
