@@ -236,6 +236,7 @@ impl OpenBatch {
     }
 
     /// The ticket of the record that was appended as number `index`.
+    #[inline]
     pub fn ticket(&mut self, index: u32, timestamp: i64, callback: Option<Callback>) -> Ticket {
         if let Some(callback) = callback {
             self.callbacks.push((index, timestamp, callback));

@@ -74,19 +74,18 @@ impl RecordEncoder {
         if end > self.limit && (index > 0 || end > i32::MAX as usize - HEADER_LEN) {
             return None;
         }
-        let fields = [framed_size, 0, timestamp_delta, offset_delta, key_len];
         if framed_size | timestamp_delta | offset_delta < 1 << 14 && end + 8 <= self.records.capacity() {
-            self.put_small(&fields[..4]);
+            self.put_small([framed_size, 0, timestamp_delta, offset_delta]);
             match key {
-                None => self.put_small(&[key_len, value_len]),
+                None => self.put_small([key_len, value_len]),
                 Some(key) => {
-                    self.put_small(&[key_len]);
+                    self.put_small([key_len]);
                     self.records.extend_from_slice(key);
-                    self.put_small(&[value_len]);
+                    self.put_small([value_len]);
                 }
             }
         } else {
-            self.put_any(&fields);
+            self.put_any(&[framed_size, 0, timestamp_delta, offset_delta, key_len]);
             self.records.extend_from_slice(key.unwrap_or_default());
             self.put_any(&[value_len]);
         }
@@ -105,11 +104,11 @@ impl RecordEncoder {
 
     /// Up to four numbers below 2^14, of one or two bytes each: put together in a register and written as eight bytes, of
     /// which those that are not meant are taken back. It has room for eight.
-    #[inline]
-    fn put_small(&mut self, numbers: &[u64]) {
+    #[inline(always)]
+    fn put_small<const N: usize>(&mut self, numbers: [u64; N]) {
         let (mut bytes, mut n) = (0, 0);
         for z in numbers {
-            let long = u64::from(*z >= 0x80);
+            let long = u64::from(z >= 0x80);
             bytes |= (z & 0x7f | long << 7 | (z >> 7) << 8) << (8 * n);
             n += 1 + long as usize;
         }
