@@ -50,7 +50,7 @@ impl RecordEncoder {
 
     /// Appends a record with `timestamp` in milliseconds since 1970 and gives its index in the batch. `None`, and nothing
     /// is changed, if it doesn't fit any more; a first record always fits, unless it is past the 2 GiB of a batch.
-    #[inline]
+    #[inline(always)]
     pub fn append(
         &mut self,
         timestamp: i64,
