@@ -148,13 +148,14 @@ impl Soak {
             fault = fault.on_node(node);
         }
         if random.one_in(3) {
-            fault = fault.delay(Duration::from_millis(random.below(5_000))); // some past the patience of whoever asks
+            fault = fault.delay(Duration::from_millis(random.below(5_000)));
         }
-        match random.below(8) {
+        match random.below(9) {
             0 => fault.disconnect(),
             1 | 2 => fault.apply_then_disconnect(),
             3 => fault.silence(),
-            4 => drop(fault), // late, if anything
+            // Late, past the patience of whoever asks: he asks again, and then this arrives, whatever is on by then.
+            4 | 5 => drop(fault.delay(REQUEST_TIMEOUT + Duration::from_millis(random.below(3_000)))),
             _ => {
                 let codes = if random.one_in(3) { codes } else { PASSING };
                 let code = codes[random.below(codes.len() as u64) as usize];
@@ -215,12 +216,14 @@ impl Soak {
         let offsets = random.one_in(2);
         let most = if random.one_in(4) { 50 } else { 8 };
         let count = 1 + random.below(most) as u32;
+        let pause = if random.one_in(3) && !calm { 600 } else { 1 };
         for n in 0..count {
             let partition = if n == 0 && offsets { 0 } else { random.below(PARTITIONS as u64) as usize };
             let value = format!("{number}:{n}");
             let record = ProducerRecord::new(TOPIC).partition(partition as i32).value(&value);
             deliveries.push(within(MAX_BLOCK, transaction.send(record)).await?);
             self.promises.lock().unwrap()[number as usize].records[partition].push(n);
+            sleep(Duration::from_millis(random.below(pause))).await;
             match random.below(if calm { 1 } else { 40 }) {
                 1 => sleep(Duration::from_millis(random.below(2_000))).await,
                 2 => drop(within(SECOND, transaction.flush(SECOND)).await?),
@@ -311,8 +314,7 @@ impl Worker {
                 Some(producer) => producer,
                 None => self.producer().await,
             };
-            let lost = self.transact(&mut current).await.is_some_and(|error| error.is_fatal());
-            if !lost && !self.random.one_in(10) {
+            if self.transact(&mut current).await {
                 producer = Some(current); // else dropped, with whatever it is about
             }
         }
@@ -334,13 +336,13 @@ impl Worker {
         }
     }
 
-    /// One transaction; what its end failed with.
-    async fn transact(&mut self, producer: &mut TransactionalProducer) -> Option<Error> {
+    /// One transaction. Whether the producer is to go on.
+    async fn transact(&mut self, producer: &mut TransactionalProducer) -> bool {
         let transaction = match within(MAX_BLOCK, producer.begin()).await {
             Ok(transaction) => transaction,
             Err(error) => {
                 assert!(error.is_fatal() || error.is_timeout(), "begin: {error}");
-                return Some(error);
+                return !error.is_fatal();
             }
         };
         let number = self.soak.promise(self.worker);
@@ -351,12 +353,11 @@ impl Worker {
                 (Told::NotCommitted, None)
             }
             1 => {
-                // Nobody waits for the answer.
-                let wait = Duration::from_millis(self.random.below(300));
-                match timeout(wait, transaction.commit()).await {
-                    Ok(Ok(())) => (Told::Committed, None),
-                    _ => (Told::Unknown, None),
-                }
+                // Nobody waits for the answer, or for the producer.
+                let wait = Duration::from_millis(self.random.below(100));
+                let committed = timeout(wait, transaction.commit()).await;
+                self.soak.told(number, if let Ok(Ok(())) = committed { Told::Committed } else { Told::Unknown });
+                return false;
             }
             2 => (Told::NotCommitted, within(MAX_BLOCK, transaction.abort()).await.err()),
             _ => match within(MAX_BLOCK, transaction.commit()).await {
@@ -376,7 +377,7 @@ impl Worker {
             let delivered = within(DELIVERY_TIMEOUT, delivery).await;
             assert!(told != Told::Committed || delivered.is_ok(), "{number} is committed: {delivered:?}");
         }
-        error
+        !error.is_some_and(|error: Error| error.is_fatal())
     }
 }
 
@@ -405,7 +406,7 @@ const PASSING: &[ErrorCode] = &[
 ];
 
 /// What may fail, and with which codes besides.
-const APIS: [(ApiKey, &[ErrorCode]); 8] = {
+const APIS: [(ApiKey, &[ErrorCode]); 9] = {
     use ErrorCode::*;
     [
         (ApiKey::FindCoordinator, &[CoordinatorNotAvailable, CoordinatorLoadInProgress]),
@@ -416,6 +417,7 @@ const APIS: [(ApiKey, &[ErrorCode]); 8] = {
         ),
         (ApiKey::AddOffsetsToTxn, &[GroupAuthorizationFailed, TransactionAbortable, ProducerFenced]),
         (ApiKey::TxnOffsetCommit, &[IllegalGeneration, UnknownTopicOrPartition, RequestTimedOut, InvalidProducerEpoch]),
+        (ApiKey::EndTxn, &[CoordinatorNotAvailable, NotCoordinator]),
         (ApiKey::EndTxn, &[TransactionAbortable, UnknownServerError, InvalidTxnState, ProducerFenced]),
         (ApiKey::Produce, &[NotLeaderOrFollower, OutOfOrderSequenceNumber, InvalidProducerEpoch, InvalidRecord]),
         (ApiKey::Produce, &[RequestTimedOut, NotEnoughReplicasAfterAppend, UnknownProducerId, TransactionAbortable]),
