@@ -271,7 +271,7 @@ fn fenced(code: ErrorCode) -> Error {
 }
 
 fn unknown_outcome(cause: Error) -> Error {
-    Error::with_message(cause.kind(), "whether the transaction was committed is not known: EndTxn was sent and not answered")
+    Error::with_message(cause.kind(), "whether the transaction was committed is not known: its coordinator failed over EndTxn")
         .certainty(Certainty::PossiblySent)
         .caused_by(cause)
 }
