@@ -185,6 +185,8 @@ pub struct TransactionManager {
     /// For CONCURRENT_TRANSACTIONS.
     short_backoff: Backoff,
     done: VecDeque<(Operation, Result<()>)>,
+    /// Whether something has changed that decides what may be sent.
+    has_news: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +221,7 @@ impl TransactionManager {
             backoff: backoff(1, base),
             short_backoff: backoff(2, base.min(CONCURRENT_BACKOFF)),
             done: VecDeque::new(),
+            has_news: false,
             config,
         }
     }
@@ -582,6 +585,7 @@ impl TransactionManager {
         if self.state.may_become(next) {
             tracing::trace!(id = %self.config.transactional_id, from = self.state.name(), to = next.name(), "transaction");
             self.state = next;
+            self.has_news = true;
             return Ok(());
         }
         match &self.error {
@@ -609,6 +613,12 @@ impl TransactionManager {
     /// The outcomes of calls.
     pub fn poll_done(&mut self) -> Option<(Operation, Result<()>)> {
         self.done.pop_front()
+    }
+
+    /// Whether, since this was asked last, something has changed that decides what may be sent: partitions that were added,
+    /// a transaction that was doomed, an epoch.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
     }
 
     /// Who writes, in the epoch of the transaction under way.

@@ -76,7 +76,8 @@ impl TransactionalProducer {
         begun.map(|()| transaction)
     }
 
-    /// Waits for the end of what a dropped [`Transaction`] left open, and ends the task.
+    /// Waits for the end of what a dropped [`Transaction`] left open, and ends the task: within `timeout`, and a second more
+    /// if then something is still under way.
     ///
     /// Dropping the future leaves the producer as after a drop.
     ///
@@ -115,8 +116,7 @@ impl TransactionalProducer {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(closed()),
             Err(_) => {
-                let message =
-                    "the transaction's coordinator did not answer within max.block.ms; the producer goes on trying";
+                let message = "the transaction's coordinator did not answer within max.block.ms";
                 Err(Error::with_message(ErrorKind::Timeout, message).certainty(unknown))
             }
         }

@@ -76,6 +76,9 @@ impl Sender {
         while let Some((operation, outcome)) = transaction.poll_done() {
             self.events.push_back(SenderEvent::Done(operation, outcome));
         }
+        if !transaction.take_news() {
+            return; // what follows looks at every partition
+        }
         if let Some(error) = transaction.fatal_error().cloned() {
             if !matches!(self.identity, Identity::Failed) {
                 self.end(now, error);

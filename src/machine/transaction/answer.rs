@@ -171,6 +171,7 @@ impl TransactionManager {
         first.map_or(Ok(()), Err)?;
         self.started = true;
         self.added.extend(asked.partitions.keys());
+        self.has_news = true;
         Ok(())
     }
 
