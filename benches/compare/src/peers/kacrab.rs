@@ -1,7 +1,7 @@
 //! kacrab: each record is sent, and the acknowledgement of each awaited, a window behind.
 
 use crate::job::{BUFFER_MEMORY, Job, LINGER_MS};
-use kacrab::producer::{Producer, ProducerRecord, SendFuture};
+use kacrab::producer::{Producer, ProducerError, ProducerRecord, SendFuture};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,11 +23,20 @@ pub async fn produce(job: Job) {
     let (mut acknowledged, mut window) = (0, VecDeque::<SendFuture>::new());
     let most = job.window(&values);
     for (_, value) in (0..job.records).zip(values.iter().cycle()) {
-        if window.len() == most {
-            window.pop_front().expect("it is full").await.expect("acknowledged");
-            acknowledged += 1;
-        }
-        window.push_back(producer.send(ProducerRecord::topic_value(topic.clone(), value.clone())).expect("sent"));
+        let delivery = loop {
+            let full = window.len() == most;
+            let sent = (!full).then(|| producer.send(ProducerRecord::topic_value(topic.clone(), value.clone())));
+            match sent {
+                Some(Ok(delivery)) => break delivery,
+                // There is no room: `send` does not wait for it.
+                Some(Err(ProducerError::Backpressure { .. })) | None => {
+                    window.pop_front().expect("it is not empty").await.expect("acknowledged");
+                    acknowledged += 1;
+                }
+                Some(Err(error)) => panic!("{error}"),
+            }
+        };
+        window.push_back(delivery);
     }
     for delivery in window {
         delivery.await.expect("acknowledged");
