@@ -41,7 +41,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Buffers kept for the next batches, at most: they are not counted in `buffer.memory`.
+/// Buffers kept for the next batches beyond the part of `buffer.memory` that nothing holds: where senders wait for memory
+/// there is none of that, and what one batch gives back the next one takes.
 const FREE_BYTES: usize = 1 << 20;
 
 /// What the accumulator must know of the producer's configuration.
@@ -218,11 +219,16 @@ impl RecordAccumulator {
         Error::with_message(ErrorKind::RecordTooLarge, message).certainty(Certainty::NotSent)
     }
 
-    /// Whether the caller's task has sent long enough to let others run. To be asked, and obeyed, *before* an append: a
-    /// future that is dropped while it lets others run must not have appended.
+    /// Whether the caller's task has sent long enough to let others run: to be asked *before* an append, since a future that
+    /// is dropped while it lets others run must not have appended.
     #[inline]
-    pub fn yield_due(&self) -> bool {
-        self.yield_due.load(Ordering::Relaxed) && self.yield_due.swap(false, Ordering::Relaxed)
+    pub fn is_yield_due(&self) -> bool {
+        self.yield_due.load(Ordering::Relaxed)
+    }
+
+    /// As [`is_yield_due`](Self::is_yield_due), and if so the caller does let others run.
+    pub fn take_turn(&self) -> bool {
+        self.is_yield_due() && self.yield_due.swap(false, Ordering::Relaxed)
     }
 
     /// Waits for memory for a new batch, in the order of the calls. Dropped before it is ready it has taken nothing.
@@ -241,7 +247,7 @@ impl RecordAccumulator {
         let id = open.id;
         let sealed = self.seal_open(topic, partition, open);
         let mut state = lock(&queue.state);
-        let Some(at) = state.full.iter().position(|slot| matches!(slot, Slot::Sealing(sealing) if *sealing == id)) else {
+        let Some(at) = state.full.iter().rposition(|slot| matches!(slot, Slot::Sealing(sealing) if *sealing == id)) else {
             drop(state);
             drop(sealed); // closed meanwhile: this answers its deliveries
             return self.on_settled(id);
@@ -544,9 +550,16 @@ impl RecordAccumulator {
 
     fn buffer(&self, capacity: usize) -> Vec<u8> {
         let capacity = capacity.saturating_sub(HEADER_LEN);
-        if capacity + HEADER_LEN == self.config.batch_size && let Some(buffer) = lock(&self.free).pop() {
-            return buffer;
+        let mut free = lock(&self.free);
+        if capacity + HEADER_LEN == self.config.batch_size {
+            if let Some(buffer) = free.pop() {
+                return buffer;
+            }
+        } else {
+            // The memory that this one takes may be what free ones stand for.
+            free.truncate(self.free_memory() / self.config.batch_size.max(1));
         }
+        drop(free);
         Vec::with_capacity(capacity)
     }
 
@@ -554,7 +567,7 @@ impl RecordAccumulator {
         let standard = self.config.batch_size.saturating_sub(HEADER_LEN);
         let Some(buffer) = buffer.filter(|buffer| standard > 0 && buffer.capacity() == standard) else { return };
         let mut free = lock(&self.free);
-        if free.len() * standard < FREE_BYTES {
+        if free.len() * standard < self.free_memory() + FREE_BYTES {
             free.push(buffer); // last in, first out: the warm one is next
         }
     }

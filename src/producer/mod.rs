@@ -105,6 +105,8 @@ struct Shared {
     failure: Arc<OnceLock<Error>>,
 }
 
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// The topics that one handle has written to. Nearly always it is the one of the last record.
 #[derive(Debug, Default)]
 struct KnownTopics {
@@ -132,8 +134,21 @@ impl Producer {
     /// `RecordTooLarge`; `BufferFull` or the reason why there is no metadata, after `max.block.ms`; `InvalidArgument` for a
     /// partition that the topic hasn't got; `Closed`. In all of them the record is `NotSent`.
     pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
-        let (topic, began) = self.known(record.topic).await?;
-        self.shared.append(&topic.queues, &topic.sticky, &record, began, &mut None).await.map(Delivery::new)
+        let appended = self.look_up(record.topic);
+        let appended = appended.and_then(|topic| self.shared.append_now(&topic.queues, &topic.sticky, &record));
+        match appended {
+            Some(appended) => appended.map(Delivery::new),
+            None => self.send_later(record).await,
+        }
+    }
+
+    /// Boxed, so that the future of a `send` that doesn't wait is small and quickly made.
+    #[cold]
+    fn send_later<'a>(&'a self, record: ProducerRecord<'a>) -> Boxed<'a, Result<Delivery>> {
+        Box::pin(async move {
+            let (topic, began) = self.known(record.topic).await?;
+            self.shared.append(&topic.queues, &topic.sticky, &record, began, &mut None).await.map(Delivery::new)
+        })
     }
 
     /// As [`send`](Self::send), and `callback` is called once with the outcome, on the producer's task: it must not block.
@@ -311,11 +326,22 @@ impl TopicProducer {
     /// Those of [`Producer::send`], and `InvalidArgument` for a record of another topic.
     pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
         check(&self.name, &record)?;
-        let (queues, began) = match self.queues.get() {
-            Some(queues) => (queues, None),
-            None => self.resolve().await?,
-        };
-        self.shared.append(queues, &self.sticky, &record, began, &mut None).await.map(Delivery::new)
+        let appended = self.queues.get().and_then(|queues| self.shared.append_now(queues, &self.sticky, &record));
+        match appended {
+            Some(appended) => appended.map(Delivery::new),
+            None => self.send_later(record).await,
+        }
+    }
+
+    #[cold]
+    fn send_later<'a>(&'a self, record: ProducerRecord<'a>) -> Boxed<'a, Result<Delivery>> {
+        Box::pin(async move {
+            let (queues, began) = match self.queues.get() {
+                Some(queues) => (queues, None),
+                None => self.resolve().await?,
+            };
+            self.shared.append(queues, &self.sticky, &record, began, &mut None).await.map(Delivery::new)
+        })
     }
 
     /// As [`Producer::try_send`].
@@ -372,7 +398,25 @@ impl Shared {
         Ok((self.accumulator.add_topic(name, topic.partitions.len()), began))
     }
 
+    /// Appends without waiting; `None` if it has to.
     #[inline]
+    fn append_now(
+        &self,
+        queues: &Arc<TopicQueues>,
+        sticky: &Sticky,
+        record: &ProducerRecord<'_>,
+    ) -> Option<Result<Ticket>> {
+        if self.accumulator.is_yield_due() {
+            return None;
+        }
+        let new = new_record(record, None);
+        match self.accumulator.try_append(queues, target(record, sticky), &new, None, &mut None) {
+            Ok(Some(ticket)) => Some(Ok(ticket)),
+            Err(error) if error.kind() != ErrorKind::InvalidArgument => Some(Err(self.why(error))),
+            Ok(None) | Err(_) => None,
+        }
+    }
+
     async fn append(
         &self,
         queues: &Arc<TopicQueues>,
@@ -381,7 +425,7 @@ impl Shared {
         began: Option<Instant>,
         callback: &mut Option<Callback>,
     ) -> Result<Ticket> {
-        if self.accumulator.yield_due() {
+        if self.accumulator.take_turn() {
             // Before the append and not after it: dropped here, the record is in no batch.
             tokio::task::yield_now().await;
         }
@@ -411,7 +455,7 @@ impl Shared {
             if chunk.is_empty() {
                 return Deliveries::new(tickets);
             }
-            if self.accumulator.yield_due() {
+            if self.accumulator.take_turn() {
                 tokio::task::yield_now().await;
             }
             order.begin(chunk.len());
@@ -447,7 +491,7 @@ impl Shared {
         record: &'a ProducerRecord<'_>,
         began: Option<Instant>,
         callback: &'a mut Option<Callback>,
-    ) -> Pin<Box<dyn Future<Output = Result<Ticket>> + Send + 'a>> {
+    ) -> Boxed<'a, Result<Ticket>> {
         Box::pin(async move {
             let began = began.unwrap_or_else(|| self.client.now());
             let new = new_record(record, Some(began));
@@ -473,7 +517,7 @@ impl Shared {
         began: Option<Instant>,
         callback: &'a mut Option<Callback>,
         error: Error,
-    ) -> Pin<Box<dyn Future<Output = Result<Ticket>> + Send + 'a>> {
+    ) -> Boxed<'a, Result<Ticket>> {
         Box::pin(async move {
             let began = began.unwrap_or_else(|| self.client.now());
             let generation = self.client.cluster().generation;
