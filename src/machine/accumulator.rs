@@ -15,14 +15,17 @@
 mod append;
 mod load;
 mod many;
+mod pool;
 mod schedule;
 mod topic;
 pub use many::{Order, Tickets, ToAppend};
+pub use pool::capacity_for;
 pub use schedule::{Attention, Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
 use super::Clock;
 use super::batch::{Halves, OpenBatch, ProducerBatch, Settled};
+use pool::BufferPool;
 use schedule::{Progress, Schedule, wake_sender};
 use load::{Available, Leader};
 use topic::Slot;
@@ -120,7 +123,7 @@ pub struct RecordAccumulator {
     leaders: Mutex<HashMap<NodeId, Arc<Leader>>>,
     schedule: Arc<Mutex<Schedule>>,
     memory: Arc<Semaphore>,
-    free: Mutex<Vec<Vec<u8>>>, // of batch.size each
+    pool: BufferPool,
     compressors: Mutex<Vec<Compressor>>,
     finished: Notify,
     next_index: AtomicUsize,
@@ -140,7 +143,7 @@ impl RecordAccumulator {
             topics: Mutex::default(),
             leaders: Mutex::default(),
             schedule: Arc::default(),
-            free: Mutex::default(),
+            pool: BufferPool::default(),
             compressors: Mutex::default(),
             finished: Notify::new(),
             next_index: AtomicUsize::new(0),
@@ -274,7 +277,7 @@ impl RecordAccumulator {
         let (id, records) = (open.id, open.encoder.record_count());
         let mut compressor = lock(&self.compressors).pop().unwrap_or_default();
         let codec = (self.config.compression, self.config.level);
-        let (sealed, buffer) = open.seal(topic.clone(), partition, codec, &mut compressor);
+        let (sealed, buffer) = open.seal(topic.clone(), partition, codec, &mut compressor, |len| self.buffer(capacity_for(len)));
         lock(&self.compressors).push(compressor);
         self.recycle(buffer);
         match sealed {
@@ -549,26 +552,17 @@ impl RecordAccumulator {
     }
 
     fn buffer(&self, capacity: usize) -> Vec<u8> {
-        let capacity = capacity.saturating_sub(HEADER_LEN);
-        let mut free = lock(&self.free);
-        if capacity + HEADER_LEN == self.config.batch_size {
-            if let Some(buffer) = free.pop() {
-                return buffer;
-            }
-        } else {
-            // The memory that this one takes may be what free ones stand for.
-            free.truncate(self.free_memory() / self.config.batch_size.max(1));
-        }
-        drop(free);
-        Vec::with_capacity(capacity)
+        self.pool.take(capacity, self.free_memory() + FREE_BYTES)
     }
 
     fn recycle(&self, buffer: Option<Vec<u8>>) {
-        let standard = self.config.batch_size.saturating_sub(HEADER_LEN);
-        let Some(buffer) = buffer.filter(|buffer| standard > 0 && buffer.capacity() == standard) else { return };
-        let mut free = lock(&self.free);
-        if free.len() * standard < self.free_memory() + FREE_BYTES {
-            free.push(buffer); // last in, first out: the warm one is next
+        // That of a record larger than a batch fits no other.
+        let fits = |buffer: &Vec<u8>| {
+            let capacity = buffer.capacity();
+            capacity + HEADER_LEN == self.config.batch_size || capacity == capacity_for(capacity)
+        };
+        if let Some(buffer) = buffer.filter(fits) {
+            self.pool.give(buffer, self.free_memory() + FREE_BYTES);
         }
     }
 }

@@ -13,7 +13,7 @@
 mod split;
 pub use split::Halves;
 
-use super::accumulator::{Attention, TopicQueues, lock};
+use super::accumulator::{Attention, TopicQueues, capacity_for, lock};
 use super::sync::Mutex;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::ProducerIdAndEpoch;
@@ -252,13 +252,14 @@ impl OpenBatch {
         partition: u32,
         (compression, level): (Compression, Option<i32>),
         compressor: &mut Compressor,
+        copy: impl FnOnce(usize) -> Vec<u8>,
     ) -> (Result<ProducerBatch, u64>, Option<Vec<u8>>) {
         let Self { id, encoder, deadline, mut memory, outcome, callbacks, .. } = self;
         let capacity = encoder.capacity();
-        match encoder.seal(compression, level, compressor) {
+        match encoder.seal_into(compression, level, compressor, copy) {
             Ok((body, buffer)) => {
                 // What it really holds: the capacity of a buffer, not the length of what is in it.
-                let held = HEADER_LEN + if buffer.is_none() { capacity } else { body.bytes().len() };
+                let held = HEADER_LEN + if buffer.is_none() { capacity } else { capacity_for(body.bytes().len()) };
                 drop(memory.split(memory.num_permits().saturating_sub(held)));
                 let batch = ProducerBatch {
                     id,
@@ -364,11 +365,7 @@ impl ProducerBatch {
 
     /// Gives its memory back, and its buffer if nothing else (a write under way) refers to it.
     pub fn release(mut self) -> Option<Vec<u8>> {
-        let body = self.body.take()?;
-        match body.compression() {
-            Compression::None => body.into_bytes().try_into_mut().ok().map(Vec::from),
-            _ => None,
-        }
+        self.body.take()?.into_bytes().try_into_mut().ok().map(Vec::from)
     }
 }
 

@@ -10,7 +10,7 @@
 use super::{
     Header,
     batch::{Attributes, BatchHeader, CRC_FROM, HEADER_LEN, LOG_OVERHEAD, MAGIC},
-    compression::{Compression, Compressor},
+    compression::{Compression, Compressor, copied},
     crc, malformed,
     varint::{MAX_VARINT_LEN, put_varint, varint_len, zigzag},
 };
@@ -175,10 +175,21 @@ impl RecordEncoder {
         level: Option<i32>,
         compressor: &mut Compressor,
     ) -> Result<(BatchBody, Option<Vec<u8>>)> {
+        self.seal_into(compression, level, compressor, Vec::with_capacity)
+    }
+
+    /// As [`seal`](Self::seal); where the body is copied it goes to what `copy` gives for its length.
+    pub fn seal_into(
+        self,
+        compression: Compression,
+        level: Option<i32>,
+        compressor: &mut Compressor,
+        copy: impl FnOnce(usize) -> Vec<u8>,
+    ) -> Result<(BatchBody, Option<Vec<u8>>)> {
         let (bytes, buffer) = match compression {
             Compression::None if self.records.len() >= self.records.capacity() / 2 => (Bytes::from(self.records), None),
-            Compression::None => (Bytes::copy_from_slice(&self.records), Some(self.records)),
-            _ => (compressor.compress_exact(compression, level, &self.records)?, Some(self.records)),
+            Compression::None => (copied(&self.records, copy), Some(self.records)),
+            _ => (compressor.compress_into(compression, level, &self.records, copy)?, Some(self.records)),
         };
         if bytes.len() > i32::MAX as usize - HEADER_LEN {
             return Err(malformed("a batch of more than 2 GiB"));

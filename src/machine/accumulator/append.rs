@@ -204,7 +204,7 @@ impl RecordAccumulator {
                 Err(TryAcquireError::Closed) => return Some(Err(closed())),
             },
         };
-        let mut encoder = RecordEncoder::new(self.buffer(need), self.config.batch_size);
+        let mut encoder = RecordEncoder::new(self.buffer(need.saturating_sub(HEADER_LEN)), self.config.batch_size);
         let Some(index) = encoder.append(timestamp, record.key, record.value, record.headers) else {
             return Some(Err(self.too_large(need)));
         };

@@ -47,14 +47,20 @@ impl Compressor {
         Ok(())
     }
 
-    /// As [`compress`](Self::compress), into memory of exactly the size needed: a batch that waits to be sent should not
-    /// hold a buffer of the size that it had before.
-    pub fn compress_exact(&mut self, compression: Compression, level: Option<i32>, input: &[u8]) -> Result<Bytes> {
+    /// As [`compress`](Self::compress), into a buffer that is asked for with the size needed: a batch that waits to be sent
+    /// should not hold one of the size that it had before.
+    pub fn compress_into(
+        &mut self,
+        compression: Compression,
+        level: Option<i32>,
+        input: &[u8],
+        buffer: impl FnOnce(usize) -> Vec<u8>,
+    ) -> Result<Bytes> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         let result = self.compress(compression, level, input, &mut scratch);
         self.scratch = scratch;
-        result.map(|()| Bytes::copy_from_slice(&self.scratch))
+        result.map(|()| super::copied(&self.scratch, buffer))
     }
 }
 

@@ -131,6 +131,14 @@ impl FromStr for Compression {
     }
 }
 
+/// `bytes` in a buffer that is asked for with their length.
+pub(super) fn copied(bytes: &[u8], buffer: impl FnOnce(usize) -> Vec<u8>) -> bytes::Bytes {
+    let mut copy = buffer(bytes.len());
+    copy.clear();
+    copy.extend_from_slice(bytes);
+    bytes::Bytes::from(copy)
+}
+
 /// Makes `out` at least `needed` long; where it has to grow it does so by powers of two, up to `most`.
 #[cfg(any(feature = "lz4", feature = "snappy"))]
 #[inline]
