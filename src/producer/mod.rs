@@ -190,13 +190,19 @@ impl Producer {
     /// Dropping the future in the middle leaves the records of each partition taken up to some record and the rest of them
     /// not, and does not say which; what was taken is sent. Records are taken from the iterator 256 at a time; nothing of
     /// them is taken before all of the 256 before them are.
-    pub async fn send_many<'a, I>(&self, topic: &str, records: I) -> Deliveries
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "of an async fn a spawned task isn't known to be Send where a closure makes the records"
+    )]
+    pub fn send_many<'a, I>(&self, topic: &str, records: I) -> impl Future<Output = Deliveries> + Send
     where
-        I: IntoIterator<Item = ProducerRecord<'a>>,
+        I: IntoIterator<Item = ProducerRecord<'a>, IntoIter: Send> + Send,
     {
-        match self.known(topic).await {
-            Ok((topic, _)) => self.shared.append_many(&topic.queues, &topic.sticky, records).await,
-            Err(error) => refuse_all(topic.into(), records.into_iter().count(), &error),
+        async move {
+            match self.known(topic).await {
+                Ok((topic, _)) => self.shared.append_many(&topic.queues, &topic.sticky, records).await,
+                Err(error) => refuse_all(topic.into(), records.into_iter().count(), &error),
+            }
         }
     }
 
@@ -359,17 +365,20 @@ impl TopicProducer {
     }
 
     /// As [`Producer::send_many`], for this topic.
-    pub async fn send_many<'a, I>(&self, records: I) -> Deliveries
+    #[allow(clippy::manual_async_fn, reason = "as there")]
+    pub fn send_many<'a, I>(&self, records: I) -> impl Future<Output = Deliveries> + Send
     where
-        I: IntoIterator<Item = ProducerRecord<'a>>,
+        I: IntoIterator<Item = ProducerRecord<'a>, IntoIter: Send> + Send,
     {
-        let queues = match self.queues.get() {
-            Some(queues) => Ok(queues),
-            None => self.resolve().await.map(|(queues, _)| queues),
-        };
-        match queues {
-            Ok(queues) => self.shared.append_many(queues, &self.sticky, records).await,
-            Err(error) => refuse_all(self.name.clone(), records.into_iter().count(), &error),
+        async move {
+            let queues = match self.queues.get() {
+                Some(queues) => Ok(queues),
+                None => self.resolve().await.map(|(queues, _)| queues),
+            };
+            match queues {
+                Ok(queues) => self.shared.append_many(queues, &self.sticky, records).await,
+                Err(error) => refuse_all(self.name.clone(), records.into_iter().count(), &error),
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::ids::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
 use crate::machine::sender::TransactionCommand;
 use crate::machine::transaction::{GroupOffsets, Operation};
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -163,11 +164,11 @@ impl Transaction<'_> {
     }
 
     /// As [`Producer::send_many`]. A record that is refused is not part of the transaction and doesn't end it.
-    pub async fn send_many<'r, I>(&self, topic: &str, records: I) -> Deliveries
+    pub fn send_many<'r, I>(&self, topic: &str, records: I) -> impl Future<Output = Deliveries> + Send
     where
-        I: IntoIterator<Item = ProducerRecord<'r>>,
+        I: IntoIterator<Item = ProducerRecord<'r>, IntoIter: Send> + Send,
     {
-        self.producer.producer.send_many(topic, records).await
+        self.producer.producer.send_many(topic, records)
     }
 
     /// As [`Producer::flush`]. [`commit`](Self::commit) does it by itself.

@@ -1,7 +1,7 @@
 //! `send_many`: what is written where, what is refused, and what a drop or a full buffer in the middle leaves.
 
 use super::producer::{cluster, log, poll_once, value};
-use milena::broker::ApiKey;
+use milena::broker::{ApiKey, TestCluster};
 use milena::error::{Certainty, ErrorKind};
 use milena::producer::{ProducerConfig, ProducerRecord};
 use std::pin::pin;
@@ -191,4 +191,22 @@ async fn a_closed_producer_refuses_all_and_nothing_is_nothing() {
     let deliveries = producer.send_many("clicks", values.iter().map(|v| ProducerRecord::new("clicks").value(v))).await;
     assert_eq!((deliveries.len(), deliveries.refused()), (300, 300));
     assert!(deliveries.all().await.unwrap_err().is_closed());
+}
+
+/// An `async fn` that borrows what a closure gives is not `Send` to the compiler ("implementation of `FnOnce` is not general
+/// enough"): nobody could have called it from a task.
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "the spawned task is the point")]
+async fn it_can_be_called_from_a_task_with_records_that_a_closure_makes() {
+    let cluster = TestCluster::builder().topic("clicks", 1).in_memory().start().await.unwrap();
+    let producer = cluster.client().await.unwrap().producer(ProducerConfig::default()).unwrap();
+    let sent = tokio::spawn(async move {
+        let values = values(10);
+        let topic = producer.topic("clicks");
+        topic.send_many(values.iter().map(|value| topic.record().value(value))).await.all().await.unwrap();
+        let records = values.iter().map(|value| ProducerRecord::new("clicks").value(value));
+        producer.send_many("clicks", records).await.all().await
+    });
+    sent.await.unwrap().unwrap();
+    assert_eq!(cluster.records("clicks").unwrap().len(), 20);
 }

@@ -3,7 +3,7 @@
 use crate::args::{Failure, Global, Result, Role};
 use crate::perf::{peak_rss_mib, usage};
 use milena::client::{Client, ClientConfig};
-use milena::producer::{Delivery, ProducerConfig, TopicProducer};
+use milena::producer::{Deliveries, Delivery, ProducerConfig, TopicProducer};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +45,9 @@ pub struct Args {
     /// Each task sends a record only when the one before is acknowledged, and the latency of each is measured
     #[arg(long)]
     await_each: bool,
+    /// Hands so many records at a time to `send_many`
+    #[arg(long, conflicts_with = "await_each", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    many: Option<u64>,
     /// Prints one line of JSON instead of kafka-producer-perf-test's
     #[arg(long)]
     json: bool,
@@ -106,12 +109,14 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let mut tasks = Vec::new();
     for task in 0..args.tasks {
         let records = args.records / args.tasks + u64::from(task < args.records % args.tasks);
-        let (topic, payloads, await_each) = (producer.topic(args.topic.as_str()), payloads.clone(), args.await_each);
+        let (topic, payloads) = (producer.topic(args.topic.as_str()), payloads.clone());
+        let (await_each, many) = (args.await_each, args.many);
         // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
         tasks.push(tokio::spawn(async move {
-            match await_each {
-                true => send_one_by_one(&topic, &payloads, records).await,
-                false => send(&topic, &payloads, records).await,
+            match (await_each, many) {
+                (true, _) => send_one_by_one(&topic, &payloads, records).await,
+                (false, Some(many)) => send_many(&topic, &payloads, records, many).await,
+                (false, None) => send(&topic, &payloads, records).await,
             }
         }));
     }
@@ -189,6 +194,30 @@ async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Resu
         under_way.look()?;
     }
     Ok(under_way.written)
+}
+
+/// As [`send`], `many` records at a time; the latency is that of the last of them.
+async fn send_many(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64, many: u64) -> Result<Written> {
+    let mut written = Written::default();
+    let mut under_way: VecDeque<(Instant, Deliveries)> = VecDeque::new();
+    let mut values = payloads.iter().cycle();
+    let mut left = records;
+    while left > 0 || !under_way.is_empty() {
+        let is_full = under_way.len() as u64 * many >= WINDOW as u64;
+        if left == 0 || is_full {
+            let Some((start, deliveries)) = under_way.pop_front() else { break };
+            deliveries.all().await?;
+            written.latencies.push(start.elapsed());
+            written.records += deliveries.len() as u64;
+            continue;
+        }
+        let chunk: Vec<&[u8]> = values.by_ref().take(many.min(left) as usize).map(Vec::as_slice).collect();
+        written.bytes += chunk.iter().map(|value| value.len() as u64).sum::<u64>();
+        let start = Instant::now();
+        under_way.push_back((start, topic.send_many(chunk.into_iter().map(|value| topic.record().value(value))).await));
+        left -= many.min(left);
+    }
+    Ok(written)
 }
 
 /// What was sent and is not known to be acknowledged.

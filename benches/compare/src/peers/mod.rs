@@ -18,6 +18,8 @@ pub enum Peer {
     Floor,
     /// This project's release binary
     Milena,
+    /// The same by `send_many`, a thousand records at a time
+    MilenaMany,
     /// With batches of the cell's size
     Librdkafka,
     /// With its default batches, 1 MB
@@ -94,6 +96,7 @@ impl Peer {
         match self {
             Self::Floor => "floor (no client)".to_owned(),
             Self::Milena => "**milena**".to_owned(),
+            Self::MilenaMany => "milena, by send_many".to_owned(),
             Self::Librdkafka => format!("librdkafka {}", version("rdkafka-sys").split_once('+').expect("both").1),
             Self::LibrdkafkaDefault => "librdkafka, its default batches of 1 MB".to_owned(),
             Self::Java => "Java 4.3.1".to_owned(),
@@ -119,6 +122,11 @@ impl Peer {
         };
         match (self, task) {
             (Self::Milena, _) => Some(Ok(milena(task, job, tools))),
+            (Self::MilenaMany, Task::Produce) => {
+                let mut command = milena(task, job, tools);
+                command.extend(["--many", "1000"].map(str::to_owned));
+                Some(Ok(command))
+            }
             (Self::Librdkafka, _) => here("librdkafka", job),
             (_, Task::Latency | Task::Consume) => None,
             (Self::LibrdkafkaDefault, _) if job.batch_size >= Some(librdkafka::DEFAULT_BATCH) => None, // as Librdkafka
