@@ -3,7 +3,7 @@
 //! open, and no task is left.
 
 use crate::cancel::Cut;
-use crate::transactions::{ID, SECOND, VERSIONS, client, committed, config, offsets, send};
+use crate::transactions::{ID, SECOND, VERSIONS, client, commit, committed, config, offsets, send, written};
 use milena::broker::TestCluster;
 use milena::client::Client;
 use milena::ids::ConsumerGroupMetadata;
@@ -31,9 +31,7 @@ const ROWS: &[(&str, Row)] = &[
     ("begin", |producer, cut| Box::pin(async move { (cut.off(producer.begin()).await.is_some(), Seen::Nothing) })),
     ("begin behind an abort that is under way", |producer, cut| {
         Box::pin(async move {
-            let transaction = producer.begin().await.unwrap();
-            send(&transaction, 10).await.into_iter().for_each(drop);
-            assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+            let transaction = written(producer, 10).await;
             drop(transaction);
             (cut.off(producer.begin()).await.is_some(), Seen::Nothing)
         })
@@ -69,9 +67,7 @@ const ROWS: &[(&str, Row)] = &[
     }),
     ("Transaction::abort", |producer, cut| {
         Box::pin(async move {
-            let transaction = producer.begin().await.unwrap();
-            send(&transaction, 10).await.into_iter().for_each(drop);
-            assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+            let transaction = written(producer, 10).await;
             let ended = cut.off(transaction.abort()).await;
             (ended.inspect(|outcome| assert!(outcome.is_ok(), "{outcome:?}")).is_some(), Seen::Nothing)
         })
@@ -99,9 +95,7 @@ async fn stage(version: i16) -> (TestCluster, Client) {
 
 /// The producer goes on, and nothing is left.
 async fn ends_well(cluster: &TestCluster, client: Client, mut producer: TransactionalProducer, seen: Seen) {
-    let transaction = producer.begin().await.unwrap();
-    send(&transaction, 20).await.into_iter().for_each(drop);
-    transaction.commit().await.unwrap();
+    commit(&mut producer, 20).await;
     let all = committed(cluster).await;
     let whole = all.starts_with(&[10, 11, 12, 13]);
     let rest = if whole { &all[4..] } else { &all[..] };
@@ -159,9 +153,7 @@ fn the_close_of_a_transactional_producer_can_be_dropped_after_any_poll() {
             on_paused_time(async {
                 let (cluster, client) = stage(version).await;
                 let mut producer = client.transactional_producer(ID, config()).await.unwrap();
-                let transaction = producer.begin().await.unwrap();
-                send(&transaction, 10).await.into_iter().for_each(drop);
-                assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+                let transaction = written(&mut producer, 10).await;
                 drop(transaction);
                 let ended = cut.off(producer.close(5 * SECOND)).await;
                 let ended = ended.inspect(|outcome| assert!(outcome.is_ok(), "{outcome:?}")).is_some();

@@ -46,6 +46,21 @@ pub(crate) async fn send(transaction: &Transaction<'_>, first: u32) -> Vec<Deliv
     deliveries
 }
 
+/// A transaction whose first records are written.
+pub(crate) async fn written(producer: &mut TransactionalProducer, first: u32) -> Transaction<'_> {
+    let transaction = producer.begin().await.unwrap();
+    send(&transaction, first).await.into_iter().for_each(drop);
+    assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+    transaction
+}
+
+/// A whole transaction.
+pub(crate) async fn commit(producer: &mut TransactionalProducer, first: u32) {
+    let transaction = producer.begin().await.unwrap();
+    send(&transaction, first).await.into_iter().for_each(drop);
+    transaction.commit().await.unwrap();
+}
+
 /// What a read_committed consumer finds in "clicks", sorted, once nothing is open.
 pub(crate) async fn committed(cluster: &TestCluster) -> Vec<u32> {
     let config = ConsumerConfig::default()
@@ -101,9 +116,7 @@ async fn a_commit_makes_everything_visible_and_an_abort_nothing() {
         for delivery in deliveries {
             delivery.await.unwrap(); // written, but never visible
         }
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 30).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 30).await;
         assert_eq!(committed(&cluster).await, [10, 11, 12, 13, 30, 31, 32, 33], "version {version}");
         leaves_nothing(client, producer).await;
     }
@@ -137,9 +150,7 @@ async fn an_empty_transaction_asks_nothing_of_the_coordinator() {
         transaction.send_offsets(HashMap::new(), ConsumerGroupMetadata::standalone("g")).await.unwrap();
         drop(transaction);
         assert_eq!(asked(&cluster, ApiKey::EndTxn) + asked(&cluster, ApiKey::AddOffsetsToTxn), 0);
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 0).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 0).await;
         assert_eq!(committed(&cluster).await, [0, 1, 2, 3]);
         leaves_nothing(client, producer).await;
     }
@@ -239,9 +250,7 @@ async fn an_end_without_an_answer_is_asked_again_and_a_new_epoch_taken_in_versio
     let mut producer = producer(&client).await;
     for (first, applied) in [(10, true), (20, false)] {
         cluster.reset_requests();
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, first).await.into_iter().for_each(drop);
-        assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+        let transaction = written(&mut producer, first).await;
         let fault = cluster.fault(ApiKey::EndTxn).once();
         if applied {
             fault.apply_then_disconnect();
@@ -272,14 +281,10 @@ async fn an_end_that_arrives_late_does_not_end_the_next_transaction() {
                 true => transaction.commit().await.unwrap(),
                 false => transaction.abort().await.unwrap(),
             };
-            let transaction = producer.begin().await.unwrap();
-            send(&transaction, 10).await.into_iter().for_each(drop);
-            assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+            let transaction = written(&mut producer, 10).await;
             cluster.fault(ApiKey::EndTxn).once().delay(5 * SECOND); // which is longer than anyone waits for an answer
             end(transaction, commit).await;
-            let transaction = producer.begin().await.unwrap();
-            send(&transaction, 20).await.into_iter().for_each(drop);
-            assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+            let transaction = written(&mut producer, 20).await;
             let before = asked(&cluster, ApiKey::EndTxn);
             sleep(10 * SECOND).await;
             assert_eq!(asked(&cluster, ApiKey::EndTxn), before + 1, "it has arrived");
@@ -319,9 +324,7 @@ async fn an_addition_without_an_answer_is_aborted_if_it_has_arrived_and_fences_n
         }
         cluster.wait_until("it was asked", |cluster| asked(cluster, api) == 1).await;
         transaction.abort().await.unwrap();
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 20).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 20).await;
         assert_eq!(committed(&cluster).await, [20, 21, 22, 23], "{api:?} applied: {applied}");
         assert_eq!(cluster.committed("g", &TopicPartition::new("clicks", 0)), None);
         leaves_nothing(client, producer).await;
@@ -357,9 +360,7 @@ async fn a_failed_record_aborts_the_transaction_at_its_commit_and_the_producer_g
     for version in VERSIONS {
         let (cluster, client) = cluster(version).await;
         let mut producer = producer(&client).await;
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 10).await.into_iter().for_each(drop);
-        assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+        let transaction = written(&mut producer, 10).await;
         cluster.fault(ApiKey::Produce).once().error(ErrorCode::InvalidRecord);
         let deliveries = send(&transaction, 20).await;
         let error = transaction.commit().await.unwrap_err();
@@ -371,9 +372,7 @@ async fn a_failed_record_aborts_the_transaction_at_its_commit_and_the_producer_g
             failed += u32::from(delivery.await.is_err());
         }
         assert!(failed >= 1);
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 30).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 30).await;
         assert_eq!(committed(&cluster).await, [30, 31, 32, 33], "version {version}");
         leaves_nothing(client, producer).await;
     }
@@ -392,9 +391,7 @@ async fn a_transaction_in_which_every_record_failed_ends_at_once() {
         assert!(transaction.commit().await.unwrap_err().is_abortable());
         assert!(start.elapsed() < SECOND);
         cluster.clear_faults();
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 20).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 20).await;
         assert_eq!(committed(&cluster).await, [20, 21, 22, 23]);
         leaves_nothing(client, producer).await;
     }
@@ -407,17 +404,13 @@ async fn a_gap_in_mid_transaction_aborts_it_and_nothing_is_dropped_silently() {
     for (version, inits) in [(1, 2), (2, 1)] {
         let (cluster, client) = cluster(version).await;
         let mut producer = producer(&client).await;
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 10).await.into_iter().for_each(drop);
-        assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+        let transaction = written(&mut producer, 10).await;
         cluster.fault(ApiKey::Produce).once().error(ErrorCode::OutOfOrderSequenceNumber);
         send(&transaction, 20).await.into_iter().for_each(drop);
         let error = transaction.commit().await.unwrap_err();
         assert_eq!(error.code(), Some(ErrorCode::OutOfOrderSequenceNumber));
         assert!(error.is_abortable());
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 30).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 30).await;
         assert_eq!(asked(&cluster, ApiKey::InitProducerId), inits, "a new epoch, after the abort (KIP-360)");
         assert_eq!(committed(&cluster).await, [30, 31, 32, 33]);
         leaves_nothing(client, producer).await;
@@ -498,9 +491,7 @@ async fn offsets_of_a_member_that_lost_its_partitions_abort_the_transaction() {
         let error = transaction.commit().await.unwrap_err();
         assert!(error.is_abortable(), "{error}");
         assert_eq!(cluster.committed("g", &TopicPartition::new("clicks", 0)).map(|at| at.offset), Some(3));
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 20).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 20).await;
         assert_eq!(committed(&cluster).await, [20, 21, 22, 23]);
         leaves_nothing(client, producer).await;
     }
@@ -513,17 +504,13 @@ async fn a_transaction_past_its_timeout_is_aborted_by_the_coordinator_and_can_no
         let (cluster, client) = cluster(version).await;
         let config = config().transaction_timeout(10 * SECOND);
         let mut producer = client.transactional_producer(ID, config.clone()).await.unwrap();
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 10).await.into_iter().for_each(drop);
-        assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+        let transaction = written(&mut producer, 10).await;
         sleep(15 * SECOND).await;
         let error = transaction.commit().await.unwrap_err();
         assert!(error.is_fatal() && error.is_fenced(), "{error}");
         drop(producer);
         let mut producer = client.transactional_producer(ID, config).await.unwrap();
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 20).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 20).await;
         assert_eq!(committed(&cluster).await, [20, 21, 22, 23]);
         leaves_nothing(client, producer).await;
     }
@@ -535,17 +522,13 @@ async fn a_coordinator_that_moves_or_dies_is_followed() {
         let (cluster, client) = cluster(version).await;
         let mut producer = producer(&client).await;
         for (first, node) in [(10, 1), (20, 2), (30, 3)] {
-            let transaction = producer.begin().await.unwrap();
-            send(&transaction, first).await.into_iter().for_each(drop);
-            assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+            let transaction = written(&mut producer, first).await;
             cluster.move_transaction_coordinator(ID, NodeId(node));
             transaction.commit().await.unwrap();
         }
         cluster.kill(NodeId(3));
         cluster.move_transaction_coordinator(ID, NodeId(1));
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 40).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 40).await;
         assert_eq!(committed(&cluster).await.len(), 16);
         leaves_nothing(client, producer).await;
     }
@@ -651,9 +634,7 @@ async fn errors_say_whether_the_transaction_or_the_producer_is_lost() {
 async fn an_upgrade_of_the_cluster_is_followed_between_transactions() {
     let (cluster, client) = cluster(1).await;
     let mut producer = producer(&client).await;
-    let transaction = producer.begin().await.unwrap();
-    send(&transaction, 10).await.into_iter().for_each(drop);
-    assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+    let transaction = written(&mut producer, 10).await;
     cluster.set_transaction_version(2);
     // Connections made from here on see it; the transaction goes on in its version.
     for node in 1..=3 {
@@ -663,9 +644,7 @@ async fn an_upgrade_of_the_cluster_is_followed_between_transactions() {
     send(&transaction, 14).await.into_iter().for_each(drop);
     transaction.commit().await.unwrap();
     let before = asked(&cluster, ApiKey::AddPartitionsToTxn);
-    let transaction = producer.begin().await.unwrap();
-    send(&transaction, 20).await.into_iter().for_each(drop);
-    transaction.commit().await.unwrap();
+    commit(&mut producer, 20).await;
     assert_eq!(asked(&cluster, ApiKey::AddPartitionsToTxn), before, "version 2 adds nothing");
     assert_eq!(asked(&cluster, ApiKey::InitProducerId), 2);
     assert_eq!(committed(&cluster).await.len(), 12);
@@ -707,9 +686,7 @@ async fn a_producer_dropped_in_mid_transaction_aborts_it_within_its_farewell() {
     for version in VERSIONS {
         let (cluster, client) = cluster(version).await;
         let mut producer = producer(&client).await;
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 10).await.into_iter().for_each(drop);
-        assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+        let transaction = written(&mut producer, 10).await;
         drop(transaction);
         drop(producer);
         sleep(SECOND).await;
@@ -728,9 +705,7 @@ async fn a_commit_that_loses_records_with_its_producer_is_an_abort() {
         for closes in [false, true] {
             let (cluster, client) = cluster(version).await;
             let mut producer = producer(&client).await;
-            let transaction = producer.begin().await.unwrap();
-            send(&transaction, 10).await.into_iter().for_each(drop);
-            assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+            let transaction = written(&mut producer, 10).await;
             // The last record waits for a leader that does not know it yet.
             cluster.fault(ApiKey::Produce).error(ErrorCode::NotEnoughReplicas);
             let late = ProducerRecord::new("clicks").value("20").partition(0);
@@ -755,18 +730,14 @@ async fn a_coordinator_that_is_silent_makes_each_wait_end_in_time() {
     for version in VERSIONS {
         let (cluster, client) = cluster(version).await;
         let mut producer = producer(&client).await;
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 10).await.into_iter().for_each(drop);
-        assert_eq!(transaction.flush(SECOND).await.unwrap(), 0);
+        let transaction = written(&mut producer, 10).await;
         cluster.fault(ApiKey::EndTxn).silence();
         let start = Instant::now();
         let error = transaction.commit().await.unwrap_err();
         assert_eq!((error.is_timeout(), error.delivery_certainty()), (true, Some(Certainty::PossiblySent)), "{error}");
         assert!(start.elapsed() <= 31 * SECOND);
         cluster.clear_faults();
-        let transaction = producer.begin().await.unwrap();
-        send(&transaction, 20).await.into_iter().for_each(drop);
-        transaction.commit().await.unwrap();
+        commit(&mut producer, 20).await;
         let all = committed(&cluster).await;
         assert!(all.ends_with(&[20, 21, 22, 23]) && matches!(all.len(), 4 | 8), "all of the first or nothing: {all:?}");
         leaves_nothing(client, producer).await;

@@ -3,8 +3,9 @@
 use super::{Identity, Sender, SenderEvent, SenderRequest, SenderResponse, failure};
 use crate::error::Result;
 use crate::machine::RequestId;
-use crate::machine::batch::{ProducerBatch, Settled};
+use crate::machine::batch::Settled;
 use crate::machine::transaction::{GroupOffsets, Operation, TransactionManager, TransactionVersion};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -98,21 +99,18 @@ impl Sender {
     /// Fails what was never sent. What has a number is sent until there is an answer, or a late arrival could open a
     /// transaction behind the marker.
     fn drop_unnumbered(&mut self) {
-        let mut dropped: Vec<ProducerBatch> = Vec::new();
+        let Some(error) = self.transaction.as_ref().map(TransactionManager::lost_with_it) else { return };
+        let mut dropped = self.accumulator.take_all();
         for partition in self.partitions.iter_mut().flatten() {
-            let keep = |batch: &ProducerBatch| batch.numbered.is_some();
-            let (kept, unnumbered) = partition.queue.drain(..).partition(keep);
+            let (kept, unnumbered): (VecDeque<_>, VecDeque<_>) =
+                partition.queue.drain(..).partition(|batch| batch.numbered.is_some());
             partition.queue = kept;
-            dropped.extend::<std::collections::VecDeque<_>>(unnumbered);
+            dropped.extend(unnumbered);
         }
-        dropped.extend(self.accumulator.take_all());
         dropped.sort_by_key(|batch| batch.order);
         for batch in dropped {
-            let error = self.transaction.as_ref().map(TransactionManager::lost_with_it);
-            let error = error.map(|error| failure(&batch, error));
-            if let Some(error) = error {
-                self.finish(batch, Settled::Failed(error));
-            }
+            let error = failure(&batch, error.clone());
+            self.finish(batch, Settled::Failed(error));
         }
     }
 
