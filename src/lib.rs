@@ -53,7 +53,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "cli", feature = "unstable-internals")),
-    allow(dead_code, reason = "smaller feature sets leave parts unused")
+    allow(dead_code, unreachable_pub, reason = "smaller feature sets leave parts unused")
 )]
 
 /// Private modules that `unstable-internals` opens to protocol-tests, benches and fuzz targets.

@@ -4,6 +4,7 @@
 mod hash;
 mod sticky;
 
+#[cfg(test)]
 pub use hash::murmur2;
 pub use sticky::Sticky;
 

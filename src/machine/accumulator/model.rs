@@ -7,7 +7,7 @@
 use super::tests::{ManualClock, config, value};
 use super::*;
 use crate::ids::ProducerIdAndEpoch;
-use crate::machine::batch::{Acknowledged, Ticket};
+use crate::machine::batch::{Acknowledged, Settled, Ticket};
 use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
 use crate::record::decode::open;
@@ -134,7 +134,7 @@ impl World {
             taken.push((batch.partition, written[0], written[1]));
         }
         drop(taken);
-        batch.settle(Ok(Acknowledged { base_offset: Some(0), log_append_time: None }));
+        batch.settle(Settled::Written(Acknowledged { base_offset: Some(0), log_append_time: None }));
         self.accumulator.on_settled(batch.id);
         self.accumulator.release(batch);
     }
