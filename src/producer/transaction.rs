@@ -212,8 +212,8 @@ impl Transaction<'_> {
     /// # Errors
     /// [`is_abortable`](Error::is_abortable): a record or the offsets failed, and the transaction has been aborted; the next
     /// one can begin. [`is_fatal`](Error::is_fatal): fenced, or not allowed; close the producer. With
-    /// [`PossiblySent`](Certainty::PossiblySent) it is not known whether it was committed: EndTxn was sent and not answered,
-    /// or not within `max.block.ms`.
+    /// [`PossiblySent`](Certainty::PossiblySent) it is not known whether it was committed: EndTxn was not answered within
+    /// `max.block.ms` (the task goes on asking), or another producer took the id over before there was an answer.
     pub async fn commit(mut self) -> Result<()> {
         self.is_open = false;
         self.producer.call(TransactionCommand::Commit, Certainty::PossiblySent).await
