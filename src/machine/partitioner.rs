@@ -5,7 +5,7 @@ mod hash;
 mod sticky;
 
 #[cfg(test)]
-pub use hash::murmur2;
+pub(crate) use hash::murmur2;
 pub use sticky::Sticky;
 
 use crate::error::{Error, ErrorKind};

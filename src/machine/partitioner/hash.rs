@@ -1,7 +1,7 @@
 //! The hashes of keys that other clients use, so that a key goes where they put it.
 
 /// Java's `Utils.murmur2`.
-pub fn murmur2(data: &[u8]) -> u32 {
+pub(crate) fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let mut h = 0x9747_b28c ^ data.len() as u32;
     let (words, tail) = data.as_chunks::<4>();
