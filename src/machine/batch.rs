@@ -365,7 +365,7 @@ impl ProducerBatch {
 
     /// Gives its memory back, and its buffer if nothing else (a write under way) refers to it.
     pub fn release(mut self) -> Option<Vec<u8>> {
-        self.body.take()?.into_bytes().try_into_mut().ok().map(Vec::from)
+        self.body.take()?.into_buffer()
     }
 }
 

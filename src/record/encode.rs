@@ -234,11 +234,6 @@ impl BatchBody {
         &self.bytes
     }
 
-    /// What follows the head on the wire, to be used again if nobody else holds it.
-    pub fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
-
     /// The bytes of the whole batch, its head included.
     pub fn size(&self) -> usize {
         HEADER_LEN + self.bytes.len()

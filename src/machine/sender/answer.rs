@@ -121,8 +121,7 @@ impl Sender {
     /// Two halves go instead (KIP-126), with the same numbers between them, unless it is one record, or may have been written
     /// by an attempt before: then a half would be taken for new.
     fn on_too_large(&mut self, now: Instant, index: usize, batch: ProducerBatch, error: Error) {
-        let doomed = self.transaction.as_ref().is_some_and(|transaction| transaction.is_doomed());
-        if batch.record_count() < 2 || batch.possibly_sent || doomed {
+        if batch.record_count() < 2 || batch.possibly_sent || self.is_doomed() {
             let size = batch.body().size();
             let error = match error.text() {
                 Some(_) => error,
@@ -227,8 +226,7 @@ impl Sender {
         }
         let again = error.is_retriable() || error.kind() == ErrorKind::Malformed;
         // What goes down with its transaction is sent again only to learn that it can't arrive any more.
-        let doomed = self.transaction.as_ref().is_some_and(|transaction| transaction.is_doomed());
-        let again = again && (batch.possibly_sent || !doomed);
+        let again = again && (batch.possibly_sent || !self.is_doomed());
         if again && in_time && batch.attempts <= self.config.retries {
             return self.again_later(now, index, batch, &error);
         }

@@ -49,6 +49,11 @@ impl Sender {
         self.transaction.as_ref().map(|transaction| (transaction.transactional_id(), transaction.version()))
     }
 
+    /// Whether the transaction is lost: what has no number is not sent any more.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.transaction.as_ref().is_some_and(TransactionManager::is_doomed)
+    }
+
     /// The answer to a request of the transaction's goes there; any other is given back.
     pub(super) fn transaction_response(
         &mut self,
