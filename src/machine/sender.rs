@@ -16,7 +16,8 @@
 //!   client; `max.in.flight.requests.per.connection=1` keeps the order then.
 //!
 //! When a numbered batch fails for good its number is missing: the epoch is bumped (KIP-360), and each partition starts at
-//! 0 in the new epoch once nothing numbered in the old one is open there.
+//! 0 in the new epoch once nothing numbered in the old one is open there. What may have been written is not numbered anew,
+//! it fails. In a transaction the transaction is lost instead, and its end brings the next epoch where one is needed.
 
 mod answer;
 mod drain;
