@@ -2,17 +2,17 @@
 //! started again while leaders move and connections break in the middle of requests and answers. Run by
 //! `protocol-tests/chaos.sh`, which starts the cluster and says what the variables are.
 
-mod cut;
 mod nodes;
+mod proxy;
 
 use crate::{PATIENCE, bootstrap, connect, topic};
-use cut::Breaking;
 use milena::client::{Client, ClientConfig};
 use milena::producer::{Delivery, Producer, ProducerConfig, ProducerRecord};
 use milena::record::compression::Compression;
 use nodes::Nodes;
 use protocol_tests::ledger::{Found, Promise, RecordId, Told, audit};
 use protocol_tests::random::Random;
+use proxy::Proxy;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::process::Stdio;
@@ -43,8 +43,8 @@ async fn nothing_is_lost_doubled_or_reordered_while_brokers_die() {
     let topic = topic(&admin, "chaos", PARTITIONS, 3).await;
 
     let request_timeout = Duration::from_secs(random.pick(&[5, 10, 30]));
-    let connections = Breaking::new(random.below(u64::MAX));
-    let config = ClientConfig::new(bootstrap().split(',')).connect(connections.clone());
+    let proxy = Proxy::new(random.below(u64::MAX));
+    let config = ClientConfig::new(bootstrap().split(',')).connect(proxy.clone());
     let client = Client::connect(config.request_timeout(request_timeout)).await.expect("the cluster is up");
     let config = ProducerConfig::default()
         .buffer_memory(MEMORY)
@@ -99,7 +99,7 @@ async fn nothing_is_lost_doubled_or_reordered_while_brokers_die() {
         "{what}: {} in the log, {tally:?}; {kills} kills, {stops} stops, {moves} leaders moved, {} connections cut, \
          {suffered:?}, checked after {:?}",
         found.len(),
-        connections.broken(),
+        proxy.cut(),
         started.elapsed(),
     )
     .expect("stdout is there");
