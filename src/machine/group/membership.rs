@@ -233,6 +233,9 @@ impl Membership {
 
     /// The group can't go on. Another `subscribe` begins anew.
     pub fn fail(&mut self, error: Error, out: &mut Out) {
+        if let State::Leaving { .. } = self.state {
+            self.state = State::Left; // nobody to say farewell to, and asking again would not end
+        }
         if self.is_ending() || self.topics.is_none() {
             return;
         }

@@ -510,6 +510,20 @@ fn close_does_not_wait_for_a_parked_join_nor_for_a_coordinator_that_is_down() {
     assert!(play.machine.is_closed(), "never in the group: nothing to leave");
 }
 
+/// It asked again at once, for ever: a client that is closed while its consumer leaves would spin.
+#[test]
+fn close_ends_when_no_lookup_of_the_coordinator_can_be_answered() {
+    let mut play = Play::cooperative().stable(&[0]);
+    play.beat_answered(Some(ErrorCode::NotCoordinator));
+    play.machine.close(play.now, play.now + BEAT);
+    play.wait(Duration::from_secs(1));
+    let (id, call) = play.next().unwrap();
+    assert!(matches!(call.request, GroupRequest::FindCoordinator(_)));
+    play.machine.handle_response(play.now, id, Err(Error::new(ErrorKind::Closed)));
+    play.quiet();
+    assert!(play.machine.is_closed());
+}
+
 #[test]
 fn close_commits_before_it_leaves() {
     let mut play = Play::cooperative().stable(&[0]);
