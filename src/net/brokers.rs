@@ -61,7 +61,6 @@ struct State {
     nodes: BTreeMap<NodeId, Node>,
     slots: HashMap<(Peer, Purpose), Arc<tokio::sync::Mutex<Slot>>>,
     random: fastrand::Rng,
-    closed: bool,
 }
 
 /// Nodes are known by their id alone; a bootstrap address stands for nobody yet.
@@ -146,11 +145,10 @@ impl Brokers {
         });
     }
 
-    /// Closes everything; whatever is asked for from now on is refused.
+    /// Closes everything: what is under way fails as `Closed`, and whatever is asked for from now on is refused.
     pub fn close(&self) {
-        let mut state = self.state();
-        state.closed = true;
-        state.slots.clear();
+        self.tasks.close();
+        self.state().slots.clear();
     }
 
     fn candidates(&self) -> (Option<Connection>, Vec<Peer>, Vec<Peer>) {
@@ -167,6 +165,14 @@ impl Brokers {
     }
 
     async fn open(&self, peer: Peer, purpose: Purpose, deadline: Instant) -> Result<Connection> {
+        tokio::select! {
+            biased;
+            () = self.tasks.closing() => Err(closed()),
+            opened = self.open_in_time(peer, purpose, deadline) => opened,
+        }
+    }
+
+    async fn open_in_time(&self, peer: Peer, purpose: Purpose, deadline: Instant) -> Result<Connection> {
         let late = |error: Error| error.certainty(Certainty::NotSent);
         let slot = self.slot(peer, purpose)?;
         let Ok(mut slot) = timeout_at(deadline, slot.lock()).await else {
@@ -214,8 +220,8 @@ impl Brokers {
 
     fn slot(&self, peer: Peer, purpose: Purpose) -> Result<Arc<tokio::sync::Mutex<Slot>>> {
         let mut state = self.state();
-        if state.closed {
-            return Err(Error::with_message(ErrorKind::Closed, "the client is closed").certainty(Certainty::NotSent));
+        if self.tasks.is_closing() {
+            return Err(closed());
         }
         let seed = state.random.u64(..);
         let slot = state.slots.entry((peer, purpose)).or_insert_with(|| {
@@ -241,4 +247,8 @@ impl Brokers {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn closed() -> Error {
+    Error::with_message(ErrorKind::Closed, "the client is closed").certainty(Certainty::NotSent)
 }

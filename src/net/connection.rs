@@ -86,7 +86,7 @@ struct Outgoing {
 }
 
 impl Connection {
-    /// Connects, asks for the broker's versions, and starts the task.
+    /// Connects, asks for the broker's versions, and starts the task, which ends when `tasks` are closing.
     ///
     /// # Errors
     /// `Connection`, `Timeout` or `Malformed`, naming the address. Dropping the future gives the attempt up.
@@ -129,7 +129,7 @@ impl Connection {
             shared: shared.clone(),
             traffic: traffic.clone(),
         };
-        tasks.spawn(task.run());
+        tasks.spawn(task.run(tasks.clone()));
         Ok(Self { shared, outgoing })
     }
 
@@ -291,8 +291,12 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self) {
-        let cause = poll_fn(|cx| self.poll(cx)).await;
+    async fn run(mut self, tasks: Tasks) {
+        let cause = tokio::select! {
+            biased;
+            cause = poll_fn(|cx| self.poll(cx)) => cause,
+            () = tasks.closing() => None,
+        };
         let cause = self.shared.place(cause.unwrap_or_else(|| Error::new(ErrorKind::Closed)));
         tracing::debug!(address = %self.shared.address, %cause, "connection closed");
         let _ = self.shared.poison.set(cause.clone());

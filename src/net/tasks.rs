@@ -1,4 +1,4 @@
-//! Tasks on the user's runtime, counted, so that a test can say that none is left.
+//! Tasks on the user's runtime, counted, so that a test can say that none is left, and told when it is time to end.
 
 use crate::error::{Error, ErrorKind, Result};
 use std::future::Future;
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 pub struct Tasks {
     runtime: Handle,
     live: watch::Sender<usize>,
+    closing: watch::Sender<bool>,
 }
 
 impl Tasks {
@@ -22,7 +23,7 @@ impl Tasks {
         let runtime = Handle::try_current().map_err(|error| {
             Error::with_message(ErrorKind::State, "a client must be made inside of a tokio runtime").caused_by(error)
         })?;
-        Ok(Self { runtime, live: watch::Sender::new(0) })
+        Ok(Self { runtime, live: watch::Sender::new(0), closing: watch::Sender::new(false) })
     }
 
     /// Runs `future` until it ends.
@@ -42,9 +43,24 @@ impl Tasks {
         *self.live.borrow()
     }
 
+    /// From now on nothing is to be begun, nor waited for.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Whether that was said.
+    pub fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Waits until it is.
+    pub async fn closing(&self) {
+        // Can't fail: the sender is in `self`.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
     /// Waits until all have ended.
     pub async fn ended(&self) {
-        // Can't fail: the sender is in `self`.
         let _ = self.live.subscribe().wait_for(|live| *live == 0).await;
     }
 }

@@ -1,20 +1,16 @@
 //! Consumer groups: two members that balance and fail over, static members, cooperative rebalances, silence, commits.
 #![allow(clippy::disallowed_methods, reason = "tests spawn and read tokio's paused clock")]
 
+use crate::network::Network;
 use milena::broker::{ApiKey, TestCluster};
 use milena::client::{Client, ClientConfig};
-use milena::connect::{BoxStream, Connect, Connecting};
+use milena::connect::Connect;
 use milena::consumer::{Consumer, ConsumerConfig, Event, OffsetReset};
 use milena::error::{ErrorCode, ErrorKind};
 use milena::ids::{NodeId, OffsetAndMetadata, TopicPartition};
 use milena::producer::{ProducerConfig, ProducerRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep, timeout};
 
 const TOPIC: &str = "clicks";
@@ -292,70 +288,18 @@ async fn waiting_inside_of_a_poll_is_not_silence() {
     assert_eq!(events(&mut one, 120 * SECOND).await, ["assigned 2"]);
 }
 
-/// A network that swallows everything, once told to.
-#[derive(Debug)]
-struct Swallowing {
-    connect: Arc<dyn Connect>,
-    stalled: Arc<AtomicBool>,
-}
-
-impl Connect for Swallowing {
-    fn connect(&self, host: &str, port: u16) -> Connecting {
-        let (connecting, stalled) = (self.connect.connect(host, port), self.stalled.clone());
-        Box::pin(async move {
-            if stalled.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-            let stream = connecting.await?;
-            Ok(Box::new(Swallowed { stream, stalled }) as BoxStream)
-        })
-    }
-}
-
-struct Swallowed {
-    stream: BoxStream,
-    stalled: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Swallowed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        match self.stalled.load(Ordering::Relaxed) {
-            true => Poll::Pending,
-            false => Pin::new(&mut self.stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Swallowed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        match self.stalled.load(Ordering::Relaxed) {
-            true => Poll::Ready(Ok(buf.len())),
-            false => Pin::new(&mut self.stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_member_that_falls_silent_is_expired_and_its_late_commit_changes_nothing() {
     let cluster = cluster(2).await;
     produce(&cluster, 2, 0..10).await;
-    let stalled = Arc::new(AtomicBool::new(false));
-    let network = Swallowing { connect: cluster.connector(), stalled: stalled.clone() };
-    let mut one = client_over(&cluster, network).consumer(config()).unwrap();
+    let network = Network::new(cluster.connector());
+    let mut one = client_over(&cluster, network.clone()).consumer(config()).unwrap();
     one.subscribe([TOPIC]).await.unwrap();
     poll_all(&mut [&mut one], 3 * SECOND).await;
     let mut two = member(&cluster, config()).await;
     poll_all(&mut [&mut one, &mut two], 5 * SECOND).await;
     assert_eq!((held(&one).len(), held(&two).len()), (1, 1));
-    stalled.store(true, Ordering::Relaxed);
+    network.fall_silent();
     let began = Instant::now();
     while held(&two).len() < 2 {
         poll_all(&mut [&mut two], SECOND / 5).await;
@@ -366,7 +310,7 @@ async fn a_member_that_falls_silent_is_expired_and_its_late_commit_changes_nothi
     let committed = |partition| cluster.committed("g", &(TOPIC, partition).into()).map(|offset| offset.offset);
     assert_eq!((committed(0), committed(1)), (Some(5), Some(5)));
     // It comes back from its nap, and commits what it thinks is its own.
-    stalled.store(false, Ordering::Relaxed);
+    network.mend();
     let mine = one.assignment()[0].clone();
     let late = one.commit_offsets(HashMap::from([(mine, OffsetAndMetadata::new(1))]));
     if let Ok(outcome) = timeout(55 * SECOND, late).await {
