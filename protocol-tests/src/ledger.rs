@@ -175,7 +175,7 @@ pub fn audit(
             );
         }
     }
-    if wrong.by_kind.is_empty() { Ok(tally) } else { Err(wrong) }
+    wrong.or(tally)
 }
 
 /// Which promises were broken, how often, and the first cases of each.
@@ -185,12 +185,17 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn note(&mut self, kind: &'static str, case: String) {
+    pub(crate) fn note(&mut self, kind: &'static str, case: String) {
         let (count, cases) = self.by_kind.entry(kind).or_default();
         *count += 1;
         if cases.len() < 3 {
             cases.push(case);
         }
+    }
+
+    /// Itself, or this if nothing is wrong.
+    pub(crate) fn or<T>(self, good: T) -> Result<T, Self> {
+        if self.by_kind.is_empty() { Ok(good) } else { Err(self) }
     }
 
     /// How often this happened: "lost", "doubled", "reordered", "a lie" (a `NotSent` in the log), "elsewhere" than at the

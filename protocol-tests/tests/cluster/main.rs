@@ -7,6 +7,7 @@ mod cancel;
 mod cancel_transactions;
 mod closing;
 mod consumer;
+mod etl;
 mod groups;
 mod network;
 mod partitioners;

@@ -14,10 +14,9 @@ use milena::consumer::{ConsumerConfig, IsolationLevel, OffsetReset};
 use milena::error::{Certainty, Error, ErrorCode, Result};
 use milena::ids::{ConsumerGroupMetadata, NodeId, OffsetAndMetadata, TopicPartition};
 use milena::producer::{Delivery, ProducerConfig, ProducerRecord, Transaction, TransactionalProducer};
-use protocol_tests::random::Random;
+use protocol_tests::random::{Random, seeds};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,18 +41,10 @@ const SLACK: Duration = Duration::from_millis(10);
 
 #[test]
 fn every_transaction_is_seen_as_it_was_promised_whatever_fails() {
-    for seed in seeds() {
+    for seed in seeds(100) {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let run = AssertUnwindSafe(|| runtime.block_on(Soak::run(seed)));
         assert!(catch_unwind(run).is_ok(), "seed {seed}: see above; SEED={seed} runs it alone");
-    }
-}
-
-fn seeds() -> Range<u64> {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    match (number("SEED"), number("SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, count) => 0..count.unwrap_or(100),
     }
 }
 
