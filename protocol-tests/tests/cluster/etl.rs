@@ -11,12 +11,13 @@ mod harm;
 mod member;
 
 use crate::network::Network;
-use member::Member;
+use member::Place;
 use milena::broker::TestCluster;
 use milena::client::{Client, ClientConfig};
 use milena::consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset};
 use milena::ids::TopicPartition;
 use milena::producer::{ProducerConfig, ProducerRecord};
+use protocol_tests::etl::{Chain, MEMBERS, Member, PARTITIONS, Variant};
 use protocol_tests::history::{History, Log, check_chain};
 use protocol_tests::ledger::RecordId;
 use protocol_tests::random::{Random, seeds};
@@ -33,38 +34,12 @@ const SEEDS: u64 = 100;
 const SECOND: Duration = Duration::from_secs(1);
 const TOPICS: [&str; 3] = ["raw", "clean", "final"];
 const GROUPS: [&str; 2] = ["cleaners", "finishers"];
-const PARTITIONS: i32 = 4;
-const MEMBERS: usize = 3;
 const RECORDS: u32 = 400;
 /// How long records are made, and things go wrong.
 const LASTS: Duration = Duration::from_secs(40);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-const SESSION: Duration = Duration::from_secs(6);
-const MAX_POLL_INTERVAL: Duration = Duration::from_secs(8);
 /// From the end of the faults on, whatever is owned must move again within this time.
 const STALL: Duration = Duration::from_secs(30);
-
-/// How a group's members are configured, and what its chain promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Variant {
-    /// Of `partition.assignment.strategy`.
-    assignor: &'static str,
-    is_static: bool,
-    exactly_once: bool,
-}
-
-const ASSIGNORS: [&str; 3] = ["range", "roundrobin", "cooperative-sticky"];
-
-impl Variant {
-    fn of_seed(seed: u64) -> Self {
-        let rest = seed / ASSIGNORS.len() as u64;
-        Self {
-            assignor: ASSIGNORS[(seed % ASSIGNORS.len() as u64) as usize],
-            is_static: rest % 2 == 1,
-            exactly_once: rest / 2 % 2 == 1,
-        }
-    }
-}
 
 #[test]
 fn a_chain_of_groups_loses_skips_and_rereads_nothing_and_does_not_stall() {
@@ -101,6 +76,10 @@ fn every_seed(counts: impl Fn(Variant) -> bool) {
     assert!(wild || count < 20, "too calm: {sum:?} in {count} seeds");
 }
 
+fn chain() -> Chain {
+    Chain { topics: TOPICS.map(Into::into), groups: GROUPS.map(Into::into) }
+}
+
 struct Etl {
     seed: u64,
     variant: Variant,
@@ -134,7 +113,8 @@ impl Etl {
         for stage in 0..GROUPS.len() {
             for slot in 0..MEMBERS {
                 let random = Random::new(random.below(u64::MAX));
-                members.spawn(Member { etl: etl.clone(), stage, slot, random }.live());
+                let member = Member { chain: chain(), stage, slot, variant, random };
+                members.spawn(Place { etl: etl.clone(), member }.live());
             }
         }
         let watching = tokio::spawn(etl.clone().watch_commits());
@@ -154,11 +134,15 @@ impl Etl {
     }
 
     /// A client of its own for everyone.
-    fn client(&self, network: Option<&Network>, seed: u64) -> Client {
-        let network = network.cloned().unwrap_or_else(|| Network::new(self.cluster.connector()));
-        let config = ClientConfig::new([self.cluster.bootstrap()]).connect(network).virtual_time();
+    fn client(&self, network: &Network, seed: u64) -> Client {
+        let config = ClientConfig::new([self.cluster.bootstrap()]).connect(network.clone()).virtual_time();
         let config = config.request_timeout(REQUEST_TIMEOUT).default_api_timeout(10 * SECOND);
         Client::new(config.seed(self.seed ^ seed)).expect("the settings are sound")
+    }
+
+    /// One whose network works.
+    fn observer(&self, seed: u64) -> Client {
+        self.client(&Network::new(self.cluster.connector()), seed)
     }
 
     fn history(&self, stage: usize) -> MutexGuard<'_, History> {
@@ -167,7 +151,7 @@ impl Etl {
 
     /// The first topic's records, and which of them were acknowledged.
     async fn source(self: Arc<Self>, mut random: Random) -> HashSet<RecordId> {
-        let client = self.client(None, 1);
+        let client = self.observer(1);
         let producer = client.producer(ProducerConfig::default()).expect("the settings are sound");
         let mut deliveries = Vec::new();
         for number in 0..RECORDS {
@@ -207,7 +191,7 @@ impl Etl {
 
     /// Waits until everything has come out at the end, for a reader of its own.
     async fn drain(&self, acknowledged: &HashSet<RecordId>, since: Instant) -> Result<(), String> {
-        let client = self.client(None, 3);
+        let client = self.observer(3);
         let mut reader = self.reader(&client, TOPICS[2]).await?;
         let mut missing = acknowledged.clone();
         while !missing.is_empty() {
@@ -225,7 +209,7 @@ impl Etl {
     }
 
     async fn judge(&self, acknowledged: &HashSet<RecordId>) -> Result<[usize; 3], String> {
-        let client = self.client(None, 2);
+        let client = self.observer(2);
         let mut logs = Vec::new();
         for topic in TOPICS {
             logs.push(self.read(&client, topic).await?);

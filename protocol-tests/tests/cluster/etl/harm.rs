@@ -1,9 +1,10 @@
 //! What goes wrong with the cluster.
 
-use super::{GROUPS, MEMBERS, PARTITIONS, REQUEST_TIMEOUT, TOPICS, member};
+use super::{GROUPS, REQUEST_TIMEOUT, TOPICS, chain};
 use milena::broker::{ApiKey, TestCluster};
 use milena::error::ErrorCode;
 use milena::ids::NodeId;
+use protocol_tests::etl::{MEMBERS, PARTITIONS};
 use protocol_tests::random::Random;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -50,7 +51,7 @@ async fn one(cluster: &TestCluster, random: &mut Random, late_commits: bool) {
         4 | 5 => cluster.move_coordinator(random.pick(&GROUPS), node),
         6 => {
             let (stage, slot) = (random.below(2) as usize, random.below(MEMBERS as u64) as usize);
-            cluster.move_transaction_coordinator(&member::transactional_id(stage, slot), node);
+            cluster.move_transaction_coordinator(&chain().transactional_id(stage, slot), node);
         }
         _ => fault(cluster, random, node, late_commits),
     }
