@@ -4,6 +4,7 @@ use super::topics::name;
 use super::{Admin, GroupDescription, GroupListing, GroupOffset, MemberDescription, Outcomes, outcome};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{CoordinatorKey, LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::machine::backoff::Backoff;
 use crate::net::brokers::Purpose;
 use crate::wire::group_protocol::{PROTOCOL_TYPE, decode_assignment, str_bytes};
 use crate::wire::group_requests::{fit_offset_fetch, lift_offset_fetch};
@@ -15,6 +16,7 @@ use crate::wire::messages::{
     BrokerId, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, ListOffsetsRequest,
     OffsetCommitRequest, OffsetFetchRequest,
 };
+use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,14 +33,18 @@ impl Admin {
         let cluster = self.client.refreshed(self.client.cluster().generation, deadline).await?;
         let mut groups = BTreeSet::new();
         for node in cluster.nodes.keys() {
-            let answer = self
-                .retry(deadline, async || {
-                    let request = ListGroupsRequest::default();
-                    let answer = self.client.call_node(*node, Purpose::General, &request, deadline).await?;
-                    outcome(answer.error_code, None, None).map(|()| answer)
-                })
-                .await
-                .map_err(|error| error.api("ListGroups").node(*node))?;
+            let mut backoff = self.client.backoff();
+            let answer = loop {
+                let answer =
+                    self.client.call_node(*node, Purpose::General, &ListGroupsRequest::default(), deadline).await;
+                let answer = answer.and_then(|answer| outcome(answer.error_code, None, None).map(|()| answer));
+                let waited = match answer {
+                    Ok(answer) => break answer,
+                    Err(error) if error.is_retriable() => self.wait(&mut backoff, deadline, error).await,
+                    Err(error) => Err(error),
+                };
+                waited.map_err(|error| error.api("ListGroups").node(*node))?;
+            };
             groups.extend(answer.groups.into_iter().map(|group| GroupListing {
                 group_id: group.group_id.to_string(),
                 protocol_type: group.protocol_type.to_string(),
@@ -61,14 +67,16 @@ impl Admin {
         let mut outcomes = Outcomes::new();
         for id in ids {
             let id = id.as_ref();
-            let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(str_bytes(id))]);
+            let request = &DescribeGroupsRequest::default().with_groups(vec![GroupId(str_bytes(id))]);
             let described = self
-                .at_coordinator(id, async |node, deadline| {
-                    let answer = self.client.call_node(node, Purpose::General, &request, deadline).await?;
-                    let missing = || Error::with_message(ErrorKind::Malformed, "no group in the answer");
-                    let mut group = answer.groups.into_iter().next().ok_or_else(missing)?;
-                    outcome(group.error_code, group.error_message.take(), None)?;
-                    Ok(description(node, group))
+                .at_coordinator(id, |node, deadline| {
+                    Box::pin(async move {
+                        let answer = self.client.call_node(node, Purpose::General, request, deadline).await?;
+                        let missing = || Error::with_message(ErrorKind::Malformed, "no group in the answer");
+                        let mut group = answer.groups.into_iter().next().ok_or_else(missing)?;
+                        outcome(group.error_code, group.error_message.take(), None)?;
+                        Ok(description(node, group))
+                    })
                 })
                 .await;
             outcomes.insert(id.to_owned(), described.map_err(|error| error.api("DescribeGroups")));
@@ -162,19 +170,21 @@ impl Admin {
         let topics = topics.into_iter().map(|(topic, partitions)| {
             OffsetCommitRequestTopic::default().with_name(name(&topic)).with_partitions(partitions)
         });
-        let request = OffsetCommitRequest::default()
+        let request = &OffsetCommitRequest::default()
             .with_group_id(GroupId(str_bytes(group)))
             .with_generation_id_or_member_epoch(-1)
             .with_topics(topics.collect());
-        self.at_coordinator(group, async |node, deadline| {
-            let answer = self.client.call_node(node, Purpose::General, &request, deadline).await?;
-            for topic in answer.topics {
-                for partition in topic.partitions {
-                    let at = TopicPartition::new(topic.name.as_str(), partition.partition_index);
-                    outcome(partition.error_code, None, None).map_err(|error| error.partition(at))?;
+        self.at_coordinator(group, |node, deadline| {
+            Box::pin(async move {
+                let answer = self.client.call_node(node, Purpose::General, request, deadline).await?;
+                for topic in answer.topics {
+                    for partition in topic.partitions {
+                        let at = TopicPartition::new(topic.name.as_str(), partition.partition_index);
+                        outcome(partition.error_code, None, None).map_err(|error| error.partition(at))?;
+                    }
                 }
-            }
-            Ok(())
+                Ok(())
+            })
         })
         .await
         .map_err(|error| error.api("OffsetCommit"))
@@ -188,11 +198,13 @@ impl Admin {
         let mut outcomes = Outcomes::new();
         for id in ids {
             let id = id.as_ref();
-            let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(str_bytes(id))]);
+            let request = &DeleteGroupsRequest::default().with_groups_names(vec![GroupId(str_bytes(id))]);
             let deleted = self
-                .at_coordinator(id, async |node, deadline| {
-                    let answer = self.client.call_node(node, Purpose::General, &request, deadline).await?;
-                    answer.results.iter().try_for_each(|result| outcome(result.error_code, None, None))
+                .at_coordinator(id, |node, deadline| {
+                    Box::pin(async move {
+                        let answer = self.client.call_node(node, Purpose::General, request, deadline).await?;
+                        answer.results.iter().try_for_each(|result| outcome(result.error_code, None, None))
+                    })
                 })
                 .await;
             outcomes.insert(id.to_owned(), deleted.map_err(|error| error.api("DeleteGroups")));
@@ -205,32 +217,34 @@ impl Admin {
             .with_group_id(GroupId(str_bytes(group)))
             .with_member_epoch(-1)
             .with_topics(None); // all
-        let request = OffsetFetchRequest::default().with_groups(vec![asked]).with_require_stable(true);
-        self.at_coordinator(group, async |node, deadline| {
-            let connection = self.client.connection(node, Purpose::General, deadline).await?;
-            let version = connection.versions().pick::<OffsetFetchRequest>()?;
-            let request = fit_offset_fetch(request.clone(), version);
-            let answer = connection.call(&request, version, self.client.call_timeout(deadline)).await?;
-            let mut committed = BTreeMap::new();
-            for group in lift_offset_fetch(answer, version).groups {
-                outcome(group.error_code, None, None)?;
-                for topic in group.topics {
-                    let name: Arc<str> = Arc::from(topic.name.as_str());
-                    for partition in topic.partitions {
-                        let at = TopicPartition::new(name.clone(), partition.partition_index);
-                        outcome(partition.error_code, None, None).map_err(|error| error.partition(at.clone()))?;
-                        if partition.committed_offset >= 0 {
-                            let offset = OffsetAndMetadata {
-                                offset: partition.committed_offset,
-                                leader_epoch: LeaderEpoch::from_wire(partition.committed_leader_epoch),
-                                metadata: partition.metadata.map_or(String::new(), |metadata| metadata.to_string()),
-                            };
-                            committed.insert(at, offset);
+        let request = &OffsetFetchRequest::default().with_groups(vec![asked]).with_require_stable(true);
+        self.at_coordinator(group, |node, deadline| {
+            Box::pin(async move {
+                let connection = self.client.connection(node, Purpose::General, deadline).await?;
+                let version = connection.versions().pick::<OffsetFetchRequest>()?;
+                let request = fit_offset_fetch(request.clone(), version);
+                let answer = connection.call(&request, version, self.client.call_timeout(deadline)).await?;
+                let mut committed = BTreeMap::new();
+                for group in lift_offset_fetch(answer, version).groups {
+                    outcome(group.error_code, None, None)?;
+                    for topic in group.topics {
+                        let name: Arc<str> = Arc::from(topic.name.as_str());
+                        for partition in topic.partitions {
+                            let at = TopicPartition::new(name.clone(), partition.partition_index);
+                            outcome(partition.error_code, None, None).map_err(|error| error.partition(at.clone()))?;
+                            if partition.committed_offset >= 0 {
+                                let offset = OffsetAndMetadata {
+                                    offset: partition.committed_offset,
+                                    leader_epoch: LeaderEpoch::from_wire(partition.committed_leader_epoch),
+                                    metadata: partition.metadata.map_or(String::new(), |metadata| metadata.to_string()),
+                                };
+                                committed.insert(at, offset);
+                            }
                         }
                     }
                 }
-            }
-            Ok(committed)
+                Ok(committed)
+            })
         })
         .await
         .map_err(|error| error.api("OffsetFetch"))
@@ -269,29 +283,33 @@ impl Admin {
     }
 
     /// Asks the group's coordinator, looked up again as often as the answer is that it has moved or is not ready.
-    async fn at_coordinator<T>(&self, group: &str, ask: impl AsyncFn(NodeId, Instant) -> Result<T>) -> Result<T> {
+    async fn at_coordinator<'a, T>(
+        &'a self,
+        group: &'a str,
+        ask: impl Fn(NodeId, Instant) -> BoxFuture<'a, Result<T>> + Sync,
+    ) -> Result<T> {
         let deadline = self.client.api_deadline();
-        self.retry(deadline, async || {
-            let node = self.client.find_coordinator(&CoordinatorKey::Group(group.into()), deadline).await?;
-            ask(node, deadline).await
-        })
-        .await
-    }
-
-    async fn retry<T>(&self, deadline: Instant, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
         let mut backoff = self.client.backoff();
         loop {
-            match ask().await {
-                Err(error) if error.is_retriable() => {
-                    let wait = backoff.next_wait();
-                    if self.client.now() + wait >= deadline {
-                        return Err(error);
-                    }
-                    self.client.sleep(wait).await;
-                }
+            let asked = match self.client.find_coordinator(&CoordinatorKey::Group(group.into()), deadline).await {
+                Ok(node) => ask(node, deadline).await,
+                Err(error) => Err(error),
+            };
+            match asked {
+                Err(error) if error.is_retriable() => self.wait(&mut backoff, deadline, error).await?,
                 done => return done,
             }
         }
+    }
+
+    /// Waits until it may be asked again, if that is in time.
+    async fn wait(&self, backoff: &mut Backoff, deadline: Instant, error: Error) -> Result<()> {
+        let wait = backoff.next_wait();
+        if self.client.now() + wait >= deadline {
+            return Err(error);
+        }
+        self.client.sleep(wait).await;
+        Ok(())
     }
 }
 

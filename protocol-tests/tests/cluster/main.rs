@@ -14,6 +14,7 @@ mod partitioners;
 mod producer;
 mod producer_rules;
 mod send_many;
+mod sendable;
 mod soak;
 mod transaction_soak;
 mod transactions;

@@ -1,0 +1,103 @@
+//! Every public future goes to another thread: an application spawns what it likes. It compiles, or it does not.
+#![allow(clippy::unused_unit, reason = "nothing here is run")]
+
+use milena::admin::{Admin, NewTopic};
+use milena::client::{Client, ClientConfig};
+use milena::consumer::{Consumer, ConsumerConfig};
+use milena::ids::{OffsetAndMetadata, TopicPartition};
+use milena::producer::{Producer, ProducerConfig, ProducerRecord, TopicProducer, Transaction, TransactionalProducer};
+use std::collections::HashMap;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The future is made in a `spawn`ed one, since only then everything that it borrows counts.
+macro_rules! sendable {
+    ($($make:expr),* $(,)?) => {{
+        fn check<F: Future + Send>(_: F) {}
+        $(check(async move { let _ = $make.await; });)*
+    }};
+}
+
+#[allow(dead_code)]
+fn clients(client: &'static Client, offsets: fn() -> HashMap<TopicPartition, OffsetAndMetadata>) {
+    sendable!(
+        Client::connect(ClientConfig::new(["a"])),
+        client.transactional_producer("id", ProducerConfig::default()),
+        client.close(),
+    );
+    let _ = (client.consumer(ConsumerConfig::default()), offsets());
+}
+
+#[allow(dead_code)]
+fn admins(admin: &'static Admin) {
+    let partition = || TopicPartition::new("t", 0);
+    sendable!(
+        admin.create_topics([NewTopic::new("t", 1, 1)]),
+        admin.delete_topics(["t"]),
+        admin.create_partitions([("t", 2)]),
+        admin.list_topics(),
+        admin.describe_topics(["t"]),
+        admin.describe_configs("t"),
+        admin.alter_configs("t", [("a", Some("b".to_owned()))]),
+        admin.list_groups(),
+        admin.describe_groups(["g"]),
+        admin.list_group_offsets("g"),
+        admin.end_offsets([partition()]),
+        admin.set_group_offsets("g", [(partition(), OffsetAndMetadata::new(1))]),
+        admin.delete_groups(["g"]),
+    );
+}
+
+#[allow(dead_code)]
+fn producers(producer: &'static Producer, topic: &'static TopicProducer) {
+    sendable!(
+        producer.send(ProducerRecord::new("t").value("v")),
+        async { producer.send(ProducerRecord::new("t")).await.unwrap().await },
+        producer.send_with(ProducerRecord::new("t"), |_| ()),
+        async { topic.send_many([topic.record().value("v")]).await.all().await },
+        producer.flush(SECOND),
+        producer.close(SECOND),
+        topic.send(topic.record()),
+    );
+}
+
+#[allow(dead_code)]
+fn transactions(producer: &'static mut TransactionalProducer, offsets: HashMap<TopicPartition, OffsetAndMetadata>) {
+    async fn whole(
+        producer: &mut TransactionalProducer,
+        offsets: HashMap<TopicPartition, OffsetAndMetadata>,
+    ) -> milena::error::Result<()> {
+        let transaction: Transaction<'_> = producer.begin().await?;
+        transaction.send(ProducerRecord::new("t")).await?.await?;
+        transaction.send_with(ProducerRecord::new("t"), |_| ()).await?;
+        transaction.flush(SECOND).await?;
+        transaction.send_offsets(offsets, milena::ids::ConsumerGroupMetadata::standalone("g")).await?;
+        transaction.commit().await?;
+        producer.begin().await?.abort().await
+    }
+    sendable!(whole(producer, offsets));
+}
+
+#[allow(dead_code)]
+fn consumers(consumer: Consumer, offsets: HashMap<TopicPartition, OffsetAndMetadata>) {
+    async fn whole(
+        mut consumer: Consumer,
+        offsets: HashMap<TopicPartition, OffsetAndMetadata>,
+    ) -> milena::error::Result<()> {
+        let partitions = consumer.assignment();
+        consumer.assign(partitions.clone()).await?;
+        consumer.subscribe(["t"]).await?;
+        drop(consumer.poll(SECOND).await?);
+        drop(consumer.next(SECOND).await?);
+        consumer.commit().await?;
+        consumer.commit_offsets(offsets).await?;
+        drop(consumer.committed(&partitions).await?);
+        drop(consumer.beginning_offsets(&partitions).await?);
+        drop(consumer.end_offsets(&partitions).await?);
+        drop(consumer.offsets_for_times(partitions.into_iter().map(|partition| (partition, 0)).collect()).await?);
+        consumer.unsubscribe().await?;
+        consumer.close(SECOND).await
+    }
+    sendable!(whole(consumer, offsets));
+}
