@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
-# A producer on a real cluster that suffers (tests/real_broker/chaos.rs): `chaos.sh RECORDS RATE SEED...`.
+# milena on a real cluster that suffers (tests/real_broker/chaos): an Apache Kafka 4.3.1 of three nodes, which are killed,
+# stopped and started again while leaders move and connections break.
 #
-# For each seed RECORDS records are sent at RATE a second to an Apache Kafka 4.3.1 of three nodes, while these are killed,
-# stopped and started again, leaders move and connections break. Needs a JDK, Maven and kcat. KFM_DIR (default .kafka) is
-# where the jars and the brokers' data go, KFM_PORT (default 29092) the first port; whatever ran there must be stopped.
-# PROFILE is cargo's, default dev: for more than some thousand records a second take release.
+#   chaos.sh producer RECORDS RATE SEED...   for each seed RECORDS records, RATE a second
+#   chaos.sh groups SECONDS SEED...          for each seed, so long, a chain of two groups whose members die, too
+#
+# Needs a JDK, Maven and kcat. KFM_DIR (default .kafka) is where the jars and the brokers' data go, KFM_PORT (default 29092)
+# the first port; whatever ran there must be stopped. PROFILE is cargo's, default dev: for more than some thousand
+# records a second take release.
 set -euo pipefail
 cd "$(dirname "$0")"
-export RECORDS=${1:?"usage: chaos.sh RECORDS RATE SEED..."} RATE=${2:?} KFM_DIR=${KFM_DIR:-$PWD/../.kafka} KFM_PORT=${KFM_PORT:-29092}
-shift 2
+export KFM_DIR=${KFM_DIR:-$PWD/../.kafka} KFM_PORT=${KFM_PORT:-29092}
+what=${1:-}
+case $what in
+  producer) export RECORDS=${2:?} RATE=${3:?}; shift 3;;
+  groups)   export LASTS=${2:?}; shift 2;;
+  *) sed -n '2,12p' "$0" >&2; exit 2;;
+esac
 
 ./kafka resolve 4.3.1 >/dev/null
 trap './kafka wipe' EXIT
@@ -17,5 +25,5 @@ export KAFKA_JARS=$KFM_DIR/jars-4.3.1/lib
 for seed; do
   ./kafka wipe
   ./kafka start 4.3.1 3
-  SEED=$seed cargo test --locked --profile "${PROFILE:-dev}" -p protocol-tests --test real_broker -- --ignored --nocapture chaos::
+  SEED=$seed cargo test --locked --profile "${PROFILE:-dev}" -p protocol-tests --test real_broker -- --ignored --nocapture "chaos::$what"
 done

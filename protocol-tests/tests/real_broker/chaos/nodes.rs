@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -71,8 +70,7 @@ impl Nodes {
     }
 
     /// Kills, stops and starts nodes and moves leaders, one after the other, until `done`. Then all run.
-    pub(super) async fn suffer(&mut self, topic: &str, partitions: i32, random: &mut Random, done: &AtomicBool) {
-        let topic: Arc<str> = topic.into();
+    pub(super) async fn suffer(&mut self, topics: &[&str], partitions: i32, random: &mut Random, done: &AtomicBool) {
         let mut moves = JoinSet::new();
         let rest = async |seconds: u64| {
             for _ in 0..seconds * 10 {
@@ -105,7 +103,8 @@ impl Nodes {
                 }
                 _ => {
                     for _ in 0..3 {
-                        let (topic, partition) = (topic.clone(), random.below(partitions as u64) as i32);
+                        let (topic, partition) =
+                            (random.pick(topics).to_owned(), random.below(partitions as u64) as i32);
                         moves.spawn(async move { Peer::try_move_leader(&topic, partition).await });
                     }
                 }

@@ -1,26 +1,19 @@
-//! Nothing is lost, doubled or reordered on a real cluster of three nodes that are killed (-9), stopped (SIGSTOP) and
-//! started again while leaders move and connections break in the middle of requests and answers. Run by
-//! `protocol-tests/chaos.sh`, which starts the cluster and says what the variables are.
+//! A producer on a cluster that suffers: nothing is lost, doubled or reordered.
 
-mod nodes;
-mod proxy;
-
+use super::nodes::Nodes;
+use super::proxy::Proxy;
+use super::{all_in_sync, number, read_all};
 use crate::{PATIENCE, bootstrap, connect, topic};
 use milena::client::{Client, ClientConfig};
 use milena::producer::{Delivery, Producer, ProducerConfig, ProducerRecord};
 use milena::record::compression::Compression;
-use nodes::Nodes;
-use protocol_tests::ledger::{Found, Promise, RecordId, Told, audit};
+use protocol_tests::ledger::{Promise, RecordId, Told, audit};
 use protocol_tests::random::Random;
-use proxy::Proxy;
 use std::collections::VecDeque;
 use std::io::Write;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
@@ -28,10 +21,6 @@ const PARTITIONS: i32 = 12;
 const SENDERS: u32 = 4;
 const MEMORY: usize = 16 << 20;
 const BURST: u32 = 50;
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kafka of three nodes that it may kill: protocol-tests/chaos.sh"]
@@ -73,7 +62,7 @@ async fn nothing_is_lost_doubled_or_reordered_while_brokers_die() {
         }
     });
     let mut nodes = Nodes::new();
-    nodes.suffer(&topic, PARTITIONS, &mut random, &done).await;
+    nodes.suffer(&[&topic], PARTITIONS, &mut random, &done).await;
     let told: Vec<(RecordId, Told)> = told.await.expect("no sender panics").into_iter().flatten().collect();
     let suffered = started.elapsed();
 
@@ -150,37 +139,4 @@ impl Sender {
         }
         told
     }
-}
-
-/// Waits until every replica of every partition has everything.
-async fn all_in_sync(admin: &Client, topic: &str) {
-    let start = Instant::now();
-    loop {
-        let described = admin.admin().describe_topics([topic]).await;
-        let described = described.ok().and_then(|topics| topics.into_values().next()?.ok());
-        if described.is_some_and(|topic| topic.partitions.iter().all(|partition| partition.isr.len() == 3)) {
-            return;
-        }
-        assert!(start.elapsed() < PATIENCE, "not all replicas are in sync after {PATIENCE:?}");
-        sleep(Duration::from_millis(500)).await;
-    }
-}
-
-/// What kcat, which is librdkafka, reads of the whole topic.
-async fn read_all(topic: &str) -> Vec<Found> {
-    let mut kcat = Command::new("kcat");
-    kcat.args(["-b", &bootstrap(), "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%p %o %s\n"]);
-    let mut kcat = kcat.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("kcat is there");
-    let mut lines = BufReader::new(kcat.stdout.take().expect("it is piped")).lines();
-    let mut found = Vec::new();
-    while let Some(line) = lines.next_line().await.expect("kcat writes text") {
-        let mut words = line.split(' ');
-        let mut word = || words.next().expect("partition, offset and value");
-        let (partition, offset) = (word().parse().expect("a partition"), word().parse().expect("an offset"));
-        let id = u64::from_str_radix(&word()[..16], 16).expect("an id");
-        let id = RecordId::from_bytes(&id.to_be_bytes()).expect("eight bytes");
-        found.push(Found { partition, offset, id });
-    }
-    assert!(kcat.wait().await.expect("kcat ends").success());
-    found
 }
