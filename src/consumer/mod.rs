@@ -17,6 +17,7 @@ mod group;
 mod offsets;
 mod rebalance;
 mod records;
+mod stream;
 
 pub use crate::ids::ConsumerGroupMetadata;
 pub use config::{ConsumerConfig, IsolationLevel, OffsetReset};

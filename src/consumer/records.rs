@@ -7,12 +7,13 @@
 //!   long as `records` is there.
 
 use crate::error::{Error, Result};
-use crate::ids::TopicPartition;
+use crate::ids::{LeaderEpoch, OffsetAndMetadata, TopicPartition};
 use crate::machine::fetcher::FetchedRecords;
 use crate::record::batch::{RawBatch, batches};
 use crate::record::compression::Decompressor;
 use crate::record::decode::{self, Headers, RecordView, SharedBatch};
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -130,6 +131,21 @@ impl Records {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// Where to go on behind these records, by partition, as a commit stores it (KIP-1094).
+    pub fn next_offsets(&self) -> HashMap<TopicPartition, OffsetAndMetadata> {
+        let mut offsets = HashMap::new();
+        for part in &self.parts {
+            // The heads were read when the answer came, so none of them fails now.
+            if let Some(last) = batches(&part.fetched.batches).flatten().last() {
+                let header = last.header();
+                let leader_epoch = LeaderEpoch::from_wire(header.partition_leader_epoch);
+                let next = OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::new(header.next_offset()) };
+                offsets.insert(part.fetched.name.clone(), next);
+            }
+        }
+        offsets
     }
 
     /// One `Records` for each partition, for workers. The bytes are shared, nothing is copied.
@@ -520,6 +536,8 @@ mod tests {
             assert_eq!(offsets(&read), [(0, 2), (0, 10), (1, 0)], "as often as you like");
             assert_eq!(lent(&mut read).0, [(0, 2), (0, 10), (1, 0)]);
             assert!(read.next_batch().unwrap().is_none());
+            let behind = read.next_offsets();
+            assert_eq!((behind.len(), behind[&("t", 0).into()].offset, behind[&("t", 1).into()].offset), (2, 11, 1));
             let split = records(parts()).by_partition();
             assert_eq!(split.iter().map(offsets).collect::<Vec<_>>(), [vec![(0, 2), (0, 10)], vec![(1, 0)]]);
         }

@@ -1,6 +1,7 @@
 //! The consumer without a group over its public API against the test broker, on virtual time: what it reads over the
 //! wire, what it survives, and what it leaves behind.
 
+use futures_util::StreamExt;
 use milena::broker::{ApiKey, TestCluster};
 use milena::client::{Client, ClientConfig};
 use milena::consumer::{Consumer, ConsumerConfig, Event, OffsetReset};
@@ -373,4 +374,24 @@ async fn a_partition_whose_broker_is_gone_is_not_caught_up() {
     assert!(back <= since.into() && at.duration_since(since) > 8 * SECOND, "counted from when it answered again");
     consumer.close(SECOND).await.unwrap();
     client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_is_a_stream_and_goes_on_when_that_is_dropped() {
+    let (_cluster, client) = cluster(1, 2).await;
+    fill(&client, 20, 10, 2).await;
+    let mut consumer = assigned(&client, earliest().max_poll_records(4), 2).await;
+    let mut read = 0;
+    let mut stream = consumer.stream();
+    while read < 8 {
+        read += stream.next().await.unwrap().unwrap().count();
+    }
+    drop(stream);
+    while read < 20 {
+        read += consumer.poll(SECOND).await.unwrap().count();
+    }
+    client.close().await;
+    let mut stream = consumer.stream();
+    assert!(stream.next().await.unwrap().unwrap_err().is_closed());
+    assert!(stream.next().await.is_none());
 }
