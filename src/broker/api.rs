@@ -1,6 +1,7 @@
 //! Which APIs the test broker serves, in which versions, and how a request finds its family's file.
 
 use super::Context;
+use super::fetch_sessions::FetchSessions;
 use super::state::Topic;
 use crate::error::{ErrorCode, Result};
 use crate::wire::guard::{Direction, table::MESSAGES};
@@ -19,8 +20,13 @@ pub(super) trait Api: Request + Send + 'static {
     /// The answer that says `code` about everything asked for: for a fault on command.
     fn refuse(&self, code: ErrorCode) -> Self::Response;
 
-    /// Whether it is about this topic, among others.
-    fn names_topic(&self, _topic: &Topic) -> bool {
+    /// The same where what is asked for is not all in the request.
+    fn refuse_on(&self, _on: &Context, code: ErrorCode) -> Self::Response {
+        self.refuse(code)
+    }
+
+    /// Whether it is about this topic, among others; a Fetch may leave that to its session.
+    fn names_topic(&self, _topic: &Topic, _sessions: &FetchSessions) -> bool {
         false
     }
 
@@ -74,7 +80,7 @@ async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<Answe
     let wants_answer = request.wants_answer();
     let mut response = match how.refusal {
         Some(code) => {
-            let refused = request.refuse(code);
+            let refused = request.refuse_on(&on, code);
             if how.apply {
                 request.serve(on).await;
             }
@@ -124,10 +130,10 @@ macro_rules! apis {
         }
 
         /// Whether a request frame (without its length) names this topic.
-        pub(super) fn names_topic(api: ApiKey, frame: &Bytes, topic: &Topic) -> bool {
+        pub(super) fn names_topic(api: ApiKey, frame: &Bytes, topic: &Topic, sessions: &FetchSessions) -> bool {
             match api {
                 $(ApiKey::$name => decode_request_prefix::<schema::$request>(frame.clone())
-                    .is_ok_and(|(_, request, _)| request.names_topic(topic)),)*
+                    .is_ok_and(|(_, request, _)| request.names_topic(topic, sessions)),)*
             }
         }
 

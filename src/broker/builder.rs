@@ -125,6 +125,13 @@ impl Builder {
         self
     }
 
+    /// `max.incremental.fetch.session.cache.slots`: how many fetch sessions (KIP-227) each broker keeps. Default 1,000, as
+    /// Kafka's; with 0 every Fetch is a full one.
+    pub fn fetch_session_slots(mut self, slots: usize) -> Self {
+        self.settings.fetch_session_slots = slots;
+        self
+    }
+
     /// What the wall clock shows at the start, in milliseconds since 1970; it moves with tokio's clock from there.
     /// Default: the machine's.
     pub fn unix_millis(mut self, millis: i64) -> Self {

@@ -4,6 +4,7 @@
 
 use super::api::{self, Answer, ApiKey, Handling};
 use super::control::Verdict;
+use super::fetch_sessions::FetchSessions;
 use super::state::Node;
 use super::{Context, Shared, Tasks, api_versions};
 use crate::connect::{BoxStream, Connect, Connecting};
@@ -86,7 +87,11 @@ pub(super) async fn open_node(shared: &Arc<Shared>, id: NodeId, endpoint: Endpoi
         return Err(Error::new(ErrorKind::Closed));
     }
     let listening = listener.map(|listener| spawn(shared, accept(Arc::clone(shared), id, listener)));
-    let node = Node { endpoint, alive: true, paused: None, fenced: false, listening, connections: HashMap::new() };
+    // Ids of an earlier run must not be found again.
+    let seed = state.next_connection();
+    let sessions = FetchSessions::new(state.settings.fetch_session_slots, seed);
+    let connections = HashMap::new();
+    let node = Node { endpoint, alive: true, paused: None, fenced: false, listening, connections, sessions };
     state.nodes.insert(id, node);
     Ok(advertised)
 }

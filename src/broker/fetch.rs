@@ -3,42 +3,53 @@
 //!
 //! - The first batch of an answer is always whole, whatever the limits say (KIP-74); after it, batches that fit. No batch
 //!   is cut unless the builder says so, though Apache cuts the last one where the limit falls.
-//! - Sessions (v7, KIP-227) are refused politely: session id 0 says that every Fetch is a full one.
-//! - v9 checks the leader epoch, v12 finds a diverging log, v13 names topics by id, v16 gives the new leader's address.
+//! - v7 has sessions (KIP-227): see `fetch_sessions`.
+//! - v9 checks the leader epoch, v12 finds a diverging log, v13 names topics by id, v16 gives the new leader and its address
+//!   (KIP-951).
 
 use super::Context;
 use super::api::Api;
+use super::fetch_sessions::{Claim, FetchSessions, Kind, Plan, Wanted};
 use super::log::Isolation;
 use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
-use crate::wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::wire::StrBytes;
+use crate::wire::messages::fetch_request::FetchPartition;
 use crate::wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use crate::wire::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId};
+use crate::wire::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// From here on topics go by id.
+const FIRST_BY_ID: i16 = 13;
+
+/// `fetch.max.bytes` of the broker: no answer is asked to be larger.
+const MAX_BYTES: i32 = 55 << 20;
 
 impl Api for FetchRequest {
     async fn serve(self, on: Context) -> FetchResponse {
-        // Only a broken client can have a session with a broker that gives none.
-        if self.session_id != 0 && self.session_epoch > 0 {
-            return FetchResponse::default().with_error_code(ErrorCode::FetchSessionIdNotFound.to_wire());
-        }
+        let plan = match begin(&mut on.state(), &on, &self) {
+            Ok(plan) => plan,
+            Err(code) => return session_refused(code, 0),
+        };
         let deadline = on.now() + Duration::from_millis(u64::try_from(self.max_wait_ms).unwrap_or(0));
         let woken = Arc::new(Notify::new());
         loop {
             {
                 let mut state = on.state();
-                if on.now() >= deadline || is_ready(&mut state, &on, &self) {
-                    let read = read(&mut state, &on, &self);
+                if on.now() >= deadline || is_ready(&mut state, &on, &self, &plan.partitions) {
+                    let read = read(&mut state, &on, &self, plan);
                     drop(state);
-                    return read.into_response(&on, &self);
+                    return read
+                        .map_or_else(|(code, session)| session_refused(code, session), |read| read.into_response(&on));
                 }
-                park(&mut state, &on, &self, &woken);
+                park(&mut state, &on, &plan.partitions, &woken);
             }
             tokio::select! {
                 () = woken.notified() => {}
@@ -47,28 +58,71 @@ impl Api for FetchRequest {
         }
     }
 
-    fn names_topic(&self, wanted: &Topic) -> bool {
+    fn names_topic(&self, wanted: &Topic, sessions: &FetchSessions) -> bool {
         self.topics.iter().any(|topic| wanted.is(&topic.topic, topic.topic_id))
+            || sessions.names(self.session_id, wanted.id, &wanted.name)
     }
 
     fn throttle(response: &mut FetchResponse, millis: i32) {
         response.throttle_time_ms = millis;
     }
 
+    /// A code about the session is the whole answer's; another one befalls what the session reads, whose epoch goes on.
+    fn refuse_on(&self, on: &Context, code: ErrorCode) -> FetchResponse {
+        use ErrorCode::{FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch};
+        if matches!(code, FetchSessionIdNotFound | InvalidFetchSessionEpoch | FetchSessionTopicIdError) {
+            return session_refused(code, 0);
+        }
+        let mut state = on.state();
+        let plan = match begin(&mut state, on, self) {
+            Ok(plan) if matches!(plan.kind, Kind::Incremental { .. }) => plan,
+            Ok(_) => return self.refuse(code),
+            Err(code) => return session_refused(code, 0),
+        };
+        let answers = plan.partitions.into_iter().map(|wanted| {
+            let data = failed(wanted.partition.partition, code);
+            Answered { wanted, data, batches: Vec::new() }
+        });
+        let answers = answers.collect();
+        match finish(&mut state, on, plan.kind, answers) {
+            Ok(read) => read.into_response(on),
+            Err((code, session)) => session_refused(code, session),
+        }
+    }
+
     fn refuse(&self, code: ErrorCode) -> FetchResponse {
         let topics = self.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| failed(partition.partition, code));
-            answered(topic, partitions.collect())
+            FetchableTopicResponse::default()
+                .with_topic(topic.topic.clone())
+                .with_topic_id(topic.topic_id)
+                .with_partitions(partitions.collect())
         });
         FetchResponse::default().with_responses(topics.collect())
     }
 }
 
-fn answered(topic: &FetchTopic, partitions: Vec<PartitionData>) -> FetchableTopicResponse {
-    FetchableTopicResponse::default()
-        .with_topic(topic.topic.clone())
-        .with_topic_id(topic.topic_id)
-        .with_partitions(partitions)
+fn session_refused(code: ErrorCode, session: i32) -> FetchResponse {
+    FetchResponse::default().with_error_code(code.to_wire()).with_session_id(session)
+}
+
+/// What the request comes to, with what its session remembers.
+fn begin(state: &mut State, on: &Context, request: &FetchRequest) -> Result<Plan, ErrorCode> {
+    let by_id = on.version >= FIRST_BY_ID;
+    let (now, names) = (on.now(), &state.names);
+    let node = state.nodes.get_mut(&on.node).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+    let wanted = request.topics.iter().flat_map(|topic| {
+        let id = TopicId(topic.topic_id.into_bytes());
+        let name = if by_id { names.get(&id).cloned() } else { Some(Arc::from(&**topic.topic)) };
+        topic.partitions.iter().map(move |partition| Wanted { id, name: name.clone(), partition: partition.clone() })
+    });
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let (id, name) = (TopicId(topic.topic_id.into_bytes()), Arc::from(&**topic.topic));
+        topic.partitions.iter().map(move |partition| (id, Arc::clone(&name), *partition))
+    });
+    let claim = Claim { session: request.session_id, epoch: request.session_epoch, by_id };
+    let (wanted, forgotten) = (wanted.collect(), forgotten.collect::<Vec<_>>());
+    node.sessions.begin(now, claim, wanted, &forgotten, |id| names.get(&id).cloned())
 }
 
 fn failed(index: i32, code: ErrorCode) -> PartitionData {
@@ -80,17 +134,18 @@ fn failed(index: i32, code: ErrorCode) -> PartitionData {
 }
 
 /// The partition that is meant, if it can be read here under the epoch that the client knows.
-fn find<'a>(
-    state: &'a mut State,
-    on: &Context,
-    topic: &FetchTopic,
-    wanted: &FetchPartition,
-) -> Result<&'a mut Partition, ErrorCode> {
-    let name = state.wire_topic(&topic.topic, TopicId(topic.topic_id.into_bytes()), on.version >= 13)?;
-    let partition = state.led_partition(on.node, &name, wanted.partition)?;
-    partition.check_epoch(wanted.current_leader_epoch)?;
+fn find<'a>(state: &'a mut State, on: &Context, wanted: &Wanted) -> Result<&'a mut Partition, ErrorCode> {
+    let FetchPartition { partition, current_leader_epoch, fetch_offset, .. } = wanted.partition;
+    let name = wanted.name.as_ref().ok_or(ErrorCode::UnknownTopicId)?;
+    let topic = state.topics.get_mut(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    // Of the same name, but deleted and made anew since the session knows it.
+    if !wanted.id.is_zero() && wanted.id != topic.id {
+        return Err(ErrorCode::InconsistentTopicId);
+    }
+    let partition = state.led_partition(on.node, name, partition)?;
+    partition.check_epoch(current_leader_epoch)?;
     let readable = partition.log.start_offset()..=partition.log.end_offset();
-    if diverged(partition, wanted).is_none() && !readable.contains(&wanted.fetch_offset) {
+    if diverged(partition, &wanted.partition).is_none() && !readable.contains(&fetch_offset) {
         return Err(ErrorCode::OffsetOutOfRange);
     }
     Ok(partition)
@@ -107,129 +162,167 @@ fn diverged(partition: &Partition, wanted: &FetchPartition) -> Option<(i32, i64)
 }
 
 /// Whether there is no reason to wait: enough bytes, or something to tell.
-fn is_ready(state: &mut State, on: &Context, request: &FetchRequest) -> bool {
-    let enough = usize::try_from(request.min_bytes).unwrap_or(0);
+fn is_ready(state: &mut State, on: &Context, request: &FetchRequest, partitions: &[Wanted]) -> bool {
+    let enough = usize::try_from(request.min_bytes.min(request.max_bytes).min(MAX_BYTES)).unwrap_or(0);
     let isolation = Isolation::from_wire(request.isolation_level);
     let mut bytes = 0;
-    for topic in &request.topics {
-        for wanted in &topic.partitions {
-            let Ok(partition) = find(state, on, topic, wanted) else { return true };
-            if diverged(partition, wanted).is_some() {
-                return true;
-            }
-            let limit = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).max(1);
-            bytes += partition.log.readable_bytes(wanted.fetch_offset, isolation, enough.max(1)).min(limit.max(enough));
+    for wanted in partitions {
+        let Ok(partition) = find(state, on, wanted) else { return true };
+        if diverged(partition, &wanted.partition).is_some() {
+            return true;
         }
+        let limit = usize::try_from(wanted.partition.partition_max_bytes).unwrap_or(0).max(1);
+        let readable = partition.log.readable_bytes(wanted.partition.fetch_offset, isolation, enough.max(1));
+        bytes += readable.min(limit.max(enough));
     }
-    bytes >= enough || request.topics.is_empty()
+    bytes >= enough || partitions.is_empty()
 }
 
-fn park(state: &mut State, on: &Context, request: &FetchRequest, woken: &Arc<Notify>) {
-    for topic in &request.topics {
-        for wanted in &topic.partitions {
-            if let Ok(partition) = find(state, on, topic, wanted) {
-                partition.park(woken);
-            }
+fn park(state: &mut State, on: &Context, partitions: &[Wanted], woken: &Arc<Notify>) {
+    for wanted in partitions {
+        if let Ok(partition) = find(state, on, wanted) {
+            partition.park(woken);
         }
     }
 }
 
-/// What was read under the lock; the batches are put together outside of it.
-#[derive(Debug, Default)]
+/// What was read of one partition under the lock; the batches are put together outside of it.
+#[derive(Debug)]
+struct Answered {
+    wanted: Wanted,
+    data: PartitionData,
+    batches: Vec<Bytes>,
+}
+
+#[derive(Debug)]
 struct Read {
-    topics: Vec<Vec<(PartitionData, Vec<Bytes>)>>,
-    moved: Vec<(NodeId, String, u16)>,
+    session: i32,
+    answers: Vec<Answered>,
+    moved: Vec<NodeEndpoint>,
 }
 
-fn read(state: &mut State, on: &Context, request: &FetchRequest) -> Read {
+fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> Result<Read, (ErrorCode, i32)> {
     let isolation = Isolation::from_wire(request.isolation_level);
-    let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
+    let mut left = usize::try_from(request.max_bytes.min(MAX_BYTES)).unwrap_or(0);
     let mut first = true;
     let cut = state.settings.cut_batches;
-    let mut read = Read::default();
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for wanted in &topic.partitions {
-            let partition = match find(state, on, topic, wanted) {
-                Ok(partition) => partition,
-                Err(code) => {
-                    partitions.push((refused(state, on, topic, wanted, code, &mut read.moved), Vec::new()));
-                    continue;
-                }
-            };
-            let log = &partition.log;
-            let data = PartitionData::default()
-                .with_partition_index(wanted.partition)
-                .with_high_watermark(log.high_watermark())
-                .with_last_stable_offset(log.last_stable_offset())
-                .with_log_start_offset(if on.version >= 5 { log.start_offset() } else { -1 });
-            if let Some((epoch, end_offset)) = diverged(partition, wanted) {
-                let diverging = EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset);
-                partitions.push((data.with_diverging_epoch(diverging), Vec::new()));
+    let mut answers = Vec::with_capacity(plan.partitions.len());
+    for wanted in plan.partitions {
+        let partition = match find(state, on, &wanted) {
+            Ok(partition) => partition,
+            Err(code) => {
+                let data = refused(state, on, &wanted, code);
+                answers.push(Answered { wanted, data, batches: Vec::new() });
                 continue;
             }
-            let limit = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);
-            let slice = log.read(wanted.fetch_offset, isolation, limit, first, cut);
-            first &= slice.batches.is_empty();
-            left = left.saturating_sub(slice.size);
-            let aborted = match isolation {
-                Isolation::Uncommitted => None,
-                Isolation::Committed => {
-                    let end = slice.last_offset.map_or(wanted.fetch_offset, |last| last + 1);
-                    let aborted = log.aborted_between(wanted.fetch_offset, end).into_iter().map(|aborted| {
-                        AbortedTransaction::default()
-                            .with_producer_id(ProducerId(aborted.producer_id))
-                            .with_first_offset(aborted.first_offset)
-                    });
-                    Some(aborted.collect())
-                }
-            };
-            partitions.push((data.with_aborted_transactions(aborted), slice.batches));
+        };
+        let log = &partition.log;
+        let data = PartitionData::default()
+            .with_partition_index(wanted.partition.partition)
+            .with_high_watermark(log.high_watermark())
+            .with_last_stable_offset(log.last_stable_offset())
+            .with_log_start_offset(if on.version >= 5 { log.start_offset() } else { -1 });
+        if let Some((epoch, end_offset)) = diverged(partition, &wanted.partition) {
+            let diverging = EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset);
+            answers.push(Answered { wanted, data: data.with_diverging_epoch(diverging), batches: Vec::new() });
+            continue;
         }
-        read.topics.push(partitions);
+        let limit = usize::try_from(wanted.partition.partition_max_bytes).unwrap_or(0).min(left);
+        let offset = wanted.partition.fetch_offset;
+        let slice = log.read(offset, isolation, limit, first, cut);
+        first &= slice.batches.is_empty();
+        left = left.saturating_sub(slice.size);
+        let aborted = match isolation {
+            Isolation::Uncommitted => None,
+            Isolation::Committed => {
+                let end = slice.last_offset.map_or(offset, |last| last + 1);
+                let aborted = log.aborted_between(offset, end).into_iter().map(|aborted| {
+                    AbortedTransaction::default()
+                        .with_producer_id(ProducerId(aborted.producer_id))
+                        .with_first_offset(aborted.first_offset)
+                });
+                Some(aborted.collect())
+            }
+        };
+        answers.push(Answered { wanted, data: data.with_aborted_transactions(aborted), batches: slice.batches });
     }
-    read
+    finish(state, on, plan.kind, answers)
 }
 
-/// A partition's error; where its leader has moved, with the new one (v12, its address in v16).
-fn refused(
-    state: &State,
-    on: &Context,
-    topic: &FetchTopic,
-    wanted: &FetchPartition,
-    code: ErrorCode,
-    moved: &mut Vec<(NodeId, String, u16)>,
-) -> PartitionData {
-    let data = failed(wanted.partition, code);
+/// What of it is told, to which session.
+fn finish(state: &mut State, on: &Context, kind: Kind, mut answers: Vec<Answered>) -> Result<Read, (ErrorCode, i32)> {
+    let gone = (ErrorCode::FetchSessionIdNotFound, 0);
+    let sessions = &mut state.nodes.get_mut(&on.node).ok_or(gone)?.sessions;
+    let session = match kind {
+        Kind::Sessionless => 0,
+        Kind::Full => {
+            let answered = answers.iter().map(|answer| (answer.wanted.clone(), &answer.data));
+            sessions.open(on.now(), on.version >= FIRST_BY_ID, answered)
+        }
+        Kind::Incremental { session, epoch } => {
+            let news = sessions.news((session, epoch), &mut answers, |answer: &Answered| {
+                (&answer.wanted, &answer.data, !answer.batches.is_empty())
+            });
+            news.map_err(|code| (code, session))?;
+            session
+        }
+    };
+    let moved = if on.version >= 16 { successors(state, &answers) } else { Vec::new() };
+    Ok(Read { session, answers, moved })
+}
+
+/// A partition's error; where its leader has moved, with the new one (v16).
+fn refused(state: &State, on: &Context, wanted: &Wanted, code: ErrorCode) -> PartitionData {
+    let index = wanted.partition.partition;
+    let data = failed(index, code);
     let moves = matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
-    if on.version < 12 || !moves {
+    if on.version < 16 || !moves {
         return data;
     }
-    let name = state.wire_topic(&topic.topic, TopicId(topic.topic_id.into_bytes()), on.version >= 13);
-    let partition = name.ok().and_then(|name| state.topics.get(&name)?.partitions.get(wanted.partition as usize));
+    let topic = wanted.name.as_ref().and_then(|name| state.topics.get(name));
+    let partition = topic.and_then(|topic| topic.partitions.get(usize::try_from(index).ok()?));
     let Some((partition, leader)) = partition.and_then(|partition| Some((partition, partition.leader?))) else {
         return data;
     };
-    if let Some(node) = state.nodes.get(&leader).filter(|_| !moved.iter().any(|(known, ..)| *known == leader)) {
-        let (host, port) = node.endpoint.host_and_port();
-        moved.push((leader, host.to_string(), port));
-    }
     data.with_current_leader(
         LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader.0)).with_leader_epoch(partition.leader_epoch),
     )
 }
 
+/// Where the leaders named in the answers can be reached.
+fn successors(state: &State, answers: &[Answered]) -> Vec<NodeEndpoint> {
+    let mut leaders: Vec<_> = answers.iter().map(|answer| NodeId(answer.data.current_leader.leader_id.0)).collect();
+    leaders.sort();
+    leaders.dedup();
+    let endpoint = |id: &NodeId| {
+        let (host, port) = state.nodes.get(id)?.endpoint.host_and_port();
+        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host.to_string().into());
+        Some(endpoint.with_port(i32::from(port)))
+    };
+    leaders.iter().filter_map(endpoint).collect()
+}
+
 impl Read {
-    fn into_response(self, on: &Context, request: &FetchRequest) -> FetchResponse {
-        let topics = self.topics.into_iter().zip(&request.topics).map(|(partitions, topic)| {
-            let partitions = partitions.into_iter().map(|(data, batches)| data.with_records(Some(joined(batches))));
-            answered(topic, partitions.collect())
-        });
-        let endpoints = self.moved.into_iter().map(|(id, host, port)| {
-            NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host.into()).with_port(i32::from(port))
-        });
-        let endpoints = if on.version >= 16 { endpoints.collect() } else { Vec::new() };
-        FetchResponse::default().with_responses(topics.collect()).with_node_endpoints(endpoints)
+    /// Partitions of one topic that follow each other share its entry.
+    fn into_response(self, on: &Context) -> FetchResponse {
+        let by_id = on.version >= FIRST_BY_ID;
+        let mut topics: Vec<FetchableTopicResponse> = Vec::new();
+        let mut last: Option<(TopicId, Option<Arc<str>>)> = None;
+        for Answered { wanted, data, batches } in self.answers {
+            let topic = (wanted.id, wanted.name.filter(|_| !by_id));
+            if last.as_ref() != Some(&topic) {
+                let name = topic.1.as_deref().unwrap_or_default();
+                let response = FetchableTopicResponse::default()
+                    .with_topic(TopicName(StrBytes::from(name.to_owned())))
+                    .with_topic_id(Uuid::from_bytes(wanted.id.0));
+                topics.push(response);
+                last = Some(topic);
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(data.with_records(Some(joined(batches))));
+            }
+        }
+        FetchResponse::default().with_session_id(self.session).with_responses(topics).with_node_endpoints(self.moved)
     }
 }
 

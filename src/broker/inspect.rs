@@ -28,6 +28,20 @@ pub struct StoredRecord {
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 
+/// The fetch sessions (KIP-227) of one broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FetchSessionCount {
+    /// Sessions that it keeps.
+    pub open: usize,
+    /// Partitions in all of them together.
+    pub partitions: usize,
+    /// Sessions that it has opened since it started: a client that opens one per Fetch is broken.
+    pub opened: u64,
+    /// Those of them that had to make room for others.
+    pub evicted: u64,
+}
+
 impl TestCluster {
     /// Makes `leader` lead a partition. What was asked of the old leader is answered `NOT_LEADER_OR_FOLLOWER` from now on.
     ///
@@ -238,6 +252,18 @@ impl TestCluster {
         while !holds(self) {
             assert!(start.elapsed() < Duration::from_secs(60), "after a minute still not: {what}");
             self.clock().wait_until(Some(self.clock().now() + Duration::from_millis(5))).await;
+        }
+    }
+
+    /// The fetch sessions of a broker; none if there is no such broker.
+    pub fn fetch_sessions(&self, node: NodeId) -> FetchSessionCount {
+        let state = self.shared.state();
+        let Some(sessions) = state.nodes.get(&node).map(|node| &node.sessions) else { return Default::default() };
+        FetchSessionCount {
+            open: sessions.sizes().len(),
+            partitions: sessions.sizes().sum(),
+            opened: sessions.opened,
+            evicted: sessions.evicted,
         }
     }
 

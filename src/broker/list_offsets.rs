@@ -7,6 +7,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::fetch_sessions::FetchSessions;
 use super::log::{Isolation, Log, StoredBatch};
 use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
@@ -46,7 +47,7 @@ impl Api for ListOffsetsRequest {
         ListOffsetsResponse::default().with_topics(topics.collect())
     }
 
-    fn names_topic(&self, wanted: &Topic) -> bool {
+    fn names_topic(&self, wanted: &Topic, _sessions: &FetchSessions) -> bool {
         self.topics.iter().any(|topic| *topic.name == *wanted.name)
     }
 

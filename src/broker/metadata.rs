@@ -9,6 +9,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::fetch_sessions::FetchSessions;
 use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
 use crate::ids::TopicId;
@@ -45,7 +46,7 @@ impl Api for MetadataRequest {
         response
     }
 
-    fn names_topic(&self, wanted: &Topic) -> bool {
+    fn names_topic(&self, wanted: &Topic, _sessions: &FetchSessions) -> bool {
         let named = |name: &Option<TopicName>, id| wanted.is(name.as_ref().map_or("", |name| name), id);
         self.topics.iter().flatten().any(|topic| named(&topic.name, topic.topic_id))
     }

@@ -16,7 +16,7 @@
 //! client of this crate (`wire`, `record`) and no logic. What differs on purpose: nothing is on disk; replicas are names
 //! (a partition has one log, leaders move without loss, unless there is a [lag](Builder::replication_lag)); batches are kept as they were sent, whatever the topic's
 //! `compression.type`; retention runs only when [asked](TestCluster::apply_retention); a group's first rebalance waits
-//! for nobody ([`Builder::initial_rebalance_delay`]). Fetch sessions are not kept: every Fetch is a full one.
+//! for nobody ([`Builder::initial_rebalance_delay`]).
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -24,7 +24,7 @@
 //! | `connection` | listeners, sockets and pipes, one task per connection |
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
 //! | `replication` | what followers have, brokers that are paused |
-//! | `api_versions metadata produce fetch list_offsets topics partitions configs coordinator groups group_api offsets producers transactions` | the API families |
+//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator groups group_api offsets producers transactions` | the API families |
 //! | `control` | faults on command, the request log |
 //! | `clock` | the one clock |
 
@@ -37,6 +37,7 @@ mod connection;
 mod control;
 mod coordinator;
 mod fetch;
+mod fetch_sessions;
 mod group_api;
 mod groups;
 mod inspect;
@@ -56,7 +57,7 @@ pub use api::ApiKey;
 pub use builder::Builder;
 pub use clock::BrokerClock;
 pub use control::{Fault, RequestCount};
-pub use inspect::StoredRecord;
+pub use inspect::{FetchSessionCount, StoredRecord};
 
 use crate::connect::Connect;
 use crate::ids::NodeId;

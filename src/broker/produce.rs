@@ -10,6 +10,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::fetch_sessions::FetchSessions;
 use super::log::Log;
 use super::producers::{self, Sequenced};
 use super::replication::replicated;
@@ -119,7 +120,7 @@ impl Api for ProduceRequest {
         ProduceResponse::default().with_responses(topics.collect())
     }
 
-    fn names_topic(&self, wanted: &Topic) -> bool {
+    fn names_topic(&self, wanted: &Topic, _sessions: &FetchSessions) -> bool {
         self.topic_data.iter().any(|topic| wanted.is(&topic.name, topic.topic_id))
     }
 

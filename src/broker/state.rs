@@ -5,6 +5,7 @@ use super::api::{ApiKey, names_topic};
 use super::configs::TopicConfig;
 use super::connection::Endpoint;
 use super::control::{Control, Judged};
+use super::fetch_sessions::{self, FetchSessions};
 use super::groups::{Group, GroupSettings};
 use super::log::Log;
 use super::producers::Producers;
@@ -38,6 +39,7 @@ pub(super) struct Settings {
     pub cut_batches: bool,
     pub transaction_version: i16,
     pub replication_lag: Duration,
+    pub fetch_session_slots: usize,
 }
 
 impl Default for Settings {
@@ -52,6 +54,7 @@ impl Default for Settings {
             cut_batches: false,
             transaction_version: 2,
             replication_lag: Duration::ZERO,
+            fetch_session_slots: fetch_sessions::SLOTS,
         }
     }
 }
@@ -67,6 +70,8 @@ pub(super) struct Node {
     pub fenced: bool,
     pub listening: Option<JoinHandle<()>>,
     pub connections: HashMap<u64, AbortHandle>,
+    /// They end with the process.
+    pub sessions: FetchSessions,
 }
 
 #[derive(Debug)]
@@ -169,7 +174,7 @@ pub(super) struct State {
     born: i64,
     pub nodes: BTreeMap<NodeId, Node>,
     pub topics: BTreeMap<Arc<str>, Topic>,
-    names: HashMap<TopicId, Arc<str>>,
+    pub names: HashMap<TopicId, Arc<str>>,
     pub groups: BTreeMap<Arc<str>, Group>,
     pub producers: Producers,
     pub transactions: BTreeMap<Arc<str>, Transaction>,
@@ -207,8 +212,9 @@ impl State {
 
     /// What becomes of a request.
     pub(super) fn judge(&mut self, api: ApiKey, node: NodeId, frame: &Bytes) -> Judged {
-        let topics = &self.topics;
-        self.control.judge(api, node, |name| topics.get(name).is_some_and(|topic| names_topic(api, frame, topic)))
+        let (topics, sessions) = (&self.topics, self.nodes.get(&node).map(|node| &node.sessions));
+        let names = |name: &str| Some(names_topic(api, frame, topics.get(name)?, sessions?));
+        self.control.judge(api, node, |name| names(name).unwrap_or(false))
     }
 
     /// What the cluster calls itself.
@@ -362,6 +368,7 @@ impl State {
         for (_, connection) in node.connections.drain() {
             connection.abort();
         }
+        node.sessions = FetchSessions::new(0, 0);
         self.go_on_without(id);
     }
 

@@ -1,6 +1,7 @@
 //! A peer that speaks to the cluster request by request, in any version: what the families' tests are told with.
 #![allow(clippy::disallowed_methods, reason = "tests wait on virtual time")]
 
+mod fetch_sessions;
 mod groups;
 mod hostile;
 mod lifecycle;
@@ -24,6 +25,7 @@ use crate::wire::request::{correlation_id, decode_response, encode_request};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::Uuid;
 
 /// One connection.
 struct Peer {
@@ -70,6 +72,12 @@ impl Peer {
     async fn fetch(&mut self, request: &FetchRequest) -> PartitionData {
         let mut response = self.call(12, request).await;
         response.responses.remove(0).partitions.remove(0)
+    }
+}
+
+impl TestCluster {
+    fn topic_id(&self, topic: &str) -> Uuid {
+        Uuid::from_bytes(self.shared.state().topics[topic].id.0)
     }
 }
 
