@@ -142,23 +142,24 @@ fn find<'a>(state: &'a mut State, on: &Context, wanted: &Wanted) -> Result<&'a m
     if !wanted.id.is_zero() && wanted.id != topic.id {
         return Err(ErrorCode::InconsistentTopicId);
     }
-    let partition = state.led_partition(on.node, name, partition)?;
-    partition.check_epoch(current_leader_epoch)?;
+    let partition = state.led_in_epoch(on.node, name, partition, current_leader_epoch)?;
     let readable = partition.log.start_offset()..=partition.log.end_offset();
-    if diverged(partition, &wanted.partition).is_none() && !readable.contains(&fetch_offset) {
+    let below = fetch_offset < *readable.start();
+    if below || diverged(partition, &wanted.partition)?.is_none() && !readable.contains(&fetch_offset) {
         return Err(ErrorCode::OffsetOutOfRange);
     }
     Ok(partition)
 }
 
 /// Where the client's log and this one part, if they do (KIP-595): the client last read under an epoch that ended before
-/// its offset.
-fn diverged(partition: &Partition, wanted: &FetchPartition) -> Option<(i32, i64)> {
+/// its offset. Where that can't be told the offset is out of range.
+fn diverged(partition: &Partition, wanted: &FetchPartition) -> Result<Option<(i32, i64)>, ErrorCode> {
     if wanted.last_fetched_epoch < 0 {
-        return None;
+        return Ok(None);
     }
-    let end = partition.log.epoch_end(wanted.last_fetched_epoch, partition.leader_epoch)?;
-    (end.0 < wanted.last_fetched_epoch || end.1 < wanted.fetch_offset).then_some(end)
+    let end = partition.log.epoch_end(wanted.last_fetched_epoch, partition.leader_epoch);
+    let end = end.ok_or(ErrorCode::OffsetOutOfRange)?;
+    Ok((end.0 < wanted.last_fetched_epoch || end.1 < wanted.fetch_offset).then_some(end))
 }
 
 /// Whether there is no reason to wait: enough bytes, or something to tell.
@@ -168,7 +169,7 @@ fn is_ready(state: &mut State, on: &Context, request: &FetchRequest, partitions:
     let mut bytes = 0;
     for wanted in partitions {
         let Ok(partition) = find(state, on, wanted) else { return true };
-        if diverged(partition, &wanted.partition).is_some() {
+        if !matches!(diverged(partition, &wanted.partition), Ok(None)) {
             return true;
         }
         let limit = usize::try_from(wanted.partition.partition_max_bytes).unwrap_or(0).max(1);
@@ -222,7 +223,7 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
             .with_high_watermark(log.high_watermark())
             .with_last_stable_offset(log.last_stable_offset())
             .with_log_start_offset(if on.version >= 5 { log.start_offset() } else { -1 });
-        if let Some((epoch, end_offset)) = diverged(partition, &wanted.partition) {
+        if let Ok(Some((epoch, end_offset))) = diverged(partition, &wanted.partition) {
             let diverging = EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset);
             answers.push(Answered { wanted, data: data.with_diverging_epoch(diverging), batches: Vec::new() });
             continue;

@@ -55,6 +55,18 @@ impl TestCluster {
         assert!(moved, "no partition {topic}[{partition}] or no broker {leader} in the test cluster");
     }
 
+    /// Truncates a partition as an unclean leader election does: what lies at `offset` or behind it is lost, and the leader
+    /// begins a new epoch. A batch goes as a whole.
+    ///
+    /// # Panics
+    /// If there is no such partition: the test is wrong.
+    pub fn lose(&self, topic: &str, partition: i32, offset: i64) {
+        let mut state = self.shared.state();
+        let found = state.partition_mut(topic, partition).map(|partition| partition.lose_from(offset));
+        drop(state);
+        assert!(found.is_some(), "no partition {topic}[{partition}] in the test cluster");
+    }
+
     /// Who leads a partition; `None` if nobody does, or there is no such partition.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
         let state = self.shared.state();

@@ -71,8 +71,7 @@ fn look_up(
     wanted: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Found, ErrorCode> {
-    let partition = state.led_partition(on.node, topic, wanted.partition_index)?;
-    partition.check_epoch(wanted.current_leader_epoch)?;
+    let partition = state.led_in_epoch(on.node, topic, wanted.partition_index, wanted.current_leader_epoch)?;
     Ok(match wanted.timestamp {
         -1 => at(partition, partition.log.readable_end(isolation)),
         -2 | -4 => at(partition, partition.log.start_offset()),

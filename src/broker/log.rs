@@ -104,17 +104,25 @@ impl Log {
         self.high_watermark > before
     }
 
-    /// Loses what only the leader had: another one leads, which begins at the high watermark.
-    pub(super) fn lose_unreplicated(&mut self) {
-        let end = self.high_watermark;
+    /// Loses what lies at `end` or behind it, and the whole of a batch that does so in part: the log is another replica's
+    /// now. What comes next has the offset `end`.
+    pub(super) fn truncate(&mut self, end: i64) {
+        let end = end.clamp(self.start_offset, self.end_offset);
         let mut writers = Vec::new();
-        while let Some(batch) = self.batches.pop_back_if(|batch| batch.base_offset >= end) {
+        while let Some(batch) = self.batches.pop_back_if(|batch| batch.last_offset >= end) {
             self.size -= batch.bytes.len();
             writers.extend(producers::writer(&batch.bytes));
         }
         self.end_offset = end;
+        self.high_watermark = self.high_watermark.min(end);
         self.epochs.retain(|(_, first)| *first < end);
         self.open.retain(|_, first| *first < end);
+        // Whose marker is lost is open again.
+        while let Some(again) = self.aborted.pop_if(|aborted| aborted.last_offset >= end) {
+            if again.first_offset < end {
+                self.open.insert(again.producer_id, again.first_offset);
+            }
+        }
         if !writers.is_empty() {
             producers::recall(self, &writers);
         }
@@ -251,7 +259,8 @@ impl Log {
     }
 
     /// Where the largest epoch not above `epoch` ends (KIP-320): that epoch, and the first offset of the next one.
-    /// `current` is the leader's epoch, which may have written nothing yet. `None`: not known.
+    /// `current` is the leader's epoch, which may have written nothing yet. An epoch older than all that is left ends where
+    /// the log begins. `None`: not known, since it is to come.
     pub(super) fn epoch_end(&self, epoch: i32, current: i32) -> Option<(i32, i64)> {
         if epoch == current {
             return Some((epoch, self.end_offset));
@@ -259,13 +268,8 @@ impl Log {
         if epoch > current {
             return None;
         }
-        let next = self.epochs.iter().position(|(known, _)| *known > epoch);
-        let end = next.map_or(self.end_offset, |next| self.epochs[next].1);
-        let known = match next {
-            Some(0) => return None, // older than everything that is left
-            Some(next) => self.epochs[next - 1].0,
-            None => self.epochs.last()?.0,
-        };
+        let end = self.epochs.iter().find(|(known, _)| *known > epoch).map_or(self.end_offset, |(_, first)| *first);
+        let known = self.epochs.iter().rev().find(|(known, _)| *known <= epoch).map_or(epoch, |(known, _)| *known);
         Some((known, end))
     }
 }
@@ -326,13 +330,16 @@ mod tests {
 
     #[test]
     fn an_epoch_ends_where_the_next_one_begins() {
-        let log = log(&[1, 1, 1, 1, 1]); // epochs 0, 0, 1, 1, 2
+        let mut log = log(&[1, 1, 1, 1, 1]); // epochs 0, 0, 1, 1, 2
         assert_eq!(log.epoch_end(0, 2), Some((0, 4)));
         assert_eq!(log.epoch_end(1, 2), Some((1, 8)));
         assert_eq!(log.epoch_end(2, 2), Some((2, 10)));
         assert_eq!(log.epoch_end(3, 5), Some((2, 10)), "epochs that wrote nothing");
         assert_eq!(log.epoch_end(6, 5), None);
+        assert_eq!(Log::default().epoch_end(1, 2), Some((1, 0)));
         assert_eq!((log.epoch_at(0), log.epoch_at(5), log.epoch_at(10)), (Some(0), Some(1), Some(2)));
+        log.delete_before(8);
+        assert_eq!(log.epoch_end(0, 2), Some((0, 8)), "nothing is left of it");
     }
 
     #[test]
@@ -340,9 +347,21 @@ mod tests {
         let mut log = log(&[10, 10]);
         log.append(2, 20, 5, |_| Bytes::from(vec![0; 10]));
         assert_eq!(log.read(4, Isolation::Uncommitted, 100, true, false).batches.len(), 0);
-        log.lose_unreplicated();
+        log.truncate(log.high_watermark());
         assert_eq!((log.end_offset(), log.size(), log.epoch_at(4)), (4, 20, Some(0)));
         assert!(!log.replicated_to(6), "there is nothing more");
+        log.truncate(3);
+        assert_eq!((log.end_offset(), log.high_watermark(), log.size()), (3, 3, 10), "no half a batch");
+    }
+
+    #[test]
+    fn a_transaction_whose_abort_is_lost_is_open_again() {
+        let mut log = log(&[10, 10]);
+        log.open_transaction(7, 2);
+        let marker = log.append(1, 30, 1, |_| Bytes::from_static(b"marker"));
+        log.close_transaction(7, marker, false);
+        log.truncate(4);
+        assert_eq!((log.last_stable_offset(), log.aborted_between(0, 10)), (2, vec![]));
     }
 
     #[test]

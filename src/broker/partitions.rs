@@ -54,8 +54,7 @@ impl Api for OffsetForLeaderEpochRequest {
     async fn serve(self, on: Context) -> OffsetForLeaderEpochResponse {
         ended(&self, |topic, index, current, epoch| {
             let mut state = on.state();
-            let partition = state.led_partition(on.node, topic, index)?;
-            partition.check_epoch(current)?;
+            let partition = state.led_in_epoch(on.node, topic, index, current)?;
             Ok(partition.log.epoch_end(epoch, partition.leader_epoch).unwrap_or((-1, -1)))
         })
     }

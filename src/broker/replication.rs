@@ -137,10 +137,7 @@ impl State {
     /// Whether there is such a partition.
     pub(super) fn set_in_sync(&mut self, topic: &str, partition: i32, replicas: &[NodeId]) -> bool {
         let up: Vec<_> = replicas.iter().copied().filter(|node| self.is_alive(*node)).collect();
-        let index = usize::try_from(partition).unwrap_or(usize::MAX);
-        let Some(partition) = self.topics.get_mut(topic).and_then(|topic| topic.partitions.get_mut(index)) else {
-            return false;
-        };
+        let Some(partition) = self.partition_mut(topic, partition) else { return false };
         if let Some(leader) = partition.leader {
             let followers = partition.replicas.iter().filter(|node| up.contains(node) && **node != leader);
             partition.isr = std::iter::once(leader).chain(followers.copied()).collect();

@@ -134,13 +134,21 @@ impl Partition {
         }
     }
 
-    /// What a leader answers a client that says which epoch it knows; -1 is not knowing.
-    pub(super) fn check_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
+    /// What a replica answers a client that says which epoch it knows; -1 is not knowing.
+    fn check_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
         match epoch {
             epoch if epoch < 0 || epoch == self.leader_epoch => Ok(()),
             epoch if epoch < self.leader_epoch => Err(ErrorCode::FencedLeaderEpoch),
             _ => Err(ErrorCode::UnknownLeaderEpoch),
         }
+    }
+
+    /// An unclean election: what lies at `offset` or behind it is gone, and the leader begins a new epoch.
+    pub(super) fn lose_from(&mut self, offset: i64) {
+        self.leader_epoch += 1;
+        self.followers.forget();
+        self.log.truncate(offset);
+        self.wake();
     }
 
     /// A replica that has not led last has only what was replicated.
@@ -153,7 +161,8 @@ impl Partition {
         if leader.is_some() && leader != self.led_last {
             self.led_last = leader;
             self.followers.forget();
-            self.log.lose_unreplicated();
+            let end = self.log.high_watermark();
+            self.log.truncate(end);
         }
         self.wake();
     }
@@ -258,10 +267,35 @@ impl State {
         topic: &str,
         partition: i32,
     ) -> Result<&mut Partition, ErrorCode> {
-        let topic = self.topics.get_mut(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let partition = usize::try_from(partition).ok().and_then(|index| topic.partitions.get_mut(index));
-        let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        self.led_in_epoch(node, topic, partition, -1)
+    }
+
+    /// The partition, if this broker leads it, for a client that knows its leader to be of `epoch` (-1: it doesn't know).
+    pub(super) fn led_in_epoch(
+        &mut self,
+        node: NodeId,
+        topic: &str,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<&mut Partition, ErrorCode> {
+        let partition = self.replica(node, topic, partition, epoch)?;
         if partition.leader == Some(node) { Ok(partition) } else { Err(ErrorCode::NotLeaderOrFollower) }
+    }
+
+    /// The same from any broker that has a replica: a leader that was deposed first finds that the epoch is old.
+    pub(super) fn replica(
+        &mut self,
+        node: NodeId,
+        topic: &str,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<&mut Partition, ErrorCode> {
+        let partition = self.partition_mut(topic, partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if !partition.replicas.contains(&node) {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        partition.check_epoch(epoch)?;
+        Ok(partition)
     }
 
     /// Checks a topic to be made: `partitions` and `replication` are -1 for the defaults.
@@ -340,13 +374,13 @@ impl State {
         true
     }
 
+    pub(super) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
+        self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
     /// Makes `leader` lead the partition, as a replica of it.
     pub(super) fn move_leader(&mut self, topic: &str, partition: i32, leader: NodeId) -> bool {
-        let partition = self
-            .topics
-            .get_mut(topic)
-            .and_then(|topic| topic.partitions.get_mut(usize::try_from(partition).unwrap_or(usize::MAX)));
-        let Some(partition) = partition else { return false };
+        let Some(partition) = self.partition_mut(topic, partition) else { return false };
         for list in [&mut partition.replicas, &mut partition.isr] {
             if !list.contains(&leader) {
                 list.push(leader);
