@@ -16,6 +16,7 @@ type Wanted = (String, i32, Vec<(String, String)>);
 #[derive(Debug, Clone)]
 pub struct Builder {
     brokers: usize,
+    racks: Vec<String>,
     listen: Option<String>,
     topics: Vec<Wanted>,
     settings: Settings,
@@ -24,7 +25,14 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { brokers: 1, listen: None, topics: Vec::new(), settings: Settings::default(), unix_millis: None }
+        Self {
+            brokers: 1,
+            racks: Vec::new(),
+            listen: None,
+            topics: Vec::new(),
+            settings: Settings::default(),
+            unix_millis: None,
+        }
     }
 }
 
@@ -32,6 +40,14 @@ impl Builder {
     /// How many brokers; their node ids count from 1. Default 1.
     pub fn brokers(mut self, brokers: usize) -> Self {
         self.brokers = brokers;
+        self
+    }
+
+    /// `broker.rack` of each broker, from the first on and over again. With racks leaders send consumers that name theirs to a
+    /// replica there (KIP-392), as with Kafka's `RackAwareReplicaSelector`. Default: none, and everybody reads from the
+    /// leader.
+    pub fn racks<const N: usize>(mut self, racks: [&str; N]) -> Self {
+        self.racks = racks.map(str::to_owned).into();
         self
     }
 
@@ -172,7 +188,8 @@ impl Builder {
                 Some(address) => Endpoint::tcp(address, i as u16)?,
                 None => Endpoint::in_memory(node),
             };
-            let (host, port) = connection::open_node(&cluster.shared, node, endpoint).await?;
+            let rack = self.racks.get(i % self.racks.len().max(1)).map(|rack| rack.as_str().into());
+            let (host, port) = connection::open_node(&cluster.shared, node, endpoint, rack).await?;
             addresses.push(format!("{host}:{port}"));
         }
         cluster.bootstrap = addresses.join(",");

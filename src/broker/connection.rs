@@ -66,7 +66,12 @@ pub(super) fn spawn(shared: &Arc<Shared>, work: impl Future<Output = ()> + Send 
 }
 
 /// Opens a broker's endpoint and lists the broker as alive; gives what it advertises.
-pub(super) async fn open_node(shared: &Arc<Shared>, id: NodeId, endpoint: Endpoint) -> Result<(Arc<str>, u16)> {
+pub(super) async fn open_node(
+    shared: &Arc<Shared>,
+    id: NodeId,
+    endpoint: Endpoint,
+    rack: Option<Arc<str>>,
+) -> Result<(Arc<str>, u16)> {
     let (endpoint, listener) = match endpoint {
         Endpoint::Tcp { host, port } => {
             let refused = |error: io::Error| {
@@ -91,7 +96,7 @@ pub(super) async fn open_node(shared: &Arc<Shared>, id: NodeId, endpoint: Endpoi
     let seed = state.next_connection();
     let sessions = FetchSessions::new(state.settings.fetch_session_slots, seed);
     let connections = HashMap::new();
-    let node = Node { endpoint, alive: true, paused: None, fenced: false, listening, connections, sessions };
+    let node = Node { endpoint, rack, alive: true, paused: None, fenced: false, listening, connections, sessions };
     state.nodes.insert(id, node);
     Ok(advertised)
 }

@@ -4,7 +4,7 @@
 //! - The first batch of an answer is always whole, whatever the limits say (KIP-74); after it, batches that fit. No batch
 //!   is cut unless the builder says so, though Apache cuts the last one where the limit falls.
 //! - v7 has sessions (KIP-227): see `fetch_sessions`.
-//! - v9 checks the leader epoch, v12 finds a diverging log, v13 names topics by id, v16 gives the new leader and its address
+//! - v9 checks the leader epoch, v11 lets followers be read and sends a consumer to the one in its rack (KIP-392), v12 finds a diverging log, v13 names topics by id, v16 gives the new leader and its address
 //!   (KIP-951).
 
 use super::Context;
@@ -25,6 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
+
+/// From here on followers are read too.
+const FIRST_WITH_RACKS: i16 = 11;
 
 /// From here on topics go by id.
 const FIRST_BY_ID: i16 = 13;
@@ -133,7 +136,7 @@ fn failed(index: i32, code: ErrorCode) -> PartitionData {
         .with_records(Some(Bytes::new()))
 }
 
-/// The partition that is meant, if it can be read here under the epoch that the client knows.
+/// The partition that is meant, if it can be read here under the epoch that the client knows: from v11 on any replica will do.
 fn find<'a>(state: &'a mut State, on: &Context, wanted: &Wanted) -> Result<&'a mut Partition, ErrorCode> {
     let FetchPartition { partition, current_leader_epoch, fetch_offset, .. } = wanted.partition;
     let name = wanted.name.as_ref().ok_or(ErrorCode::UnknownTopicId)?;
@@ -142,8 +145,11 @@ fn find<'a>(state: &'a mut State, on: &Context, wanted: &Wanted) -> Result<&'a m
     if !wanted.id.is_zero() && wanted.id != topic.id {
         return Err(ErrorCode::InconsistentTopicId);
     }
-    let partition = state.led_in_epoch(on.node, name, partition, current_leader_epoch)?;
-    let readable = partition.log.start_offset()..=partition.log.end_offset();
+    let partition = match on.version >= FIRST_WITH_RACKS {
+        true => state.replica(on.node, name, partition, current_leader_epoch)?,
+        false => state.led_in_epoch(on.node, name, partition, current_leader_epoch)?,
+    };
+    let readable = partition.log.start_offset()..=partition.end_at(on.node);
     let below = fetch_offset < *readable.start();
     if below || diverged(partition, &wanted.partition)?.is_none() && !readable.contains(&fetch_offset) {
         return Err(ErrorCode::OffsetOutOfRange);
@@ -168,15 +174,38 @@ fn is_ready(state: &mut State, on: &Context, request: &FetchRequest, partitions:
     let isolation = Isolation::from_wire(request.isolation_level);
     let mut bytes = 0;
     for wanted in partitions {
+        if preferred(state, on, &request.rack_id, wanted).is_some() {
+            return true;
+        }
         let Ok(partition) = find(state, on, wanted) else { return true };
         if !matches!(diverged(partition, &wanted.partition), Ok(None)) {
             return true;
         }
         let limit = usize::try_from(wanted.partition.partition_max_bytes).unwrap_or(0).max(1);
-        let readable = partition.log.readable_bytes(wanted.partition.fetch_offset, isolation, enough.max(1));
+        let end = partition.log.readable_end(isolation).min(partition.end_at(on.node));
+        let readable = partition.log.readable_bytes(wanted.partition.fetch_offset, end, enough.max(1));
         bytes += readable.min(limit.max(enough));
     }
     bytes >= enough || partitions.is_empty()
+}
+
+/// The replica that the leader sends this consumer to: in sync, in its rack, and as far as it is. Nobody, where the leader is in
+/// its rack itself.
+fn preferred(state: &State, on: &Context, rack: &str, wanted: &Wanted) -> Option<NodeId> {
+    if on.version < FIRST_WITH_RACKS || rack.is_empty() {
+        return None;
+    }
+    let topic = state.topics.get(wanted.name.as_ref()?)?;
+    let partition = topic.partitions.get(usize::try_from(wanted.partition.partition).ok()?)?;
+    let is_there = |node: &NodeId| state.nodes.get(node).is_some_and(|node| node.rack.as_deref() == Some(rack));
+    if partition.leader != Some(on.node) || is_there(&on.node) {
+        return None;
+    }
+    let has = |node: &NodeId| {
+        (partition.log.start_offset()..=partition.end_at(*node)).contains(&wanted.partition.fetch_offset)
+    };
+    let in_sync = partition.isr.iter().filter(|node| **node != on.node && state.is_alive(**node));
+    in_sync.filter(|node| is_there(node) && has(node)).max().copied()
 }
 
 fn park(state: &mut State, on: &Context, partitions: &[Wanted], woken: &Arc<Notify>) {
@@ -209,6 +238,7 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
     let cut = state.settings.cut_batches;
     let mut answers = Vec::with_capacity(plan.partitions.len());
     for wanted in plan.partitions {
+        let preferred = preferred(state, on, &request.rack_id, &wanted);
         let partition = match find(state, on, &wanted) {
             Ok(partition) => partition,
             Err(code) => {
@@ -218,19 +248,25 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
             }
         };
         let log = &partition.log;
+        let end = partition.end_at(on.node);
         let data = PartitionData::default()
             .with_partition_index(wanted.partition.partition)
-            .with_high_watermark(log.high_watermark())
-            .with_last_stable_offset(log.last_stable_offset())
+            .with_high_watermark(log.high_watermark().min(end))
+            .with_last_stable_offset(log.last_stable_offset().min(end))
             .with_log_start_offset(if on.version >= 5 { log.start_offset() } else { -1 });
         if let Ok(Some((epoch, end_offset))) = diverged(partition, &wanted.partition) {
             let diverging = EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset);
             answers.push(Answered { wanted, data: data.with_diverging_epoch(diverging), batches: Vec::new() });
             continue;
         }
+        if let Some(preferred) = preferred {
+            let data = data.with_preferred_read_replica(BrokerId(preferred.0));
+            answers.push(Answered { wanted, data, batches: Vec::new() });
+            continue;
+        }
         let limit = usize::try_from(wanted.partition.partition_max_bytes).unwrap_or(0).min(left);
         let offset = wanted.partition.fetch_offset;
-        let slice = log.read(offset, isolation, limit, first, cut);
+        let slice = log.read(offset, log.readable_end(isolation).min(end), limit, first, cut);
         first &= slice.batches.is_empty();
         left = left.saturating_sub(slice.size);
         let aborted = match isolation {
@@ -296,9 +332,9 @@ fn successors(state: &State, answers: &[Answered]) -> Vec<NodeEndpoint> {
     leaders.sort();
     leaders.dedup();
     let endpoint = |id: &NodeId| {
-        let (host, port) = state.nodes.get(id)?.endpoint.host_and_port();
-        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host.to_string().into());
-        Some(endpoint.with_port(i32::from(port)))
+        let (host, port, rack) = state.nodes.get(id)?.advertised();
+        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host).with_port(port);
+        Some(endpoint.with_rack(rack))
     };
     leaders.iter().filter_map(endpoint).collect()
 }

@@ -112,7 +112,8 @@ impl TestCluster {
     }
 
     /// Sets who of a partition's replicas is in sync: of these the ones that are up, and always the leader. Kafka drops a
-    /// replica that lags for more than `replica.lag.time.max.ms`. `acks=all` needs `min.insync.replicas` of them. Without a
+    /// replica that lags for more than `replica.lag.time.max.ms`; from here on it gets nothing more, and who reads from it
+    /// finds the log as it was. `acks=all` needs `min.insync.replicas` of them. Without a
     /// leader nothing changes.
     ///
     /// # Panics
@@ -135,19 +136,19 @@ impl TestCluster {
     /// # Errors
     /// `InvalidArgument` for a node that the cluster has not got, `Connection` if its port was taken meanwhile.
     pub async fn restart(&self, node: NodeId) -> Result<()> {
-        let (endpoint, listening) = {
+        let (endpoint, rack, listening) = {
             let mut state = self.shared.state();
             let unknown = || Error::with_message(ErrorKind::InvalidArgument, format!("no broker {node}"));
             let known = state.nodes.get_mut(&node).ok_or_else(unknown)?;
             if known.alive {
                 return Ok(());
             }
-            (known.endpoint.clone(), known.listening.take())
+            (known.endpoint.clone(), known.rack.clone(), known.listening.take())
         };
         if let Some(listening) = listening {
             let _ = listening.await; // aborted: it is over when the port is free
         }
-        connection::open_node(&self.shared, node, endpoint).await?;
+        connection::open_node(&self.shared, node, endpoint, rack).await?;
         self.shared.state().node_started(node);
         Ok(())
     }

@@ -192,17 +192,9 @@ impl Log {
         self.size
     }
 
-    /// Whole batches from the one that holds `offset`, at most `max_bytes`; but the first one whole if `at_least_one`.
-    /// With `cut`, the batch that does not fit comes as far as it does, which is Apache's way.
-    pub(super) fn read(
-        &self,
-        offset: i64,
-        isolation: Isolation,
-        max_bytes: usize,
-        at_least_one: bool,
-        cut: bool,
-    ) -> Slice {
-        let end = self.readable_end(isolation);
+    /// Whole batches from the one that holds `offset` up to `end`, at most `max_bytes`; but the first one whole if
+    /// `at_least_one`. With `cut`, the batch that does not fit comes as far as it does, which is Apache's way.
+    pub(super) fn read(&self, offset: i64, end: i64, max_bytes: usize, at_least_one: bool, cut: bool) -> Slice {
         let first = self.batches.partition_point(|batch| batch.last_offset < offset);
         let mut slice = Slice::default();
         for batch in self.batches.range(first..).take_while(|batch| batch.base_offset < end) {
@@ -222,9 +214,8 @@ impl Log {
         slice
     }
 
-    /// Bytes that a read from `offset` could give, counted no further than `enough`.
-    pub(super) fn readable_bytes(&self, offset: i64, isolation: Isolation, enough: usize) -> usize {
-        let end = self.readable_end(isolation);
+    /// Bytes that a read from `offset` up to `end` could give, counted no further than `enough`.
+    pub(super) fn readable_bytes(&self, offset: i64, end: i64, enough: usize) -> usize {
         let first = self.batches.partition_point(|batch| batch.last_offset < offset);
         let mut bytes = 0;
         for batch in self.batches.range(first..).take_while(|batch| batch.base_offset < end) {
@@ -290,13 +281,13 @@ mod tests {
     #[test]
     fn the_first_batch_is_whole_whatever_the_limit_and_no_batch_is_cut() {
         let log = log(&[100, 100, 100]);
-        let read = |offset, max, one| log.read(offset, Isolation::Uncommitted, max, one, false).batches.len();
+        let read = |offset, max, one| log.read(offset, log.high_watermark(), max, one, false).batches.len();
         assert_eq!(read(0, 10, true), 1);
         assert_eq!(read(0, 10, false), 0);
         assert_eq!(read(1, 250, true), 2, "a batch is found by any of its offsets");
         assert_eq!(read(5, 1000, true), 1);
         assert_eq!(read(6, 1000, true), 0);
-        let cut = log.read(0, Isolation::Uncommitted, 250, true, true);
+        let cut = log.read(0, log.high_watermark(), 250, true, true);
         assert_eq!(
             (cut.batches.iter().map(Bytes::len).collect::<Vec<_>>(), cut.last_offset),
             (vec![100, 100, 50], Some(3))
@@ -309,7 +300,7 @@ mod tests {
         log.open_transaction(7, 2);
         log.open_transaction(7, 4);
         assert_eq!((log.last_stable_offset(), log.end_offset()), (2, 6));
-        assert_eq!(log.read(0, Isolation::Committed, 100, true, false).batches.len(), 1);
+        assert_eq!(log.read(0, log.readable_end(Isolation::Committed), 100, true, false).batches.len(), 1);
         let marker = log.append(1, 30, 1, |_| Bytes::from_static(b"marker"));
         log.close_transaction(7, marker, false);
         assert_eq!(log.last_stable_offset(), 6, "the followers have not got the marker yet");
@@ -346,7 +337,7 @@ mod tests {
     fn what_no_follower_has_is_not_read_and_lost_with_its_leader() {
         let mut log = log(&[10, 10]);
         log.append(2, 20, 5, |_| Bytes::from(vec![0; 10]));
-        assert_eq!(log.read(4, Isolation::Uncommitted, 100, true, false).batches.len(), 0);
+        assert_eq!(log.read(4, log.readable_end(Isolation::Uncommitted), 100, true, false).batches.len(), 0);
         log.truncate(log.high_watermark());
         assert_eq!((log.end_offset(), log.size(), log.epoch_at(4)), (4, 20, Some(0)));
         assert!(!log.replicated_to(6), "there is nothing more");

@@ -39,7 +39,7 @@ impl Api for MetadataRequest {
             }
             _ => state.topics.values().map(|topic| described(topic, on.version, &self)).collect(),
         };
-        let response = response(&state).with_topics(topics);
+        let response = response(&state, on.version).with_topics(topics);
         if self.include_cluster_authorized_operations {
             return response.with_cluster_authorized_operations(CLUSTER_OPERATIONS);
         }
@@ -64,13 +64,11 @@ impl Api for MetadataRequest {
     }
 }
 
-fn response(state: &State) -> MetadataResponse {
+fn response(state: &State, version: i16) -> MetadataResponse {
     let brokers = state.alive().map(|(id, node)| {
-        let (host, port) = node.endpoint.host_and_port();
-        MetadataResponseBroker::default()
-            .with_node_id(BrokerId(id.0))
-            .with_host(host.to_string().into())
-            .with_port(i32::from(port))
+        let (host, port, rack) = node.advertised();
+        let broker = MetadataResponseBroker::default().with_node_id(BrokerId(id.0)).with_host(host).with_port(port);
+        broker.with_rack(rack.filter(|_| version >= 1))
     });
     MetadataResponse::default()
         .with_brokers(brokers.collect())
@@ -149,11 +147,9 @@ impl Api for DescribeClusterRequest {
             return self.refuse(ErrorCode::MismatchedEndpointType);
         }
         let brokers = state.alive().map(|(id, node)| {
-            let (host, port) = node.endpoint.host_and_port();
-            DescribeClusterBroker::default()
-                .with_broker_id(BrokerId(id.0))
-                .with_host(host.to_string().into())
-                .with_port(i32::from(port))
+            let (host, port, rack) = node.advertised();
+            let broker = DescribeClusterBroker::default().with_broker_id(BrokerId(id.0)).with_host(host);
+            broker.with_port(port).with_rack(rack)
         });
         let operations = if self.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { i32::MIN };
         DescribeClusterResponse::default()

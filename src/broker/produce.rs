@@ -184,9 +184,9 @@ fn endpoints(state: &State, mut nodes: Vec<NodeId>) -> Vec<NodeEndpoint> {
     nodes.sort();
     nodes.dedup();
     let endpoint = |id: NodeId| {
-        let (host, port) = state.nodes.get(&id)?.endpoint.host_and_port();
-        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host.to_string().into());
-        Some(endpoint.with_port(i32::from(port)))
+        let (host, port, rack) = state.nodes.get(&id)?.advertised();
+        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host).with_port(port);
+        Some(endpoint.with_rack(rack))
     };
     nodes.into_iter().filter_map(endpoint).collect()
 }

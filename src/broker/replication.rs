@@ -1,6 +1,7 @@
 //! What followers have, and brokers that are paused.
 //!
-//! A partition has one log, its leader's. With a [lag](super::Builder::replication_lag) what is written is on its way to
+//! A partition has one log, its leader's; a follower's is that up to the high watermark, or up to where it was when it
+//! [fell out of sync](super::TestCluster::set_in_sync). With a [lag](super::Builder::replication_lag) what is written is on its way to
 //! the followers for so long; then the high watermark passes it. While an in-sync replica is paused nothing gets there,
 //! until it is fenced and the others go on without it. `acks=all` waits for the high watermark, as Apache's delayed
 //! produce does: it may end in `REQUEST_TIMED_OUT`, `NOT_LEADER_OR_FOLLOWER` or `NOT_ENOUGH_REPLICAS_AFTER_APPEND` with
@@ -10,7 +11,7 @@ use super::Context;
 use super::state::{Partition, State};
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -25,20 +26,37 @@ pub(super) struct Followers {
     lag: Duration,
     /// When they will have what lies below which offset, in order.
     on_its_way: VecDeque<(Instant, i64)>,
+    /// Where the logs of those end that are not in sync.
+    behind: BTreeMap<NodeId, i64>,
 }
 
 impl Followers {
     pub(super) fn new(lag: Duration) -> Self {
-        Self { lag, on_its_way: VecDeque::new() }
+        Self { lag, on_its_way: VecDeque::new(), behind: BTreeMap::new() }
     }
 
-    /// What was on its way does not arrive.
-    pub(super) fn forget(&mut self) {
-        self.on_its_way.clear();
+    /// This one has caught up.
+    pub(super) fn in_sync(&mut self, node: NodeId) {
+        self.behind.remove(&node);
     }
 }
 
 impl Partition {
+    /// The log is cut off at `end`, and what was on its way does not arrive.
+    pub(super) fn truncate(&mut self, end: i64) {
+        self.log.truncate(end);
+        self.followers.on_its_way.clear();
+        self.followers.behind.values_mut().for_each(|has| *has = end.min(*has));
+    }
+
+    /// Where the log ends at one of the replicas.
+    pub(super) fn end_at(&self, node: NodeId) -> i64 {
+        if self.leader == Some(node) {
+            return self.log.end_offset();
+        }
+        self.followers.behind.get(&node).copied().unwrap_or(self.log.high_watermark())
+    }
+
     /// Sends what was appended on its way to the followers. Whether it takes time.
     pub(super) fn send_to_followers(&mut self, now: Instant) -> bool {
         let end = self.log.end_offset();
@@ -141,6 +159,13 @@ impl State {
         if let Some(leader) = partition.leader {
             let followers = partition.replicas.iter().filter(|node| up.contains(node) && **node != leader);
             partition.isr = std::iter::once(leader).chain(followers.copied()).collect();
+            let has = partition.log.high_watermark();
+            for node in &partition.replicas {
+                match partition.isr.contains(node) {
+                    true => partition.followers.in_sync(*node),
+                    false => drop(partition.followers.behind.entry(*node).or_insert(has)),
+                }
+            }
         }
         true
     }

@@ -13,6 +13,7 @@ use super::replication::Followers;
 use super::transactions::Transaction;
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
+use crate::wire::StrBytes;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -62,6 +63,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub(super) struct Node {
     pub endpoint: Endpoint,
+    pub rack: Option<Arc<str>>,
     /// Its process runs, or is paused.
     pub alive: bool,
     /// Since when it is stopped in the middle of everything.
@@ -72,6 +74,15 @@ pub(super) struct Node {
     pub connections: HashMap<u64, AbortHandle>,
     /// They end with the process.
     pub sessions: FetchSessions,
+}
+
+impl Node {
+    /// Host, port and rack, as answers give them.
+    pub(super) fn advertised(&self) -> (StrBytes, i32, Option<StrBytes>) {
+        let (host, port) = self.endpoint.host_and_port();
+        let text = |text: &Arc<str>| StrBytes::from(text.to_string());
+        (text(host), i32::from(port), self.rack.as_ref().map(text))
+    }
 }
 
 #[derive(Debug)]
@@ -146,8 +157,7 @@ impl Partition {
     /// An unclean election: what lies at `offset` or behind it is gone, and the leader begins a new epoch.
     pub(super) fn lose_from(&mut self, offset: i64) {
         self.leader_epoch += 1;
-        self.followers.forget();
-        self.log.truncate(offset);
+        self.truncate(offset);
         self.wake();
     }
 
@@ -160,9 +170,7 @@ impl Partition {
         self.leader_epoch += 1;
         if leader.is_some() && leader != self.led_last {
             self.led_last = leader;
-            self.followers.forget();
-            let end = self.log.high_watermark();
-            self.log.truncate(end);
+            self.truncate(self.log.high_watermark());
         }
         self.wake();
     }
@@ -386,6 +394,7 @@ impl State {
                 list.push(leader);
             }
         }
+        partition.followers.in_sync(leader);
         partition.lead_by(Some(leader));
         true
     }
@@ -425,6 +434,7 @@ impl State {
             if partition.replicas.contains(&id) {
                 if !partition.isr.contains(&id) {
                     partition.isr.push(id);
+                    partition.followers.in_sync(id);
                 }
                 if partition.leader.is_none() {
                     partition.lead_by(Some(id));

@@ -217,7 +217,7 @@ async fn a_full_answer_does_not_starve_the_last_partition() {
 #[tokio::test(start_paused = true)]
 async fn an_error_is_told_every_time_and_once_more_when_it_is_gone() {
     let cluster = TestCluster::builder().brokers(2).topic("t", 1).in_memory().start().await.unwrap();
-    let mut reader = Reader::new(&cluster, 17).await;
+    let mut reader = Reader::new(&cluster, 10).await;
     assert_eq!(reader.read(&[(0, 0)]).await, [0]);
     cluster.move_leader("t", 0, NodeId(2));
     assert_eq!(reader.code().await, Some(ErrorCode::NotLeaderOrFollower));

@@ -6,6 +6,7 @@ mod fetch_sessions;
 mod groups;
 mod hostile;
 mod lifecycle;
+mod racks;
 mod records;
 mod replication;
 mod transactions;

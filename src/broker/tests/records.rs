@@ -84,12 +84,13 @@ async fn a_parked_fetch_learns_at_once_that_its_leader_moved() {
     let mut request = fetch("t", 0, 0, 10_000);
     request.topics[0].topic_id = cluster.topic_id("t");
     request.topics[0].topic = name("");
+    request.topics[0].partitions[0].current_leader_epoch = 0;
     let (got, ()) = tokio::join!(peer.call(16, &request), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         cluster.move_leader("t", 0, NodeId(2));
     });
     let (endpoint, got) = (&got.node_endpoints[0], &got.responses[0].partitions[0]);
-    assert_eq!(got.error_code, ErrorCode::NotLeaderOrFollower.to_wire());
+    assert_eq!(got.error_code, ErrorCode::FencedLeaderEpoch.to_wire());
     assert_eq!((endpoint.node_id.0, &*endpoint.host, endpoint.port), (2, "broker-2", 9092));
     assert_eq!((got.current_leader.leader_id.0, got.current_leader.leader_epoch), (2, 1));
     assert_eq!(cluster.clock().now() - start, Duration::from_millis(100));
