@@ -176,6 +176,8 @@ apis! {
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest;
     OffsetDelete, OffsetDeleteRequest;
     DescribeCluster, DescribeClusterRequest;
+    ConsumerGroupHeartbeat, ConsumerGroupHeartbeatRequest;
+    ConsumerGroupDescribe, ConsumerGroupDescribeRequest;
 }
 
 #[cfg(test)]

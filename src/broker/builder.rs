@@ -114,6 +114,27 @@ impl Builder {
         self
     }
 
+    /// `group.consumer.session.timeout.ms`: how long a member of a consumer group (KIP-848) may be silent. Default 45 s, as
+    /// Kafka's.
+    pub fn consumer_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.consumer_session_timeout = timeout;
+        self
+    }
+
+    /// `group.consumer.heartbeat.interval.ms`: how often members of consumer groups are told to send heartbeats. Default 5 s,
+    /// as Kafka's.
+    pub fn consumer_heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.settings.consumer_heartbeat_interval = interval;
+        self
+    }
+
+    /// `group.consumer.assignment.interval.ms`: how long the coordinator of a consumer group waits at least before it deals the
+    /// partitions out anew. Default 1 s, as Kafka's.
+    pub fn consumer_assignment_interval(mut self, interval: Duration) -> Self {
+        self.settings.consumer_assignment_interval = interval;
+        self
+    }
+
     /// `message.max.bytes`: the largest batch, for topics without `max.message.bytes`. Default 1,048,588, as Kafka's.
     pub fn message_max_bytes(mut self, bytes: usize) -> Self {
         self.settings.message_max_bytes = bytes;

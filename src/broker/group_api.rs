@@ -13,6 +13,7 @@ use super::coordinator::GROUP;
 use super::groups::{Group, Identity, Join, Joined, Phase};
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
+use crate::wire::group_protocol::PROTOCOL_TYPE;
 use crate::wire::messages::delete_groups_response::DeletableGroupResult;
 use crate::wire::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
@@ -27,11 +28,11 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-fn millis(millis: i32) -> Duration {
+pub(super) fn millis(millis: i32) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-fn owned(text: Option<&StrBytes>) -> Option<String> {
+pub(super) fn owned(text: Option<&StrBytes>) -> Option<String> {
     text.map(|text| text.to_string())
 }
 
@@ -202,7 +203,7 @@ impl Api for LeaveGroupRequest {
 }
 
 /// The bits of every operation on a group.
-const GROUP_OPERATIONS: i32 = 3400;
+pub(super) const GROUP_OPERATIONS: i32 = 3400;
 
 impl Api for DescribeGroupsRequest {
     async fn serve(self, on: Context) -> DescribeGroupsResponse {
@@ -210,14 +211,15 @@ impl Api for DescribeGroupsRequest {
         let groups = self.groups.iter().map(|id| {
             let described = match (on.coordinates(&state, GROUP, id), state.groups.get(&***id)) {
                 (Err(code), _) => return failed(id, code),
-                (Ok(()), Some(group)) => described(id, group, on.version),
-                (Ok(()), None) if on.version >= 6 => {
-                    let why = format!("Group {} not found.", &**id);
+                (Ok(()), Some(group)) if group.consumer.is_none() => described(id, group, on.version),
+                (Ok(()), other) if on.version >= 6 => {
+                    let what = if other.is_some() { "is not a classic group" } else { "not found" };
+                    let why = format!("Group {} {what}.", &**id);
                     failed(id, ErrorCode::GroupIdNotFound)
                         .with_group_state(StrBytes::from_static_str("Dead"))
                         .with_error_message(Some(why.into()))
                 }
-                (Ok(()), None) => failed(id, ErrorCode::UnknownServerError)
+                (Ok(()), _) => failed(id, ErrorCode::UnknownServerError)
                     .with_error_code(0)
                     .with_group_state(StrBytes::from_static_str("Dead")),
             };
@@ -269,15 +271,20 @@ impl Api for ListGroupsRequest {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
         };
         let own = |id: &str| on.coordinates(&state, GROUP, id).is_ok();
+        let kind = |group: &Group| if group.consumer.is_some() { "consumer" } else { "classic" };
         let listed = state.groups.iter().filter(|(id, group)| {
-            own(id) && allows(&self.states_filter, group.phase.name()) && allows(&self.types_filter, "classic")
+            own(id) && allows(&self.states_filter, group.summary().0) && allows(&self.types_filter, kind(group))
         });
         let groups = listed.map(|(id, group)| {
+            let protocol_type = match group.consumer {
+                Some(_) => PROTOCOL_TYPE.to_owned(),
+                None => group.protocol_type.clone().unwrap_or_default(),
+            };
             let listed = ListedGroup::default()
                 .with_group_id(GroupId(id.to_string().into()))
-                .with_protocol_type(group.protocol_type.clone().unwrap_or_default().into());
-            let listed = if on.version >= 4 { listed.with_group_state(group.phase.name().into()) } else { listed };
-            if on.version >= 5 { listed.with_group_type(StrBytes::from_static_str("Classic")) } else { listed }
+                .with_protocol_type(protocol_type.into());
+            let listed = if on.version >= 4 { listed.with_group_state(group.summary().0.into()) } else { listed };
+            if on.version >= 5 { listed.with_group_type(kind(group).into()) } else { listed }
         });
         ListGroupsResponse::default().with_groups(groups.collect())
     }
@@ -291,13 +298,12 @@ impl Api for DeleteGroupsRequest {
     async fn serve(self, on: Context) -> DeleteGroupsResponse {
         let mut state = on.state();
         let results = self.groups_names.iter().map(|id| {
-            let outcome = on.coordinates(&state, GROUP, id).and_then(|()| {
-                match state.groups.get(&***id).map(|group| group.members.is_empty()) {
+            let outcome =
+                on.coordinates(&state, GROUP, id).and_then(|()| match state.groups.get(&***id).map(Group::is_empty) {
                     None => Err(ErrorCode::GroupIdNotFound),
                     Some(false) => Err(ErrorCode::NonEmptyGroup),
                     Some(true) => Ok(()),
-                }
-            });
+                });
             if outcome.is_ok() {
                 state.groups.remove(&***id);
             }

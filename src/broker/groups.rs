@@ -12,7 +12,10 @@
 //! over a restart, and the one with the older id is fenced (KIP-345); who has not joined again when the rebalance
 //! timeout is up is out, static members excepted; who does not sync within it is out too.
 
+use super::consumer_groups::ConsumerGroup;
+use super::server_assignors::Topics;
 use crate::error::ErrorCode;
+use crate::ids::TopicId;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,6 +101,14 @@ pub(super) struct Identity<'a> {
     pub generation: i32,
 }
 
+/// What is to be committed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Commit<'a> {
+    /// Of OffsetCommit; `None` in a transaction.
+    pub version: Option<i16>,
+    pub partitions: &'a [(TopicId, i32)],
+}
+
 #[derive(Debug)]
 pub(super) struct Member {
     pub id: String,
@@ -138,8 +149,11 @@ pub(super) struct Committed {
     pub metadata: String,
 }
 
+/// What is known under a group's name: a classic group, a consumer group, or offsets alone.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    /// It is one of the new protocol, and nothing of the classic one's is in use but the offsets.
+    pub consumer: Option<ConsumerGroup>,
     pub phase: Phase,
     pub generation: i32,
     pub protocol_type: Option<String>,
@@ -162,6 +176,9 @@ pub(super) struct Group {
 impl Group {
     /// Takes a member in, or lets it join again. The answer may come much later.
     pub(super) fn join(&mut self, now: Instant, settings: GroupSettings, join: Join, reply: oneshot::Sender<Joined>) {
+        if self.consumer.as_ref().is_some_and(|consumer| consumer.members.is_empty()) {
+            self.begin_anew(None);
+        }
         self.initial_delay = settings.initial_rebalance_delay;
         match self.admit(settings, &join) {
             Err(code) => {
@@ -172,7 +189,16 @@ impl Group {
         }
     }
 
+    /// An empty group becomes one of the other protocol, which has the offsets of the old one and nothing else.
+    pub(super) fn begin_anew(&mut self, consumer: Option<ConsumerGroup>) {
+        let (offsets, transactional) = (std::mem::take(&mut self.offsets), std::mem::take(&mut self.transactional));
+        *self = Self { consumer, offsets, transactional, ids_given: self.ids_given, ..Self::default() };
+    }
+
     fn admit(&self, settings: GroupSettings, join: &Join) -> Result<(), ErrorCode> {
+        if self.consumer.is_some() {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
         if !(settings.min_session_timeout..=MAX_SESSION_TIMEOUT).contains(&join.session_timeout) {
             return Err(ErrorCode::InvalidSessionTimeout);
         }
@@ -510,8 +536,29 @@ impl Group {
         self.rebalance(now);
     }
 
+    /// Kafka's name of its state, its generation or epoch, and how many members it has.
+    pub(super) fn summary(&self) -> (&'static str, i32, usize) {
+        match &self.consumer {
+            Some(consumer) => (consumer.state(), consumer.epoch, consumer.members.len()),
+            None => (self.phase.name(), self.generation, self.members.len()),
+        }
+    }
+
+    /// Nobody is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.summary().2 == 0
+    }
+
     /// Whether a commit by this identity counts. Outside of a group everybody may.
-    pub(super) fn may_commit(&mut self, now: Instant, identity: Identity<'_>) -> Result<(), ErrorCode> {
+    pub(super) fn may_commit(
+        &mut self,
+        now: Instant,
+        identity: Identity<'_>,
+        commit: Commit<'_>,
+    ) -> Result<(), ErrorCode> {
+        if let Some(consumer) = &self.consumer {
+            return consumer.may_commit(identity, commit);
+        }
         if identity.generation < 0 && identity.member_id.is_empty() && self.members.is_empty() {
             return Ok(());
         }
@@ -528,11 +575,15 @@ impl Group {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let sessions = self.members.iter().filter(|member| member.may_expire()).map(|member| member.session_deadline);
         let pending = self.pending.iter().map(|(_, until)| *until);
-        sessions.chain(pending).chain(self.deadline).min()
+        let consumer = self.consumer.as_ref().and_then(ConsumerGroup::next_deadline);
+        sessions.chain(pending).chain(self.deadline).chain(consumer).min()
     }
 
     /// Lets silent members and forgotten ids go, and ends waits that have become too long.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant, topics: &Topics) {
+        if let Some(consumer) = &mut self.consumer {
+            return consumer.expire(now, topics);
+        }
         let before = self.pending.len();
         self.pending.retain(|(_, until)| *until > now);
         if self.pending.len() < before {

@@ -1,6 +1,8 @@
 //! What a test does to a cluster and sees of it, besides faults: leaders, brokers, records, offsets, retention.
 
 use super::coordinator::{GROUP, TRANSACTION};
+use super::groups::Group;
+use super::server_assignors::Partitions;
 use super::{TestCluster, connection};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
@@ -40,6 +42,24 @@ pub struct FetchSessionCount {
     pub opened: u64,
     /// Those of them that had to make room for others.
     pub evicted: u64,
+}
+
+/// A member of a consumer group (KIP-848).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerGroupMember {
+    /// The id that it gave itself.
+    pub member_id: String,
+    /// A static member's name.
+    pub instance_id: Option<String>,
+    /// How far it has come; -2 while a static member is away.
+    pub epoch: i32,
+    /// What it has, or is told to have.
+    pub assigned: Vec<TopicPartition>,
+    /// What it is told to give up, and has not.
+    pub revoking: Vec<TopicPartition>,
+    /// What it is to have in the end.
+    pub target: Vec<TopicPartition>,
 }
 
 impl TestCluster {
@@ -239,10 +259,32 @@ impl TestCluster {
         })
     }
 
-    /// A group's state in Kafka's name, its generation and its number of members; `None` if there is no such group.
+    /// A group's state in Kafka's name, its generation or group epoch, and its number of members; `None` if there is no such
+    /// group.
     pub fn group(&self, group: &str) -> Option<(&'static str, i32, usize)> {
         let state = self.shared.state();
-        state.groups.get(group).map(|group| (group.phase.name(), group.generation, group.members.len()))
+        state.groups.get(group).map(Group::summary)
+    }
+
+    /// The members of a consumer group (KIP-848) by their ids; none of a classic one.
+    pub fn consumer_group_members(&self, group: &str) -> Vec<ConsumerGroupMember> {
+        let state = self.shared.state();
+        let Some(consumer) = state.groups.get(group).and_then(|group| group.consumer.as_ref()) else {
+            return Vec::new();
+        };
+        let named = |partitions: &Partitions| {
+            let named = |(id, partition): &(_, i32)| Some(TopicPartition::new(state.topic_name(*id)?, *partition));
+            partitions.iter().filter_map(named).collect()
+        };
+        let members = consumer.members.values().map(|member| ConsumerGroupMember {
+            member_id: member.id.clone(),
+            instance_id: member.instance_id.clone(),
+            epoch: member.epoch,
+            assigned: named(&member.assigned),
+            revoking: named(&member.revoking),
+            target: consumer.target.get(&member.id).map(named).unwrap_or_default(),
+        });
+        members.collect()
     }
 
     /// Deletes what each topic's `retention.ms` and `retention.bytes` say, now. A cluster never does so by itself: a test

@@ -14,9 +14,11 @@
 //!
 //! It answers as Apache Kafka 4.3 does, from its own notion of logs, groups and transactions: it shares bytes with the
 //! client of this crate (`wire`, `record`) and no logic. What differs on purpose: nothing is on disk; replicas are names
-//! (a partition has one log, leaders move without loss, unless there is a [lag](Builder::replication_lag)); batches are kept as they were sent, whatever the topic's
-//! `compression.type`; retention runs only when [asked](TestCluster::apply_retention); a group's first rebalance waits
-//! for nobody ([`Builder::initial_rebalance_delay`]).
+//! (a partition has one log, leaders move without loss, unless there is a [lag](Builder::replication_lag)); batches are
+//! kept as they were sent, whatever the topic's `compression.type`; retention runs only when
+//! [asked](TestCluster::apply_retention); a group's first rebalance waits for nobody
+//! ([`Builder::initial_rebalance_delay`]); a group with members is not changed over from the classic to the consumer
+//! protocol (`group.consumer.migration.policy=disabled`).
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -24,7 +26,9 @@
 //! | `connection` | listeners, sockets and pipes, one task per connection |
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
 //! | `replication` | what followers have, brokers that are paused |
-//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator groups group_api offsets producers transactions` | the API families |
+//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions` | the API families |
+//! | `groups group_api` | classic groups: what they decide, and the wire |
+//! | `consumer_groups consumer_members server_assignors topic_regex consumer_group_api` | groups of KIP-848, likewise |
 //! | `control` | faults on command, the request log |
 //! | `clock` | the one clock |
 
@@ -34,6 +38,9 @@ mod builder;
 mod clock;
 mod configs;
 mod connection;
+mod consumer_group_api;
+mod consumer_groups;
+mod consumer_members;
 mod control;
 mod coordinator;
 mod fetch;
@@ -49,7 +56,9 @@ mod partitions;
 mod produce;
 mod producers;
 mod replication;
+mod server_assignors;
 mod state;
+mod topic_regex;
 mod topics;
 mod transactions;
 
@@ -57,7 +66,7 @@ pub use api::ApiKey;
 pub use builder::Builder;
 pub use clock::BrokerClock;
 pub use control::{Fault, RequestCount};
-pub use inspect::{FetchSessionCount, StoredRecord};
+pub use inspect::{ConsumerGroupMember, FetchSessionCount, StoredRecord};
 
 use crate::connect::Connect;
 use crate::ids::NodeId;

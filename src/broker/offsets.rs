@@ -1,14 +1,15 @@
 // OffsetCommit: v2-9. OffsetFetch: v1-9. OffsetDelete: v0.
 //! What groups have committed, with its metadata and leader epoch.
 //!
-//! - OffsetCommit v6 adds the leader epoch, v7 the static member's name. Metadata has a limit of 4,096 bytes.
+//! - OffsetCommit v6 adds the leader epoch, v7 the static member's name, v9 knows members of consumer groups (KIP-848) and
+//!   `STALE_MEMBER_EPOCH`. Metadata has a limit of 4,096 bytes.
 //! - OffsetFetch v2 takes null for all topics and answers errors at the top, v7 can ask to be told of offsets in open
-//!   transactions (`UNSTABLE_OFFSET_COMMIT`), v8 takes many groups.
+//!   transactions (`UNSTABLE_OFFSET_COMMIT`), v8 takes many groups, v9 names the member of a consumer group that asks.
 
 use super::Context;
 use super::api::Api;
 use super::coordinator::GROUP;
-use super::groups::{Committed, Group, Identity};
+use super::groups::{Commit, Committed, Group, Identity};
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
@@ -37,9 +38,17 @@ impl Api for OffsetCommitRequest {
         };
         let outcome = on.coordinates(&state, GROUP, &self.group_id).and_then(|()| {
             if identity.generation >= 0 && !state.groups.contains_key(&**self.group_id) {
-                return Err(ErrorCode::IllegalGeneration);
+                let known = on.version >= 9;
+                return Err(if known { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration });
             }
-            state.groups.entry((**self.group_id).into()).or_default().may_commit(on.now(), identity)
+            let partitions = self
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(|wanted| (&**topic.name, wanted.partition_index)));
+            let partitions = state.with_ids(partitions);
+            let commit = Commit { version: Some(on.version), partitions: &partitions };
+            let group = state.groups.entry((**self.group_id).into()).or_default();
+            group.may_commit(on.now(), identity, commit)
         });
         if let Err(code) = outcome {
             return self.refuse(code);
@@ -141,11 +150,17 @@ impl Api for OffsetFetchRequest {
                 if let Err(code) = on.coordinates(&state, GROUP, &asked.group_id) {
                     return group.with_error_code(code.to_wire());
                 }
+                let known = state.groups.get(&**asked.group_id);
+                if let (Some(consumer), Some(id)) = (known.and_then(|known| known.consumer.as_ref()), &asked.member_id)
+                    && let Err(code) = consumer.check_member(id, asked.member_epoch)
+                {
+                    return group.with_error_code(code.to_wire());
+                }
                 let wanted = asked
                     .topics
                     .as_ref()
                     .map(|topics| topics.iter().map(|topic| (&**topic.name, &topic.partition_indexes[..])).collect());
-                let topics = fetched(state.groups.get(&**asked.group_id), wanted, self.require_stable);
+                let topics = fetched(known, wanted, self.require_stable);
                 group.with_topics(topics.into_iter().map(in_group).collect())
             });
             return OffsetFetchResponse::default().with_groups(groups.collect());
@@ -233,11 +248,14 @@ impl Api for OffsetDeleteRequest {
         let Some(group) = state.groups.get_mut(&**self.group_id) else {
             return self.refuse(ErrorCode::GroupIdNotFound);
         };
-        let subscribed = !group.members.is_empty();
         let topics = self.topics.iter().map(|topic| {
+            // Which topics a classic group reads is the clients' own business: all, to be safe.
+            let subscribed = match &group.consumer {
+                Some(consumer) => consumer.subscribes_to(&topic.name),
+                None => !group.members.is_empty(),
+            };
             let partitions = topic.partitions.iter().map(|wanted| {
                 let key = (Arc::from(&**topic.name), wanted.partition_index);
-                // Which topics a live group reads is the clients' own business in a classic group: all, to be safe.
                 let code = if subscribed { ErrorCode::GroupSubscribedToTopic.to_wire() } else { 0 };
                 if !subscribed {
                     group.offsets.remove(&key);

@@ -4,12 +4,14 @@
 use super::api::{ApiKey, names_topic};
 use super::configs::TopicConfig;
 use super::connection::Endpoint;
+use super::consumer_groups::ConsumerGroupSettings;
 use super::control::{Control, Judged};
 use super::fetch_sessions::{self, FetchSessions};
 use super::groups::{Group, GroupSettings};
 use super::log::Log;
 use super::producers::Producers;
 use super::replication::Followers;
+use super::server_assignors::Topics;
 use super::transactions::Transaction;
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
@@ -36,6 +38,9 @@ pub(super) struct Settings {
     pub default_replication: Option<i16>,
     pub initial_rebalance_delay: Duration,
     pub min_session_timeout: Duration,
+    pub consumer_session_timeout: Duration,
+    pub consumer_heartbeat_interval: Duration,
+    pub consumer_assignment_interval: Duration,
     pub message_max_bytes: usize,
     pub cut_batches: bool,
     pub transaction_version: i16,
@@ -51,6 +56,9 @@ impl Default for Settings {
             default_replication: None,
             initial_rebalance_delay: Duration::ZERO,
             min_session_timeout: Duration::from_secs(1),
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
+            consumer_assignment_interval: Duration::from_secs(1),
             message_max_bytes: 1_048_588,
             cut_batches: false,
             transaction_version: 2,
@@ -201,6 +209,8 @@ pub(super) struct State {
     pub closed: bool,
     connections: u64,
     topics_made: u64,
+    /// Members of consumer groups that were given an id.
+    pub members_named: u64,
 }
 
 impl State {
@@ -219,6 +229,7 @@ impl State {
             closed: false,
             connections: 0,
             topics_made: 0,
+            members_named: 0,
         }
     }
 
@@ -450,6 +461,25 @@ impl State {
         }
     }
 
+    pub(super) fn consumer_group_settings(&self) -> ConsumerGroupSettings {
+        ConsumerGroupSettings {
+            session_timeout: self.settings.consumer_session_timeout,
+            assignment_interval: self.settings.consumer_assignment_interval,
+        }
+    }
+
+    /// Every topic, as consumer groups see it.
+    pub(super) fn described_topics(&self) -> Topics {
+        let described = |topic: &Topic| (Arc::clone(&topic.name), (topic.id, topic.partitions.len() as i32));
+        self.topics.values().map(described).collect()
+    }
+
+    /// Partitions by their topics' ids, which are zero where there is no such topic.
+    pub(super) fn with_ids<'a>(&self, partitions: impl Iterator<Item = (&'a str, i32)>) -> Vec<(TopicId, i32)> {
+        let id = |name: &str| self.topics.get(name).map_or(TopicId::ZERO, |topic| topic.id);
+        partitions.map(|(name, partition)| (id(name), partition)).collect()
+    }
+
     /// When [`Self::expire`] has something to do, at the earliest.
     pub(super) fn next_deadline(&mut self) -> Option<Instant> {
         let replication = self.next_replication();
@@ -462,8 +492,9 @@ impl State {
         self.expire_transactions(now, unix_millis);
         self.fence_paused(now);
         self.replicate(now);
-        for group in self.groups.values_mut() {
-            group.expire(now);
+        if self.groups.values().filter_map(Group::next_deadline).any(|due| due <= now) {
+            let topics = self.described_topics();
+            self.groups.values_mut().for_each(|group| group.expire(now, &topics));
         }
     }
 }

@@ -14,7 +14,7 @@
 use super::Context;
 use super::api::Api;
 use super::coordinator::{GROUP, TRANSACTION};
-use super::groups::Identity;
+use super::groups::{Commit, Identity};
 use super::produce::store;
 use super::state::State;
 use super::{offsets, producers};
@@ -395,8 +395,14 @@ impl Admit for TxnOffsetCommitRequest {
         };
         if identity.generation >= 0 || !identity.member_id.is_empty() {
             // `may_commit` leaves nothing behind in a group that there was not.
+            let partitions = self
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(|wanted| (&**topic.name, wanted.partition_index)));
+            let partitions = state.with_ids(partitions);
+            let commit = Commit { version: None, partitions: &partitions };
             let known = state.groups.get_mut(&group).ok_or(ErrorCode::IllegalGeneration)?;
-            known.may_commit(on.now(), identity)?;
+            known.may_commit(on.now(), identity, commit)?;
         }
         let producer = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
         let id = &self.transactional_id;

@@ -171,6 +171,17 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
             schema::IncrementalAlterConfigsRequest::default().with_resources(vec![topic])
         };
         OffsetDelete, OffsetDeleteRequest, |_| schema::OffsetDeleteRequest::default().with_group_id(group());
+        ConsumerGroupHeartbeat, ConsumerGroupHeartbeatRequest, |version| {
+            let request = schema::ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(schema::GroupId(format!("new-{version}").into()))
+                .with_member_id("m".into())
+                .with_rebalance_timeout_ms(1000)
+                .with_subscribed_topic_names(Some(vec![name("t")]))
+                .with_topic_partitions(Some(vec![]));
+            if version >= 1 { request.with_subscribed_topic_regex(Some("t.*".into())) } else { request }
+        };
+        ConsumerGroupDescribe, ConsumerGroupDescribeRequest, |_| schema::ConsumerGroupDescribeRequest::default()
+            .with_group_ids(vec![group(), schema::GroupId("none".into()), schema::GroupId("new-1".into())]);
         DescribeCluster, DescribeClusterRequest, |version| {
             let request = schema::DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
             if version >= 1 { request.with_endpoint_type(1) } else { request }
