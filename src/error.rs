@@ -297,7 +297,7 @@ impl fmt::Display for Error {
                 ErrorKind::Closed => "closed",
                 ErrorKind::RecordTooLarge => "the record is too large",
                 ErrorKind::BufferFull => "buffer.memory is full",
-                ErrorKind::Purged => "purged from the queue",
+                ErrorKind::Purged => "purged",
                 ErrorKind::NoOffset => "no offset to start from, and auto.offset.reset is none",
                 ErrorKind::Denied => "not allowed",
                 ErrorKind::Aborted => "the transaction was aborted",

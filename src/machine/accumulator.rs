@@ -17,6 +17,7 @@ mod load;
 mod many;
 mod pool;
 mod schedule;
+mod seal;
 mod topic;
 pub use many::{Order, Tickets, ToAppend};
 pub use pool::capacity_for;
@@ -24,7 +25,7 @@ pub use schedule::{Attention, Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
 use super::Clock;
-use super::batch::{Halves, OpenBatch, ProducerBatch, Settled};
+use super::batch::{Halves, ProducerBatch};
 use pool::BufferPool;
 use schedule::{Progress, Schedule, wake_sender};
 use load::{Available, Leader};
@@ -32,12 +33,12 @@ use topic::Slot;
 use super::partitioner::{Partitioning, Sticky};
 use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::error::{Certainty, Error, ErrorKind, Result};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TopicPartition};
 use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
 use crate::record::compression::{Compression, Compressor};
 use crate::record::encode::max_record_size;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
@@ -243,55 +244,6 @@ impl RecordAccumulator {
         self.memory.clone().acquire_many_owned(bytes as u32).await.map_err(|_| closed())
     }
 
-    /// Compresses and freezes a batch that has its place in the queue already, outside of the partition's lock, on the
-    /// task of whoever found it full: its bytes are in that core's cache.
-    fn seal(&self, topic: &Arc<TopicQueues>, partition: u32, detached: Option<OpenBatch>) {
-        let (Some(open), Some(queue)) = (detached, topic.partition(partition)) else { return };
-        let id = open.id;
-        let sealed = self.seal_open(topic, partition, open);
-        let mut state = lock(&queue.state);
-        let Some(at) = state.full.iter().rposition(|slot| matches!(slot, Slot::Sealing(sealing) if *sealing == id)) else {
-            drop(state);
-            drop(sealed); // closed meanwhile: this answers its deliveries
-            return self.on_settled(id);
-        };
-        match sealed {
-            Some(batch) => state.full[at] = Slot::Sealed(batch),
-            None => {
-                drop(state.full.remove(at));
-                queue.recount(&state);
-                state.leader.iter().for_each(|leader| leader.on_gone(1));
-            }
-        }
-        if !std::mem::replace(&mut state.announced, true) {
-            let mut schedule = lock(&self.schedule);
-            drop(state);
-            schedule.ready.push((topic.clone(), partition));
-            if schedule.wants_ready {
-                wake_sender(schedule);
-            }
-        }
-    }
-
-    fn seal_open(&self, topic: &Arc<TopicQueues>, partition: u32, open: OpenBatch) -> Option<ProducerBatch> {
-        let (id, records) = (open.id, open.encoder.record_count());
-        let mut compressor = lock(&self.compressors).pop().unwrap_or_default();
-        let codec = (self.config.compression, self.config.level);
-        let (sealed, buffer) = open.seal(topic.clone(), partition, codec, &mut compressor, |len| self.buffer(capacity_for(len)));
-        lock(&self.compressors).push(compressor);
-        self.recycle(buffer);
-        match sealed {
-            Ok(batch) => {
-                lock(&self.schedule).unfinished.set(id, Progress::Sealed(records));
-                Some(batch)
-            }
-            Err(id) => {
-                self.on_settled(id);
-                None
-            }
-        }
-    }
-
     /// For the sender: the partitions that have something ready and that it doesn't know of go to `ready`, and its waker
     /// stays. `room`: it could send at once. Gives the rule for [`drain`](Self::drain), and when to come back at the latest.
     pub fn collect(
@@ -367,7 +319,7 @@ impl RecordAccumulator {
             state.announced = true;
             queue.recount(&state);
             drop(state);
-            if let Some(batch) = open.and_then(|open| self.seal_open(topic, partition, open)) {
+            if let Some(batch) = open.and_then(|open| self.compress(topic, partition, open, self.config.compression)) {
                 return Drained::Batch(batch);
             }
         }
@@ -493,47 +445,37 @@ impl RecordAccumulator {
         wake_sender(schedule);
     }
 
-    /// For the sender: everything that it has not taken. What is being compressed at the moment fails by itself. After
-    /// [`close`](Self::close) nothing is appended any more.
-    pub fn take_all(&self) -> Vec<ProducerBatch> {
-        self.take_queued(|_| false)
-    }
-
-    /// Fails with `error` every batch that the sender has not taken, which has no place in a sequence yet. How many
-    /// records that are. A batch that is being compressed on another task at the moment was appended too late to be in.
-    pub fn purge(&self, error: &Error) -> usize {
-        let mut records = 0;
-        for mut batch in self.take_queued(|slot| matches!(slot, Slot::Sealing(_))) {
-            records += batch.record_count() as usize;
-            batch.settle(Settled::Failed(error.clone()));
-            self.on_settled(batch.id);
-            self.release(batch);
-        }
-        records
-    }
-
-    /// The batches of all queues, without the places that stay.
-    fn take_queued(&self, stays: impl Fn(&Slot) -> bool) -> Vec<ProducerBatch> {
-        let mut all = Vec::new();
+    /// For the sender: everything that it has not taken, to be failed with `error`. What is being compressed at the moment
+    /// fails with it by itself as soon as that is done; how many records those are.
+    pub fn take_all(&self, error: &Error) -> (Vec<ProducerBatch>, usize) {
+        let (mut all, mut sealing) = (Vec::new(), 0);
         for topic in self.topics() {
             for (partition, queue) in (0..).zip(topic.partitions()) {
+                let error = || {
+                    let partition = TopicPartition::new(topic.name().clone(), partition as i32);
+                    error.clone().partition(partition).certainty(Certainty::NotSent)
+                };
                 let mut state = lock(&queue.state);
                 let before = state.full.len();
-                let (stay, full): (VecDeque<Slot>, VecDeque<Slot>) =
-                    std::mem::take(&mut state.full).into_iter().partition(&stays);
+                for slot in std::mem::take(&mut state.full) {
+                    match slot {
+                        Slot::Sealed(batch) => all.push(batch),
+                        Slot::Sealing(mut place) => {
+                            sealing += if place.failed.is_none() { place.records as usize } else { 0 };
+                            place.failed.get_or_insert_with(error);
+                            state.full.push_back(Slot::Sealing(place));
+                        }
+                    }
+                }
                 let open = state.open.take();
-                state.full = stay;
                 state.leader.iter().for_each(|leader| leader.on_gone(before - state.full.len()));
                 queue.recount(&state);
                 drop(state);
-                all.extend(full.into_iter().filter_map(|slot| match slot {
-                    Slot::Sealed(batch) => Some(batch),
-                    Slot::Sealing(_) => None,
-                }));
-                all.extend(open.and_then(|open| self.seal_open(&topic, partition, open)));
+                // Nobody will read it, so it is not compressed.
+                all.extend(open.and_then(|open| self.compress(&topic, partition, open, Compression::None)));
             }
         }
-        all
+        (all, sealing)
     }
 
     /// Whether [`close`](Self::close) was called.

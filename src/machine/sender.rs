@@ -26,6 +26,7 @@ mod identity;
 mod transaction;
 
 use answer::failure;
+pub use expiry::Purge;
 use identity::Identity;
 pub use transaction::TransactionCommand;
 use super::accumulator::{Readiness, RecordAccumulator, TopicQueues};

@@ -1,6 +1,6 @@
 //! The one task of a producer: gives the [`Sender`] machine its clock, its connections and its answers.
 //!
-//! Commands of a transactional producer come over a channel, and the outcome of each goes back over one of its own.
+//! Commands of the handles come over a channel, and the outcome of each goes back over one of its own.
 //!
 //! One hand-written `poll` instead of `select!`: what is not ready has registered the waker, and an idle arm costs
 //! nothing. Answers of a node are handed to the machine in the order of its requests, whatever order they end in.
@@ -11,7 +11,7 @@ use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::machine::accumulator::RecordAccumulator;
 use crate::machine::metadata::Cluster;
-use crate::machine::sender::{Sender, SenderEvent, SenderRequest, SenderResponse, TransactionCommand};
+use crate::machine::sender::{Purge, Sender, SenderEvent, SenderRequest, SenderResponse, TransactionCommand};
 use crate::machine::transaction::{Operation, TransactionResponse, TransactionVersion};
 use crate::machine::{Clock, Machine, RequestId};
 use crate::net::brokers::Purpose;
@@ -53,10 +53,16 @@ struct Link {
     awaited: VecDeque<Awaited>,
 }
 
-/// A call that concerns transactions, and who waits for its outcome.
-pub(super) struct Command {
-    pub(super) what: Box<dyn FnOnce(Operation) -> TransactionCommand + Send>,
-    pub(super) reply: Option<oneshot::Sender<Result<()>>>,
+/// What a handle asks of the task, and who waits for the outcome.
+pub(super) enum Command {
+    Transaction {
+        what: Box<dyn FnOnce(Operation) -> TransactionCommand + Send>,
+        reply: Option<oneshot::Sender<Result<()>>>,
+    },
+    Purge {
+        what: Purge,
+        reply: oneshot::Sender<usize>,
+    },
 }
 
 pub(super) struct Driver {
@@ -158,11 +164,18 @@ impl Driver {
     fn poll_commands(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
-            let operation = self.next_operation;
-            self.next_operation += 1;
-            self.replies.extend(command.reply.map(|reply| (operation, reply)));
-            self.sender.command(now, (command.what)(Operation(operation)));
             any = true;
+            match command {
+                Command::Transaction { what, reply } => {
+                    let operation = self.next_operation;
+                    self.next_operation += 1;
+                    self.replies.extend(reply.map(|reply| (operation, reply)));
+                    self.sender.command(now, what(Operation(operation)));
+                }
+                Command::Purge { what, reply } => {
+                    let _ = reply.send(self.sender.purge(now, what)); // nobody may wait any more
+                }
+            }
         }
         any
     }

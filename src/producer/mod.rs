@@ -19,6 +19,7 @@ mod record;
 mod transaction;
 
 pub use crate::machine::partitioner::{Partitioner, Partitioning, RecordToPlace};
+pub use crate::machine::sender::Purge;
 pub use config::{Acks, ProducerConfig};
 pub use deliveries::Deliveries;
 pub use delivery::{Delivery, RecordMetadata};
@@ -37,7 +38,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
 impl Client {
@@ -50,14 +51,10 @@ impl Client {
             let message = "transactional.id is set: such a producer is made by Client::transactional_producer";
             return Err(Error::with_message(ErrorKind::Config, message));
         }
-        self.start_producer(&config, None).map(|(producer, _)| producer)
+        self.start_producer(&config, None)
     }
 
-    fn start_producer(
-        &self,
-        config: &ProducerConfig,
-        transactional_id: Option<Arc<str>>,
-    ) -> Result<(Producer, mpsc::UnboundedSender<Command>)> {
+    fn start_producer(&self, config: &ProducerConfig, transactional_id: Option<Arc<str>>) -> Result<Producer> {
         let request_timeout = self.config().request_timeout;
         let backoff = (self.config().retry_backoff, self.config().retry_backoff_max);
         let accumulator = RecordAccumulator::new(config.accumulator(request_timeout)?, Arc::new(self.clock()));
@@ -76,8 +73,8 @@ impl Client {
             }
         });
         let max_block = config.max_block_time();
-        let shared = Arc::new(Shared { client: self.clone(), accumulator, max_block, ended, failure });
-        Ok((Producer::new(shared), commands))
+        let shared = Shared { client: self.clone(), accumulator, commands, max_block, ended, failure };
+        Ok(Producer::new(Arc::new(shared)))
     }
 }
 
@@ -99,6 +96,7 @@ pub struct Producer {
 struct Shared {
     client: Client,
     accumulator: Arc<RecordAccumulator>,
+    commands: mpsc::UnboundedSender<Command>,
     max_block: Duration,
     ended: watch::Receiver<()>,
     /// Why nothing will be sent any more, if it is not that the application closed the producer.
@@ -222,10 +220,14 @@ impl Producer {
         Ok(self.shared.flush(timeout).await)
     }
 
-    /// Drops what is queued and not under way: those records fail as `NotSent`, of kind `Purged`. How many they were. What
-    /// is under way, or is to be sent again, goes on; the producer takes new records as before.
-    pub fn purge(&self) -> usize {
-        self.shared.accumulator.purge(&Error::new(ErrorKind::Purged).certainty(Certainty::NotSent))
+    /// Drops records that were taken: they fail, of kind `Purged`, as `NotSent` if they certainly were not written, else as
+    /// `PossiblySent`. Gives how many they were. What is under way can't be called back: it may be written, and holds its
+    /// part of `buffer.memory` until its answer. The producer takes new records as before; with idempotence they are
+    /// written in a new epoch if a number was dropped (KIP-360), behind what is under way to their partition.
+    ///
+    /// Records that others send meanwhile may be among them. Dropping the future after its first poll loses the count only.
+    pub async fn purge(&self, what: Purge) -> usize {
+        self.shared.purge(what).await
     }
 
     /// Takes no more records, waits until those taken have an outcome, and ends the task. Other handles of this producer are
@@ -555,6 +557,14 @@ impl Shared {
         match self.failure.get() {
             Some(failure) if error.is_closed() => failure.clone().certainty(Certainty::NotSent),
             _ => error,
+        }
+    }
+
+    async fn purge(&self, what: Purge) -> usize {
+        let (reply, purged) = oneshot::channel();
+        match self.commands.send(Command::Purge { what, reply }) {
+            Ok(()) => purged.await.unwrap_or(0), // a task that has ended has left nothing to drop
+            Err(_) => 0,
         }
     }
 

@@ -9,7 +9,7 @@
 //! What ends a transaction is driven by the producer's task: a future that is dropped loses its answer, nothing else.
 
 use super::driver::Command;
-use super::{Deliveries, Delivery, Producer, ProducerConfig, ProducerRecord, RecordMetadata};
+use super::{Deliveries, Delivery, Producer, ProducerConfig, ProducerRecord, Purge, RecordMetadata};
 use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 impl Client {
@@ -37,8 +37,8 @@ impl Client {
         config: ProducerConfig,
     ) -> Result<TransactionalProducer> {
         let transactional_id = transactional_id.into();
-        let (producer, commands) = self.start_producer(&config, Some(transactional_id.clone()))?;
-        let producer = TransactionalProducer { producer, commands, transactional_id };
+        let producer = self.start_producer(&config, Some(transactional_id.clone()))?;
+        let producer = TransactionalProducer { producer, transactional_id };
         producer.call(TransactionCommand::Init, Certainty::NotSent).await?;
         Ok(producer)
     }
@@ -51,7 +51,6 @@ impl Client {
 #[derive(Debug)]
 pub struct TransactionalProducer {
     producer: Producer,
-    commands: mpsc::UnboundedSender<Command>,
     transactional_id: Arc<str>,
 }
 
@@ -111,7 +110,8 @@ impl TransactionalProducer {
         let shared = &self.producer.shared;
         let (reply, outcome) = oneshot::channel();
         let closed = || shared.why(Error::with_message(ErrorKind::Closed, "the producer is closed").certainty(unknown));
-        self.commands.send(Command { what: Box::new(what), reply: Some(reply) }).map_err(|_| closed())?;
+        let command = Command::Transaction { what: Box::new(what), reply: Some(reply) };
+        shared.commands.send(command).map_err(|_| closed())?;
         let deadline = shared.client.now() + shared.max_block;
         match timeout_at(deadline.into(), outcome).await {
             Ok(Ok(outcome)) => outcome,
@@ -179,6 +179,11 @@ impl Transaction<'_> {
         self.producer.producer.flush(timeout).await
     }
 
+    /// As [`Producer::purge`]. If any record was dropped nothing is left for the transaction but to be aborted.
+    pub async fn purge(&self, what: Purge) -> usize {
+        self.producer.producer.purge(what).await
+    }
+
     /// Commits a consumer's offsets with this transaction, in the name of the member that consumed (KIP-447): take both from
     /// the consumer, [`positions`](crate::consumer::Consumer::positions) or a part of them, and
     /// [`group_metadata`](crate::consumer::Consumer::group_metadata).
@@ -235,8 +240,8 @@ impl Transaction<'_> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.is_open {
-            let abort = Command { what: Box::new(|_| TransactionCommand::Abort(None)), reply: None };
-            let _ = self.producer.commands.send(abort); // without a task there is nothing to abort
+            let abort = Command::Transaction { what: Box::new(|_| TransactionCommand::Abort(None)), reply: None };
+            let _ = self.producer.producer.shared.commands.send(abort); // without a task there is nothing to abort
         }
     }
 }

@@ -13,6 +13,7 @@ mod network;
 mod partitioners;
 mod producer;
 mod producer_rules;
+mod purge;
 mod send_many;
 mod sendable;
 mod soak;

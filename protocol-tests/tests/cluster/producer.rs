@@ -49,7 +49,7 @@ pub(super) fn value(i: u32) -> Vec<u8> {
 }
 
 /// `n` records, spread over the partitions by their number, and what became of them.
-async fn send(producer: &Producer, n: u32, partitions: u32) -> Vec<Delivery> {
+pub(super) async fn send(producer: &Producer, n: u32, partitions: u32) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for i in 0..n {
         let value = value(i);
@@ -81,7 +81,7 @@ pub(super) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-async fn close(client: Client, producer: Producer) {
+pub(super) async fn close(client: Client, producer: Producer) {
     producer.close(SECOND).await.unwrap();
     drop(producer);
     client.close().await;
@@ -526,33 +526,6 @@ async fn a_record_awaited_alone_lingers_only_if_linger_was_asked_for() {
     assert!(awaited(ProducerConfig::default(), 1).await < millis(20));
     assert!(awaited(ProducerConfig::default().linger(millis(5)), 1).await >= millis(100));
     assert!(awaited(ProducerConfig::default(), 2).await >= millis(50), "two of them could be more");
-}
-
-#[tokio::test(start_paused = true)]
-async fn purge_fails_what_is_queued_as_not_sent_and_what_is_under_way_is_written() {
-    let (cluster, client) = cluster(1, 4).await;
-    let producer = client.producer(ProducerConfig::default().linger(Duration::from_secs(60))).unwrap();
-    assert_eq!(producer.purge(), 0);
-    cluster.fault(ApiKey::Produce).delay(SECOND);
-    let under_way = producer.send(ProducerRecord::new("clicks").value(&value(0)).partition(0)).await.unwrap();
-    let flushing = producer.flush(10 * SECOND);
-    let purging = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let queued = send(&producer, 1000, 4).await;
-        assert_eq!(producer.purge(), 1000);
-        for delivery in queued {
-            let error = delivery.try_get().unwrap().unwrap_err();
-            let facts = (error.kind(), error.delivery_certainty(), error.is_fatal());
-            assert_eq!(facts, (ErrorKind::Purged, Some(Certainty::NotSent), false));
-        }
-    };
-    assert_eq!(tokio::join!(flushing, purging).0.unwrap(), 0);
-    under_way.await.unwrap();
-    let after = producer.send(ProducerRecord::new("clicks").value(&value(7)).partition(1)).await.unwrap();
-    producer.flush(SECOND).await.unwrap();
-    after.await.unwrap();
-    assert_eq!(cluster.records("clicks").unwrap().len(), 2, "and the producer goes on");
-    assert_eq!(producer.free_memory(), 32 << 20);
 }
 
 #[tokio::test(start_paused = true)]

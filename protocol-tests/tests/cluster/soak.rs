@@ -10,7 +10,7 @@ mod faults;
 use faults::TOPIC;
 use milena::broker::TestCluster;
 use milena::client::Client;
-use milena::producer::{Acks, Delivery, Producer, ProducerConfig, ProducerRecord};
+use milena::producer::{Acks, Delivery, Producer, ProducerConfig, ProducerRecord, Purge};
 use milena::record::compression::Compression;
 use protocol_tests::ledger::{Found, Promise, RecordId, Tally, Told, Wrong, audit};
 use protocol_tests::random::{Random, seeds};
@@ -159,6 +159,7 @@ impl Scenario {
         let left = Arc::new(AtomicU32::new(self.senders));
         // At times the producer is closed in the middle, and each sender goes on with one of its own.
         let closes = self.random.one_in(4).then(|| self.random.below(u64::from(each)) as u32);
+        let purges = self.random.one_in(3);
         let mut senders = JoinSet::new();
         for sender in 0..self.senders {
             let sender = Sender {
@@ -169,6 +170,7 @@ impl Scenario {
                 random: Random::new(self.random.below(u64::MAX)),
                 partitions: self.partitions,
                 closes: closes.filter(|_| sender == 0),
+                purges,
             };
             let left = left.clone();
             senders.spawn(async move {
@@ -243,6 +245,8 @@ struct Sender {
     partitions: i32,
     /// With which record it closes the producer, for everybody.
     closes: Option<u32>,
+    /// Whether it drops now and then what everybody has sent.
+    purges: bool,
 }
 
 enum Sent {
@@ -302,6 +306,10 @@ impl Sender {
             }
             if self.random.one_in(200) {
                 self.producer.flush(Duration::from_millis(300)).await.expect("flush does not fail");
+            }
+            if self.purges && self.random.one_in(300) {
+                let what = self.random.pick(&[Purge::Queued, Purge::InFlight, Purge::All]);
+                self.producer.purge(what).await;
             }
             if self.closes == Some(number) {
                 let patience = Duration::from_millis(self.random.below(2_000));

@@ -13,7 +13,7 @@ use milena::client::{Client, ClientConfig};
 use milena::consumer::{ConsumerConfig, IsolationLevel, OffsetReset};
 use milena::error::{Certainty, Error, ErrorCode, Result};
 use milena::ids::{ConsumerGroupMetadata, NodeId, OffsetAndMetadata, TopicPartition};
-use milena::producer::{Delivery, ProducerConfig, ProducerRecord, Transaction, TransactionalProducer};
+use milena::producer::{Delivery, ProducerConfig, ProducerRecord, Purge, Transaction, TransactionalProducer};
 use protocol_tests::random::{Random, seeds};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -218,7 +218,10 @@ impl Soak {
             match random.below(if calm { 1 } else { 40 }) {
                 1 => sleep(Duration::from_millis(random.below(2_000))).await,
                 2 => drop(within(SECOND, transaction.flush(SECOND)).await?),
-                3 if random.one_in(20) => sleep(TRANSACTION_TIMEOUT + SECOND).await,
+                3 if random.one_in(4) => {
+                    transaction.purge(random.pick(&[Purge::Queued, Purge::All])).await;
+                }
+                4 if random.one_in(20) => sleep(TRANSACTION_TIMEOUT + SECOND).await,
                 _ => {}
             }
         }

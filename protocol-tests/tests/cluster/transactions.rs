@@ -16,7 +16,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const ID: &str = "tx";
 pub(crate) const VERSIONS: [i16; 2] = [1, 2];
 
-async fn cluster(version: i16) -> (TestCluster, Client) {
+pub(crate) async fn cluster(version: i16) -> (TestCluster, Client) {
     let builder = TestCluster::builder().brokers(3).topic("clicks", 4).topic("orders", 1);
     let cluster = builder.transaction_version(version).in_memory().start().await.unwrap();
     let client = client(&cluster);
@@ -31,7 +31,7 @@ pub(crate) fn config() -> ProducerConfig {
     ProducerConfig::default().max_block(30 * SECOND)
 }
 
-async fn producer(client: &Client) -> TransactionalProducer {
+pub(crate) async fn producer(client: &Client) -> TransactionalProducer {
     client.transactional_producer(ID, config()).await.unwrap()
 }
 

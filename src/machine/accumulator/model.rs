@@ -26,14 +26,20 @@ struct World {
     clock: Arc<ManualClock>,
     /// What the sender has taken, in its order: partition, who wrote it and as which one.
     taken: Mutex<Vec<(u32, u8, u8)>>,
+    /// Whether the sender drops now and then what it has not taken.
+    purges: bool,
 }
 
 impl World {
     fn new(config: AccumulatorConfig) -> Arc<Self> {
+        Self::with(config, false)
+    }
+
+    fn with(config: AccumulatorConfig, purges: bool) -> Arc<Self> {
         let clock = ManualClock::new();
         let accumulator = RecordAccumulator::new(config, clock.clone());
         let topic = accumulator.add_topic("clicks", 2);
-        Arc::new(Self { accumulator, topic, clock, taken: Mutex::default() })
+        Arc::new(Self { accumulator, topic, clock, taken: Mutex::default(), purges })
     }
 
     /// Appends as `Producer::send` does.
@@ -72,6 +78,9 @@ impl World {
             let (mut linger, mut before) = (Vec::new(), None);
             block_on(poll_fn(move |cx| {
                 loop {
+                    if world.purges && thread_rng().gen_bool(0.2) {
+                        world.purge();
+                    }
                     let (mut ready, room) = (Vec::new(), thread_rng().gen_bool(0.7));
                     let accumulator = &world.accumulator;
                     let collected = accumulator.collect(world.clock.now(), cx.waker(), room, &mut ready);
@@ -139,6 +148,15 @@ impl World {
         self.accumulator.release(batch);
     }
 
+    fn purge(&self) {
+        let purged = Error::new(ErrorKind::Purged);
+        for mut batch in self.accumulator.take_all(&purged).0 {
+            batch.settle(Settled::Failed(purged.clone()));
+            self.accumulator.on_settled(batch.id);
+            self.accumulator.release(batch);
+        }
+    }
+
     /// Each of the records once, those of a writer to a partition in their order.
     fn check(&self, writers: u8, n: u8) {
         let taken = lock(&self.taken);
@@ -146,6 +164,12 @@ impl World {
         all.sort_unstable();
         let expected: Vec<_> = (0..writers).flat_map(|who| (0..n).map(move |i| (who, i))).collect();
         assert_eq!(all, expected, "lost or doubled");
+        drop(taken);
+        self.check_order();
+    }
+
+    fn check_order(&self) {
+        let taken = lock(&self.taken);
         for (partition, who) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let own = taken.iter().filter(|taken| (taken.0, taken.1) == (partition, who)).map(|taken| taken.2);
             assert!(own.is_sorted(), "partition {partition} is out of order: {taken:?}");
@@ -174,6 +198,24 @@ fn nothing_is_lost_doubled_or_reordered_and_nobody_sleeps_for_ever() {
         block_on(world.accumulator.flushed(until));
         assert!(tickets.iter().all(|ticket| matches!(ticket.result(), Some(Ok(_)))));
         world.check(2, 6);
+        world.accumulator.abandon();
+        sender.join().unwrap();
+        assert_eq!(world.accumulator.free_memory(), 600);
+    });
+}
+
+#[test]
+fn what_is_purged_in_the_middle_is_told_so_and_the_rest_is_written_once_and_in_order() {
+    everywhere(|| {
+        let world = World::with(tight(), true);
+        let sender = world.send();
+        let writers = [world.write(0, 6), world.write(1, 6)];
+        let tickets: Vec<Ticket> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        block_on(world.accumulator.flushed(world.accumulator.flush()));
+        let told: Vec<_> = tickets.iter().map(|ticket| ticket.result().expect("answered")).collect();
+        assert!(told.iter().flatten().count() == lock(&world.taken).len(), "written, and told so");
+        assert!(told.iter().filter_map(|told| told.as_ref().err()).all(|error| error.kind() == ErrorKind::Purged));
+        world.check_order();
         world.accumulator.abandon();
         sender.join().unwrap();
         assert_eq!(world.accumulator.free_memory(), 600);

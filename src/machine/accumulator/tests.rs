@@ -54,6 +54,16 @@ pub(crate) fn value(bytes: &[u8]) -> NewRecord<'_> {
     NewRecord { key: None, value: Some(bytes), headers: &[], timestamp: None, sent_at: None }
 }
 
+/// Detaches a full batch as `try_append` does it; what is returned is the other half, compression.
+pub(crate) fn detach<'a>(
+    accumulator: &'a RecordAccumulator,
+    topic: &'a Arc<TopicQueues>,
+    partition: u32,
+) -> impl FnOnce() + use<'a> {
+    let detached = lock(&topic.partition(partition).unwrap().state).detach(|| accumulator.clock.now());
+    move || accumulator.seal(topic, partition, detached)
+}
+
 struct Rig {
     clock: Arc<ManualClock>,
     accumulator: RecordAccumulator,
@@ -486,13 +496,12 @@ fn a_topic_may_grow_and_what_is_queued_stays() {
 fn a_batch_that_is_being_compressed_keeps_its_place() {
     let rig = Rig::new(AccumulatorConfig { compression: Compression::Lz4, ..config() }, 1);
     rig.append(0, 10).unwrap();
-    // As `try_append` does it, with a pause between the two halves.
-    let detached = lock(&rig.topic.partition(0).unwrap().state).detach(|| rig.clock.now());
+    let first = detach(&rig.accumulator, &rig.topic, 0);
     rig.append(0, 10).unwrap();
-    let second = lock(&rig.topic.partition(0).unwrap().state).detach(|| rig.clock.now());
-    rig.accumulator.seal(&rig.topic, 0, second);
+    let second = detach(&rig.accumulator, &rig.topic, 0);
+    second();
     assert!(rig.take().is_empty(), "nothing overtakes");
-    rig.accumulator.seal(&rig.topic, 0, detached);
+    first();
     assert_eq!(rig.take().iter().map(|batch| batch.id).collect::<Vec<_>>(), [0, 1]);
 }
 

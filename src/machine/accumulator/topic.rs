@@ -2,6 +2,7 @@
 
 use super::load::{Available, Leader};
 use super::lock;
+use crate::error::Error;
 use crate::machine::batch::{OpenBatch, ProducerBatch};
 use crate::machine::sync::{AtomicU32, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
@@ -49,15 +50,24 @@ pub(super) struct QueueState {
 #[allow(clippy::large_enum_variant, reason = "it is moved; a box would be an allocation per batch")]
 #[derive(Debug)]
 pub(super) enum Slot {
-    Sealing(u64),
+    Sealing(Sealing),
     Sealed(ProducerBatch),
+}
+
+/// The place of a batch that is being compressed.
+#[derive(Debug)]
+pub(super) struct Sealing {
+    pub(super) id: u64,
+    pub(super) records: u32,
+    /// What it fails with as soon as it is compressed.
+    pub(super) failed: Option<Error>,
 }
 
 impl QueueState {
     /// Takes the open batch and leaves its place.
     pub(super) fn detach(&mut self, now: impl FnOnce() -> Instant) -> Option<OpenBatch> {
         let open = self.open.take()?;
-        self.full.push_back(Slot::Sealing(open.id));
+        self.full.push_back(Slot::Sealing(Sealing { id: open.id, records: open.encoder.record_count(), failed: None }));
         if let Some(leader) = &self.leader {
             leader.on_full(1, now());
         }

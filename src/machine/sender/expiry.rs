@@ -1,39 +1,29 @@
-//! The end of what was not acknowledged: `delivery.timeout.ms`, and the close of the producer.
+//! The end of what was not acknowledged: `delivery.timeout.ms`, a purge, and the close of the producer.
 
 use super::{Place, Sender, answer::failure, earliest};
 use crate::error::{Certainty, Error, ErrorKind};
 use crate::machine::batch::{ProducerBatch, Settled};
 use std::time::Instant;
 
+/// Which records [`Producer::purge`](crate::producer::Producer::purge) drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Purge {
+    /// Those that are not under way: that linger, wait for their turn or a leader, or wait to be sent again.
+    Queued,
+    /// Those that were sent and have no answer yet.
+    InFlight,
+    /// All that have no outcome.
+    All,
+}
+
 impl Sender {
-    /// Fails what is past its `delivery.timeout.ms`, oldest first. What is under way keeps its memory and its buffer
-    /// until the answer or the end of the connection (KAFKA-19012); only those who wait are told.
+    /// Fails what is past its `delivery.timeout.ms`, oldest first.
     pub(super) fn expire(&mut self, now: Instant) {
-        let mut next = self.accumulator.open_deadline();
-        let mut late: Vec<(u64, u32)> = Vec::new();
-        let mut gone = Vec::new();
-        for request in self.in_flight.values_mut() {
-            for batch in request.batches.iter_mut().filter_map(|sent| sent.batch.as_mut()) {
-                if batch.is_settled() {
-                } else if batch.deadline <= now {
-                    late.push(batch.order);
-                } else {
-                    next = earliest(next, Some(batch.deadline));
-                }
-            }
-        }
-        late.sort_unstable();
-        for order in late {
-            let batches = self.in_flight.values_mut().flat_map(|request| &mut request.batches);
-            let Some(batch) = batches.filter_map(|sent| sent.batch.as_mut()).find(|batch| batch.order == order) else { continue };
-            batch.possibly_sent = true;
-            let error = failure(batch, timed_out());
-            gone.push((batch.numbered, error.clone()));
-            if batch.settle(Settled::Failed(error)) {
-                self.accumulator.on_settled(batch.id);
-            }
-        }
-        gone.into_iter().for_each(|(numbered, error)| self.give_up(numbered, &error));
+        self.fail_in_flight(&timed_out(), |batch| batch.deadline <= now);
+        let under_way = self.in_flight.values().flat_map(|request| &request.batches);
+        let open = under_way.filter_map(|sent| sent.batch.as_ref()).filter(|batch| !batch.is_settled());
+        let mut next = earliest(self.accumulator.open_deadline(), open.map(|batch| batch.deadline).min());
         for index in 0..self.partitions.len() {
             while let Some(batch) = self.take_expired(now, index) {
                 self.fail(batch, timed_out());
@@ -58,17 +48,70 @@ impl Sender {
         }
     }
 
-    /// Fails everything that is not under way; how many records that are.
-    pub(super) fn fail_unsent(&mut self, error: &Error) -> usize {
+    /// Drops what the application does not want any more; how many records that is. What has a number gives it up as on its
+    /// expiry, and in a transaction the transaction is lost.
+    pub fn purge(&mut self, now: Instant, what: Purge) -> usize {
+        let error = Error::new(ErrorKind::Purged).certainty(Certainty::NotSent);
         let mut records = 0;
-        let queued: Vec<ProducerBatch> =
-            self.partitions.iter_mut().flatten().flat_map(|partition| partition.queue.drain(..)).collect();
-        for batch in queued.into_iter().chain(self.accumulator.take_all()) {
+        if what != Purge::Queued {
+            records += self.fail_in_flight(&error, |_| true);
+        }
+        if what != Purge::InFlight {
+            let (batches, sealing) = self.take_unsent(&error);
+            records += sealing;
+            if sealing > 0 {
+                self.give_up(None, &error);
+            }
+            for batch in batches {
+                records += batch.record_count() as usize;
+                self.fail(batch, error.clone());
+            }
+        }
+        self.follow_transaction(now);
+        records
+    }
+
+    /// Fails those under way that it is over with, oldest first; how many records that is. They keep their memory and their
+    /// buffers until the answer or the end of the connection (KAFKA-19012); only those who wait are told.
+    fn fail_in_flight(&mut self, error: &Error, is_over: impl Fn(&ProducerBatch) -> bool) -> usize {
+        let batches = self.in_flight.values_mut().flat_map(|request| &mut request.batches);
+        let mut over: Vec<&mut ProducerBatch> = batches
+            .filter_map(|sent| sent.batch.as_mut())
+            .filter(|batch| !batch.is_settled() && is_over(batch))
+            .collect();
+        over.sort_unstable_by_key(|batch| batch.order);
+        let (mut records, mut gone) = (0, Vec::new());
+        for batch in over {
             records += batch.record_count() as usize;
-            let error = failure(&batch, error.clone().certainty(Certainty::NotSent));
+            batch.possibly_sent = true;
+            let error = failure(batch, error.clone());
+            gone.push((batch.numbered, error.clone()));
+            if batch.settle(Settled::Failed(error)) {
+                self.accumulator.on_settled(batch.id);
+            }
+        }
+        gone.into_iter().for_each(|(numbered, error)| self.give_up(numbered, &error));
+        records
+    }
+
+    /// Fails everything that is not under way, for the end of the producer; how many records that are.
+    pub(super) fn fail_unsent(&mut self, error: &Error) -> usize {
+        let (batches, mut records) = self.take_unsent(error);
+        for batch in batches {
+            records += batch.record_count() as usize;
+            let error = failure(&batch, error.clone());
             self.finish(batch, Settled::Failed(error));
         }
         records
+    }
+
+    /// Everything that is not under way, to be failed with `error`, oldest first; and how many records fail with it by
+    /// themselves.
+    fn take_unsent(&mut self, error: &Error) -> (Vec<ProducerBatch>, usize) {
+        let (mut batches, sealing) = self.accumulator.take_all(error);
+        batches.extend(self.partitions.iter_mut().flatten().flat_map(|partition| partition.queue.drain(..)));
+        batches.sort_unstable_by_key(|batch| batch.order);
+        (batches, sealing)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The sender against a scripted broker: order, retries, numbers, expiry. No socket, no clock; the test moves time.
 
+mod purge;
 mod refused;
 
 use super::*;

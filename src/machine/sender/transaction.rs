@@ -105,7 +105,7 @@ impl Sender {
     /// transaction behind the marker.
     fn drop_unnumbered(&mut self) {
         let Some(error) = self.transaction.as_ref().map(TransactionManager::lost_with_it) else { return };
-        let mut dropped = self.accumulator.take_all();
+        let (mut dropped, _) = self.accumulator.take_all(&error);
         for partition in self.partitions.iter_mut().flatten() {
             let (kept, unnumbered): (VecDeque<_>, VecDeque<_>) =
                 partition.queue.drain(..).partition(|batch| batch.numbered.is_some());
