@@ -55,6 +55,8 @@ pub(super) async fn happen(cluster: &TestCluster, partitions: i32, mut random: R
     for (_, what) in broken {
         mend(cluster, what).await;
     }
+    // Where the last one in sync was down when it was to be mended, it leads alone now that it is back.
+    (0..partitions).for_each(|partition| cluster.set_in_sync(TOPIC, partition, &NODES));
     cluster.clear_faults();
     sleep(Duration::from_secs(1)).await; // replicas catch up
 }
