@@ -282,6 +282,18 @@ impl RecordAccumulator {
         lock(&self.schedule).opened.iter().map(|opened| opened.deadline).min()
     }
 
+    /// The partitions of open batches that are to fail before they have lingered, since their first record waited long for
+    /// metadata or memory. They linger no more.
+    pub fn take_overdue(&self, now: Instant) -> Vec<(Arc<TopicQueues>, u32)> {
+        let mut overdue = Vec::new();
+        lock(&self.schedule).opened.retain(|opened| {
+            let late = opened.deadline <= now;
+            overdue.extend(late.then(|| (opened.topic.clone(), opened.partition)));
+            !late
+        });
+        overdue
+    }
+
     /// For the sender: the next batch of a partition, in the order of appends. It goes on until there is nothing, and
     /// comes back when `collect` says so.
     pub fn drain(&self, topic: &Arc<TopicQueues>, partition: u32, readiness: Readiness) -> Drained {

@@ -21,6 +21,11 @@ impl Sender {
     /// Fails what is past its `delivery.timeout.ms`, oldest first.
     pub(super) fn expire(&mut self, now: Instant) {
         self.fail_in_flight(&timed_out(), |batch| batch.deadline <= now);
+        for (topic, partition) in self.accumulator.take_overdue(now) {
+            if let Some(index) = self.index_of(&topic, partition) {
+                self.activate(now, index);
+            }
+        }
         let under_way = self.in_flight.values().flat_map(|request| &request.batches);
         let open = under_way.filter_map(|sent| sent.batch.as_ref()).filter(|batch| !batch.is_settled());
         let mut next = earliest(self.accumulator.open_deadline(), open.map(|batch| batch.deadline).min());

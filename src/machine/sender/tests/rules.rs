@@ -237,3 +237,19 @@ fn out_of_order_fails_what_may_have_been_written_and_numbers_the_rest_anew() {
     assert!(tickets[2].result().unwrap().is_ok());
     assert_eq!(rig.accumulator.free_memory(), 10_000);
 }
+
+/// The sender's task asked for the time of its end again and again: a busy loop for as long as the batch lingered.
+#[test]
+fn what_has_waited_for_metadata_until_its_time_is_up_fails_then_however_long_it_would_linger() {
+    let mut rig = Rig::new(&[1]);
+    rig.clock.advance(200_000);
+    let sent_at = Some(rig.clock.now() - Duration::from_millis(119_998));
+    let record = crate::machine::accumulator::NewRecord { sent_at, ..value(b"x") };
+    let ticket = rig.accumulator.try_append(&rig.topic, Target::Partition(0), &record, None, &mut None).unwrap().unwrap();
+    assert!(rig.within(1).is_empty() && ticket.result().is_none());
+    rig.clock.advance(1);
+    assert!(rig.turn().is_empty());
+    assert_eq!(certainty(&ticket), (ErrorKind::Timeout, Certainty::NotSent));
+    assert!(rig.sender.poll_timeout().is_none_or(|at| at > rig.clock.now()));
+    assert_eq!(rig.accumulator.free_memory(), 10_000);
+}
