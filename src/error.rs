@@ -53,7 +53,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// Went down with its transaction, which was aborted.
     Aborted,
-    /// Nothing is wrong with this record: the broker refused its batch because of another one in it. It can be sent again.
+    /// Nothing is wrong with this record: the broker refused its batch because of another one in it. It can be sent again;
+    /// with [`PossiblySent`](Certainty::PossiblySent) it may be there then twice, for it was a retry that was refused.
     BatchRejected,
 }
 
@@ -250,6 +251,12 @@ impl Error {
     /// Marks that the handle is lost.
     pub(crate) fn fatal(self) -> Self {
         self.with(|inner| inner.extent = Some(Extent::Handle))
+    }
+
+    /// What a record fails with when this is what another one in its batch was refused for.
+    pub(crate) fn of_another_record(self) -> Self {
+        let message = self.code().map(|code| Cow::from(format!("{code} of another record of the same batch")));
+        self.with(|inner| (inner.kind, inner.message) = (ErrorKind::BatchRejected, message))
     }
 
     /// Whether the time was up.

@@ -44,11 +44,11 @@ pub enum Settled {
     Written(Acknowledged),
     /// It is not, or nobody knows, for this reason.
     Failed(Error),
-    /// It is not, because of some of its records (KIP-467).
+    /// It was refused because of some of its records (KIP-467).
     Rejected(RecordErrors),
 }
 
-/// Which records of a batch a broker refused: the others can be sent again.
+/// Which records of a batch a broker refused; there is nothing wrong with the others.
 #[derive(Debug, Clone)]
 pub struct RecordErrors {
     /// What those to blame fail with.
@@ -62,10 +62,7 @@ impl RecordErrors {
         match self.culprits.iter().find(|(culprit, _)| *culprit == index) {
             Some((_, Some(why))) => self.error.clone().message(why.clone()),
             Some((_, None)) => self.error.clone(),
-            None => {
-                let error = Error::with_message(ErrorKind::BatchRejected, format!("not written: {}", self.error));
-                self.error.topic_partition().cloned().into_iter().fold(error, Error::partition).certainty(Certainty::NotSent)
-            }
+            None => self.error.clone().of_another_record(),
         }
     }
 }

@@ -165,26 +165,48 @@ fn what_may_have_been_written_is_not_split() {
     assert_eq!(certainty(&ticket), (ErrorKind::Broker(ErrorCode::MessageTooLarge), Certainty::PossiblySent));
 }
 
+fn blames_the_second(answer: PartitionProduceResponse) -> PartitionProduceResponse {
+    let blame = BatchIndexAndErrorMessage::default()
+        .with_batch_index(1)
+        .with_batch_index_error_message(Some(StrBytes::from_static_str("no key")));
+    answer.with_error_code(ErrorCode::InvalidRecord.to_wire()).with_record_errors(vec![blame])
+}
+
 /// KIP-467.
 #[test]
 fn the_records_to_blame_are_named_and_the_others_can_be_sent_again() {
     let mut rig = Rig::new(&[1]);
     let tickets: Vec<Ticket> = (0..3).map(|number| rig.append_number(number, &mut None)).collect();
     let first = rig.flush();
-    rig.answer_with(&first[0], |answer| {
-        let blame = BatchIndexAndErrorMessage::default()
-            .with_batch_index(1)
-            .with_batch_index_error_message(Some(StrBytes::from_static_str("no key")));
-        answer.with_error_code(ErrorCode::InvalidRecord.to_wire()).with_record_errors(vec![blame])
-    });
+    rig.answer_with(&first[0], blames_the_second);
     let errors: Vec<Error> = tickets.iter().map(|ticket| ticket.result().unwrap().unwrap_err()).collect();
     assert_eq!(errors[1].code(), Some(ErrorCode::InvalidRecord));
     assert!(errors[1].to_string().contains("no key") && !errors[1].is_retriable(), "{}", errors[1]);
     for error in [&errors[0], &errors[2]] {
         assert_eq!((error.kind(), error.delivery_certainty()), (ErrorKind::BatchRejected, Some(Certainty::NotSent)));
         assert!(error.is_retriable(), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "clicks[0]: Produce to node 1: INVALID_RECORD of another record of the same batch"
+        );
     }
     assert_eq!(rig.accumulator.free_memory(), 10_000);
+}
+
+/// Kafka looks at the records of a retry before it looks whether it has them: those who send the others again, for they
+/// are called unsent, would have them twice.
+#[test]
+fn the_others_of_a_batch_that_may_have_been_written_are_not_called_unsent() {
+    let mut rig = Rig::new(&[1]);
+    let tickets = [rig.append_number(0, &mut None), rig.append_number(1, &mut None)];
+    let first = rig.flush();
+    rig.fail(&first[0], lost());
+    let again = rig.within(300);
+    rig.answer_with(&again[0], blames_the_second);
+    assert_eq!(certainty(&tickets[0]), (ErrorKind::BatchRejected, Certainty::PossiblySent));
+    assert_eq!(certainty(&tickets[1]), (ErrorKind::Broker(ErrorCode::InvalidRecord), Certainty::PossiblySent));
+    let error = tickets[0].result().unwrap().unwrap_err();
+    assert_eq!(error.to_string().matches("it may have been written").count(), 1, "{error}");
 }
 
 fn moved_to(node: i32, epoch: i32) -> impl Fn(PartitionProduceResponse) -> PartitionProduceResponse {
