@@ -42,7 +42,8 @@ async fn both_ways(codec: &str) {
     client.close().await;
 }
 
-async fn produce(client: &Client, topic: &str, codec: Compression, samples: &[Sample]) {
+/// Writes them to an empty topic of two partitions: each gets the offset that is its place in its partition.
+pub(crate) async fn produce(client: &Client, topic: &str, codec: Compression, samples: &[Sample]) {
     let config = ProducerConfig::default().compression(codec).linger(Duration::from_millis(50));
     let producer = client.producer(config).expect("the configuration is sound");
     let mut deliveries = vec![];
@@ -74,7 +75,7 @@ async fn consume(client: &Client, topic: &str, count: usize) -> Vec<Sample> {
 }
 
 /// Compared one by one, since a page of bytes says nothing.
-fn assert_same(read: &[Sample], written: &[Sample], what: &str) {
+pub(crate) fn assert_same(read: &[Sample], written: &[Sample], what: &str) {
     let (read, written) = (by_partition(read.to_vec()), by_partition(written.to_vec()));
     assert_eq!(read.len(), written.len(), "{what}");
     for (at, (read, written)) in read.iter().zip(&written).enumerate() {

@@ -16,16 +16,21 @@ mod groups;
 mod leader;
 mod offsets;
 mod peer;
+mod refused_retry;
+mod rejected;
 mod sample;
+mod too_large;
 mod transactions;
 mod wiretap;
 
 use milena::admin::NewTopic;
 use milena::client::{Client, ClientConfig};
+use milena::error::Result;
+use milena::ids::TopicPartition;
 use std::env;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long enough for a JVM to start and a group to settle on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -46,8 +51,35 @@ fn fresh(what: &str) -> String {
 
 /// A new topic that keeps its records however old their timestamps are.
 async fn topic(client: &Client, what: &str, partitions: i32, replication: i16) -> String {
-    let name = fresh(what);
-    let topic = NewTopic::new(&name, partitions, replication).config("retention.ms", "-1");
-    client.admin().create_topics([topic]).await.expect("the topic is created");
-    name
+    create(client, NewTopic::new(fresh(what), partitions, replication)).await.expect("the topic is created")
+}
+
+/// As [`topic`], of one replica, with these properties; not every broker has all of them. Its leaders know that they are:
+/// a batch of which one that is only about to become it has said NOT_LEADER_OR_FOLLOWER may have been written, for all
+/// that its producer knows.
+async fn topic_with(client: &Client, what: &str, partitions: i32, properties: &[(&str, &str)]) -> Result<String> {
+    let topic = NewTopic::new(fresh(what), partitions, 1);
+    let name = create(client, properties.iter().fold(topic, |topic, (key, value)| topic.config(*key, *value))).await?;
+    assert_eq!(ends(client, &name, partitions).await, vec![0; partitions as usize]);
+    Ok(name)
+}
+
+async fn create(client: &Client, topic: NewTopic) -> Result<String> {
+    let outcomes = client.admin().create_topics([topic.config("retention.ms", "-1")]).await?;
+    let (name, outcome) = outcomes.into_iter().next().expect("one was asked for");
+    outcome.map(|()| name)
+}
+
+/// How many records each partition has been given. Waits until the leader of each knows that it is one.
+async fn ends(client: &Client, topic: &str, partitions: i32) -> Vec<i64> {
+    let partition = |number| TopicPartition::new(topic, number);
+    let start = Instant::now();
+    loop {
+        let ends = client.admin().end_offsets((0..partitions).map(partition)).await.expect("the broker answers");
+        if let Some(ends) = (0..partitions).map(|number| ends.get(&partition(number)).copied()).collect() {
+            return ends;
+        }
+        assert!(start.elapsed() < PATIENCE, "{topic} is not known after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -3,7 +3,9 @@
 use crate::PATIENCE;
 use milena::client::Client;
 use milena::consumer::{Consumer, ConsumerRecord};
-use milena::producer::{ProducerConfig, ProducerRecord};
+use milena::error::Result;
+use milena::producer::{Delivery, Producer, ProducerConfig, ProducerRecord, RecordMetadata};
+use milena::record::compression::Compression;
 use protocol_tests::random::Random;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,4 +110,24 @@ pub(crate) async fn read_numbers(consumer: &mut Consumer, count: usize) -> Vec<i
         }
     }
     read
+}
+
+/// For [`write_together`].
+pub(crate) fn one_batch(codec: Compression) -> ProducerConfig {
+    ProducerConfig::default().compression(codec).batch_size(1 << 20).linger(PATIENCE / 4)
+}
+
+/// Writes them as one batch, with a producer that was made with [`one_batch`]; what became of each.
+pub(crate) async fn write_together(
+    producer: &Producer,
+    topic: &str,
+    samples: &[Sample],
+) -> Vec<Result<RecordMetadata>> {
+    let mut deliveries = vec![];
+    for sample in samples {
+        deliveries.push(producer.send(sample.record(topic)).await.expect("there is room"));
+    }
+    assert_eq!(producer.flush(PATIENCE).await.expect("it is not closed"), 0, "all have their outcome");
+    let outcome = |delivery: Delivery| delivery.try_get().expect("it has its outcome");
+    deliveries.into_iter().map(outcome).collect()
 }
