@@ -5,7 +5,8 @@
   peer.py consume BOOTSTRAP TOPIC COUNT   prints COUNT records from the beginning of the topic
   peer.py member  BOOTSTRAP TOPIC GROUP ASSIGNOR
                                           joins the group until stdin ends: prints what it is assigned and reads,
-                                          commits, leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, or default
+                                          commits, leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, default, or
+                                          consumer for the protocol of that name
 """
 
 import base64
@@ -90,16 +91,16 @@ def consume(bootstrap, topic, count):
 
 
 def member(bootstrap, topic, group, assignor):
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": group,
-            "auto.offset.reset": "earliest",
+    config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest"}
+    if assignor == "consumer":
+        config["group.protocol"] = assignor  # the coordinator assigns
+    else:
+        config |= {
             "session.timeout.ms": 6000,
             "heartbeat.interval.ms": 500,
             "partition.assignment.strategy": "range,roundrobin" if assignor == "default" else assignor,
         }
-    )
+    consumer = Consumer(config)
     held = set()
 
     def assigned(_, partitions):

@@ -26,6 +26,18 @@ impl TopicId {
     }
 }
 
+impl From<uuid::Uuid> for TopicId {
+    fn from(id: uuid::Uuid) -> Self {
+        Self(id.into_bytes())
+    }
+}
+
+impl From<TopicId> for uuid::Uuid {
+    fn from(id: TopicId) -> Self {
+        Self::from_bytes(id.0)
+    }
+}
+
 impl fmt::Debug for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -90,7 +102,8 @@ impl ProducerIdAndEpoch {
     pub const NONE: Self = Self { id: -1, epoch: -1 };
 }
 
-/// One round of a classic group: it grows with each rebalance, and -1 is outside of any.
+/// One round of a classic group: it grows with each rebalance, and -1 is outside of any. In a group whose coordinator
+/// assigns (KIP-848), the epoch of this member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenerationId(pub i32);
 
@@ -153,7 +166,7 @@ impl ConsumerGroupMetadata {
         self.generation
     }
 
-    /// The id that the coordinator gave us; empty outside of the group.
+    /// The id that the coordinator knows us by; empty outside of the group.
     pub fn member_id(&self) -> &str {
         &self.member_id
     }

@@ -42,7 +42,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *                                      that read_committed sees of it, and then what the group has committed there
  * java -cp "$jars/*" Peer.java member  BOOTSTRAP TOPIC GROUP ASSIGNOR
  *                                      joins the group until stdin ends: prints what it is assigned and reads, commits,
- *                                      leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, or default
+ *                                      leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, default, or consumer
+ *                                      for the protocol of that name
  * java -cp "$jars/*" Peer.java move    BOOTSTRAP TOPIC PARTITION    moves the leader to the next replica, prints it
  * </pre>
  */
@@ -145,15 +146,19 @@ public class Peer {
     config.put("bootstrap.servers", bootstrap);
     config.put("group.id", group);
     config.put("auto.offset.reset", "earliest");
-    config.put("session.timeout.ms", "6000");
-    config.put("heartbeat.interval.ms", "500");
-    String classes = "org.apache.kafka.clients.consumer.";
-    config.put("partition.assignment.strategy", switch (strategy) {
-      case "range" -> classes + "RangeAssignor";
-      case "roundrobin" -> classes + "RoundRobinAssignor";
-      case "cooperative-sticky" -> classes + "CooperativeStickyAssignor";
-      default -> classes + "RangeAssignor," + classes + "CooperativeStickyAssignor"; // Java's own
-    });
+    if (strategy.equals("consumer")) {
+      config.put("group.protocol", strategy); // the coordinator assigns
+    } else {
+      config.put("session.timeout.ms", "6000");
+      config.put("heartbeat.interval.ms", "500");
+      String classes = "org.apache.kafka.clients.consumer.";
+      config.put("partition.assignment.strategy", switch (strategy) {
+        case "range" -> classes + "RangeAssignor";
+        case "roundrobin" -> classes + "RoundRobinAssignor";
+        case "cooperative-sticky" -> classes + "CooperativeStickyAssignor";
+        default -> classes + "RangeAssignor," + classes + "CooperativeStickyAssignor"; // Java's own
+      });
+    }
     try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
       consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
         public void onPartitionsRevoked(Collection<TopicPartition> partitions) {

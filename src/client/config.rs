@@ -136,7 +136,9 @@ impl ClientConfig {
         self
     }
 
-    /// What everything random in this client follows from. Default: a new one each time.
+    /// What everything random in this client follows from, the ids of group members included
+    /// ([`GroupProtocol::Consumer`](crate::consumer::GroupProtocol::Consumer)): two clients of one seed would be one member.
+    /// Default: a new one each time.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::settings;
 use std::time::Duration;
 
+pub use crate::machine::group::GroupProtocol;
 pub use crate::machine::subscription::OffsetReset;
 pub use crate::wire::fetch::IsolationLevel;
 
@@ -31,6 +32,8 @@ pub struct ConsumerConfig {
     pub(crate) enable_auto_commit: bool,
     pub(crate) auto_commit_interval: Duration,
     pub(crate) partition_assignment_strategy: Vec<String>,
+    pub(crate) group_protocol: GroupProtocol,
+    pub(crate) group_remote_assignor: Option<String>,
 }
 
 impl Default for ConsumerConfig {
@@ -56,6 +59,8 @@ impl Default for ConsumerConfig {
             enable_auto_commit: true,
             auto_commit_interval: Duration::from_secs(5),
             partition_assignment_strategy: vec!["range".into(), "cooperative-sticky".into()],
+            group_protocol: GroupProtocol::Classic,
+            group_remote_assignor: None,
         }
     }
 }
@@ -86,6 +91,8 @@ impl ConsumerConfig {
         "enable.auto.commit",
         "auto.commit.interval.ms",
         "partition.assignment.strategy",
+        "group.protocol",
+        "group.remote.assignor",
     ];
 
     /// A member of this group.
@@ -187,7 +194,8 @@ impl ConsumerConfig {
         self
     }
 
-    /// `session.timeout.ms`: a member that is silent for this long is out of the group. Default: 45 s.
+    /// `session.timeout.ms`: a member that is silent for this long is out of the group. Default: 45 s. The broker's, with
+    /// [`GroupProtocol::Consumer`].
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session_timeout = timeout;
         self
@@ -222,6 +230,23 @@ impl ConsumerConfig {
     /// cooperative-sticky.
     pub fn partition_assignment_strategy(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.partition_assignment_strategy = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// `group.protocol`: who assigns, a member or the coordinator. With [`GroupProtocol::Consumer`] the coordinator sets the
+    /// session timeout and the interval of heartbeats, and `partition.assignment.strategy` has no say: Kafka's
+    /// `group.consumer.session.timeout.ms`, `group.consumer.heartbeat.interval.ms` and
+    /// [`group.remote.assignor`](Self::group_remote_assignor) have. A broker without it (KIP-848, Apache Kafka from 4.0)
+    /// is told by the first poll, as `UnsupportedVersion`. Default: `classic`.
+    pub fn group_protocol(mut self, protocol: GroupProtocol) -> Self {
+        self.group_protocol = protocol;
+        self
+    }
+
+    /// `group.remote.assignor`: which of the coordinator's assignors, with [`GroupProtocol::Consumer`]; `uniform`, `range`,
+    /// or one that the broker was given. Default: the broker's first.
+    pub fn group_remote_assignor(mut self, name: impl Into<String>) -> Self {
+        self.group_remote_assignor = Some(name.into());
         self
     }
 
@@ -264,6 +289,14 @@ impl ConsumerConfig {
             "enable.auto.commit" => self.enable_auto_commit = settings::boolean(key, value)?,
             "auto.commit.interval.ms" => self.auto_commit_interval = settings::millis(key, value)?,
             "partition.assignment.strategy" => self.partition_assignment_strategy = settings::list(value),
+            "group.protocol" => {
+                self.group_protocol = match value.to_ascii_lowercase().as_str() {
+                    "classic" => GroupProtocol::Classic,
+                    "consumer" => GroupProtocol::Consumer,
+                    _ => return Err(settings::invalid(key, value, &"is classic or consumer")),
+                }
+            }
+            "group.remote.assignor" => self.group_remote_assignor = text(value),
             _ => return Ok(false),
         }
         Ok(true)
@@ -280,6 +313,24 @@ impl ConsumerConfig {
         }
         if self.group_id.is_some() && self.heartbeat_interval >= self.session_timeout {
             return refuse("heartbeat.interval.ms must be below session.timeout.ms");
+        }
+        // As Java does: better told than ignored.
+        match self.group_protocol {
+            GroupProtocol::Classic if self.group_remote_assignor.is_some() => {
+                return refuse("group.remote.assignor needs group.protocol=consumer");
+            }
+            GroupProtocol::Consumer => {
+                let default = Self::default();
+                let mine = (self.session_timeout, self.heartbeat_interval, &self.partition_assignment_strategy);
+                if mine != (default.session_timeout, default.heartbeat_interval, &default.partition_assignment_strategy)
+                {
+                    return refuse(
+                        "session.timeout.ms, heartbeat.interval.ms and partition.assignment.strategy are the broker's with \
+                         group.protocol=consumer",
+                    );
+                }
+            }
+            GroupProtocol::Classic => {}
         }
         Ok(())
     }
@@ -333,6 +384,7 @@ mod tests {
             let value = match *key {
                 "auto.offset.reset" => "earliest",
                 "isolation.level" => "read_committed",
+                "group.protocol" => "CONSUMER",
                 "enable.partition.eof" | "allow.auto.create.topics" | "check.crcs" | "enable.auto.commit" => "TRUE",
                 _ => "1000",
             };
@@ -342,6 +394,21 @@ mod tests {
         for (key, value) in [("max.poll.records", "0"), ("check.crcs", "false"), ("auto.offset.reset", "newest")] {
             assert_eq!(ConsumerConfig::default().set(key, value).unwrap_err().kind(), ErrorKind::Config, "{key}");
         }
+    }
+
+    #[test]
+    fn what_only_the_other_group_protocol_has_is_refused_and_not_ignored() {
+        let consumer = || ConsumerConfig::group("g").group_protocol(GroupProtocol::Consumer);
+        assert!(consumer().group_remote_assignor("range").check().is_ok());
+        for wrong in [
+            consumer().session_timeout(Duration::from_secs(6)),
+            consumer().heartbeat_interval(Duration::from_secs(1)),
+            consumer().partition_assignment_strategy(["range"]),
+            ConsumerConfig::group("g").group_remote_assignor("range"),
+        ] {
+            assert_eq!(wrong.check().unwrap_err().kind(), ErrorKind::Config);
+        }
+        assert!(ConsumerConfig::default().set("group.protocol", "streams").is_err());
     }
 
     #[test]

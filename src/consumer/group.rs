@@ -12,11 +12,12 @@
 mod task;
 
 use super::rebalance::Revoking;
-use super::{Consumer, ConsumerConfig, Event, Shared};
+use super::{Consumer, ConsumerConfig, Event, GroupProtocol, Shared};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ConsumerGroupMetadata, GenerationId, OffsetAndMetadata, TopicPartition};
 use crate::machine::group::assignor::{Assignor, RangeAssignor, RoundRobinAssignor};
+use crate::machine::group::membership::SubscribedTopics;
 use crate::machine::group::sticky::CooperativeStickyAssignor;
 use crate::machine::group::{ConsumerCoordinator, GroupConfig, GroupEvent, Reply, RevocationId};
 use crate::machine::subscription::Start;
@@ -91,6 +92,9 @@ impl Group {
             request_timeout: client.config().request_timeout,
             backoff: client.retry_backoff(),
             assignors: assignors(&config.partition_assignment_strategy)?,
+            rack: Some(&*config.client_rack).filter(|rack| !rack.is_empty()).map(Arc::from),
+            protocol: config.group_protocol,
+            remote_assignor: config.group_remote_assignor.as_deref().map(Arc::from),
             seed: client.seed(),
         };
         let (commands, inbox) = mpsc::unbounded_channel();
@@ -194,7 +198,9 @@ impl Group {
                     Err(_) => return self.failed.clone().map_or(Ok(None), Err),
                 },
             };
-            return self.apply(event, shared).map(Some);
+            if let Some(event) = self.apply(event, shared)? {
+                return Ok(Some(event));
+            }
         }
     }
 
@@ -209,12 +215,17 @@ impl Group {
         }
     }
 
-    fn apply(&mut self, event: GroupEvent, shared: &Arc<Shared>) -> Result<Event> {
-        match event {
+    /// Not every event is the application's business.
+    fn apply(&mut self, event: GroupEvent, shared: &Arc<Shared>) -> Result<Option<Event>> {
+        Ok(Some(match event {
+            GroupEvent::Generation { generation, member_id } => {
+                (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
+                return Ok(None);
+            }
             GroupEvent::Assigned { partitions, generation, member_id } => {
                 (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
                 self.start(partitions.clone(), shared);
-                Ok(Event::Assigned(partitions))
+                Event::Assigned(partitions)
             }
             GroupEvent::Revoking { id, partitions, generation, member_id } => {
                 (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
@@ -222,21 +233,21 @@ impl Group {
                 shared.change(|fetcher, _| partitions.iter().for_each(|name| drop(fetcher.pause(name))));
                 self.commit_processed(shared.client.now(), shared, Some(&partitions));
                 self.progress().revoking = Some(id);
-                Ok(Event::Revoking(self.guard(id, partitions, shared)))
+                Event::Revoking(self.guard(id, partitions, shared))
             }
             GroupEvent::Lost(partitions) => {
                 self.forget(&partitions);
                 self.progress().revoking = None;
                 shared.set_assignment(partitions.clone(), vec![]);
-                Ok(Event::Lost(partitions))
+                Event::Lost(partitions)
             }
             GroupEvent::Failed(error) => {
                 self.subscribed = false;
                 self.outside();
                 self.failed = Some(error.clone());
-                Err(error)
+                return Err(error);
             }
-        }
+        }))
     }
 
     /// Begins to read what was assigned, from where the group has committed.
@@ -339,16 +350,39 @@ impl Consumer {
             let error = Error::with_message(ErrorKind::InvalidArgument, "a topic's name has 1 to 249 characters");
             return Err(error.topic(wrong.clone()));
         }
+        self.join(SubscribedTopics::names(topics.iter().cloned().collect()))?;
+        self.shared.client.want_topics(topics, self.shared.config.allow_auto_create_topics);
+        Ok(())
+    }
+
+    /// As [`subscribe`](Self::subscribe), for every topic, now and later, whose *whole* name the coordinator matches with
+    /// this regular expression: `clicks-.*`, where `^clicks` would match no `clicks-1`. It is RE2's, and takes
+    /// [`GroupProtocol::Consumer`] and ConsumerGroupHeartbeat v1 (Apache Kafka from 4.0).
+    ///
+    /// # Errors
+    /// As `subscribe`; `Config` with another protocol, `InvalidArgument` for an empty expression. One that the broker
+    /// can't read, polls tell (`InvalidRegularExpression`).
+    pub async fn subscribe_pattern(&mut self, regex: impl Into<String>) -> Result<()> {
+        let regex: Arc<str> = regex.into().into();
+        self.shared.check_open()?;
+        if self.shared.config.group_protocol != GroupProtocol::Consumer {
+            let message = "only a coordinator of group.protocol=consumer matches regular expressions";
+            return Err(Error::with_message(ErrorKind::Config, message));
+        }
+        if regex.is_empty() {
+            return Err(Error::with_message(ErrorKind::InvalidArgument, "an empty expression matches no topic"));
+        }
+        self.join(SubscribedTopics::Regex(regex))
+    }
+
+    fn join(&mut self, topics: SubscribedTopics) -> Result<()> {
         let group = self.group_mut()?;
         if group.manual {
             return Err(Error::with_message(ErrorKind::State, "partitions are assigned by hand; unsubscribe first"));
         }
         group.subscribed = true;
         (group.last_polled, group.failed) = (None, None);
-        let topics: Vec<_> = topics.into_iter().collect();
-        let wanted = topics.clone();
-        group.command(move |machine, now| machine.subscribe(now, wanted));
-        self.shared.client.want_topics(topics, self.shared.config.allow_auto_create_topics);
+        group.command(move |machine, now| machine.subscribe(now, topics));
         Ok(())
     }
 

@@ -20,7 +20,7 @@ mod records;
 mod stream;
 
 pub use crate::ids::ConsumerGroupMetadata;
-pub use config::{ConsumerConfig, IsolationLevel, OffsetReset};
+pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset};
 pub use offsets::OffsetAndTimestamp;
 pub use rebalance::Revoking;
 pub use records::{ConsumerRecord, Iter, OwnedRecord, RecordBatch, Records, TimestampType};

@@ -234,6 +234,8 @@ impl ErrorCode {
             Self::ProducerFenced
                 | Self::InvalidProducerIdMapping
                 | Self::FencedInstanceId
+                | Self::UnreleasedInstanceId
+                | Self::UnsupportedAssignor
                 | Self::UnsupportedVersion
                 | Self::UnsupportedSaslMechanism
                 | Self::InconsistentGroupProtocol

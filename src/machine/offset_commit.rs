@@ -90,7 +90,7 @@ impl OffsetCommit {
     }
 
     /// Puts a commit behind the others.
-    pub fn push(&mut self, mut commit: Commit, membership: &Membership) {
+    pub fn push(&mut self, mut commit: Commit, membership: &dyn Membership) {
         if membership.standing() != Standing::Outside {
             let stray = commit.left.keys().find(|partition| membership.tenure(partition).is_none()).cloned();
             if let Some(partition) = stray {
@@ -145,7 +145,7 @@ impl OffsetCommit {
     }
 
     /// Sends the next commit, if there is one and someone to send it to.
-    pub fn send(&mut self, now: Instant, node: Option<NodeId>, membership: &Membership, out: &mut Out) {
+    pub fn send(&mut self, now: Instant, node: Option<NodeId>, membership: &dyn Membership, out: &mut Out) {
         let Some(node) = node else { return };
         if self.asked.as_ref().is_some_and(|asked| asked.node != node) {
             self.asked = None; // whoever was asked is no longer the coordinator
@@ -189,7 +189,7 @@ impl OffsetCommit {
     }
 
     /// Partitions given up since the call are no longer ours to commit.
-    fn drop_strays(&mut self, membership: &Membership) {
+    fn drop_strays(&mut self, membership: &dyn Membership) {
         let subscribed = membership.standing() != Standing::Outside;
         while let Some(commit) = self.queue.front_mut() {
             let error = &mut commit.error;
@@ -218,7 +218,7 @@ impl OffsetCommit {
         now: Instant,
         answer: Result<GroupResponse>,
         coordinator: &mut Coordinator,
-        membership: &mut Membership,
+        membership: &mut dyn Membership,
         out: &mut Out,
     ) {
         let Some(asked) = self.asked.take() else { return };
@@ -245,7 +245,7 @@ impl OffsetCommit {
         asked: &Asked,
         answer: OffsetCommitResponse,
         coordinator: &mut Coordinator,
-        membership: &mut Membership,
+        membership: &mut dyn Membership,
         out: &mut Out,
     ) {
         let Some(commit) = self.queue.front_mut() else { return };
@@ -265,7 +265,11 @@ impl OffsetCommit {
                         retry = true;
                     }
                     ErrorCode::RebalanceInProgress => {
-                        membership.request_rejoin("a commit was answered that the group is rebalancing");
+                        membership.catch_up(now, "a commit was answered that the group is rebalancing");
+                        retry = true;
+                    }
+                    ErrorCode::StaleMemberEpoch => {
+                        membership.catch_up(now, "a commit was answered that the group has a newer epoch");
                         retry = true;
                     }
                     // The coordinator is only ahead of us. Whether the partition is still ours the rebalance will say.
@@ -274,7 +278,7 @@ impl OffsetCommit {
                     {
                         retry = true;
                     }
-                    code if code.is_retriable() || code == ErrorCode::StaleMemberEpoch => retry = true,
+                    code if code.is_retriable() => retry = true,
                     code => {
                         if matches!(code, ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId) {
                             expelled = Some(code);
@@ -293,7 +297,7 @@ impl OffsetCommit {
         if let Some(code) = expelled
             && membership.standing() == Standing::Member(asked.generation, asked.member_id.clone())
         {
-            membership.expelled(code, out);
+            membership.expelled(now, code, out);
         }
         if retry {
             self.not_before = Some(now + self.backoff.next_wait());

@@ -4,9 +4,10 @@
 use super::RequestId;
 use super::backoff::Backoff;
 use super::coordinator::Coordinator;
+use super::group::membership::Membership;
 use super::group::{GroupCall, GroupConfig, GroupRequest, GroupResponse, Out, Reply, To, mismatched};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::ids::{GenerationId, LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use crate::wire::messages::{GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName};
@@ -22,6 +23,8 @@ struct Fetch {
     deadline: Instant,
     reply: Reply<Committed>,
     asked: Option<(RequestId, NodeId)>,
+    /// The coordinator was told who asks.
+    as_member: bool,
     not_before: Option<Instant>,
     backoff: Backoff,
     /// Why it is asked again, for when the time is up.
@@ -61,6 +64,7 @@ impl OffsetFetch {
             deadline,
             reply,
             asked: None,
+            as_member: false,
             not_before: None,
             backoff,
             last_error: None,
@@ -92,7 +96,7 @@ impl OffsetFetch {
     }
 
     /// Sends what is due.
-    pub fn send(&mut self, now: Instant, node: Option<NodeId>, out: &mut Out) {
+    pub fn send(&mut self, now: Instant, node: Option<NodeId>, membership: &dyn Membership, out: &mut Out) {
         let Some(node) = node else { return };
         for fetch in &mut self.fetches {
             if fetch.asked.is_some_and(|(_, asked)| asked != node) {
@@ -111,9 +115,12 @@ impl OffsetFetch {
                     .with_name(TopicName(str_bytes(topic)))
                     .with_partition_indexes(partitions)
             });
+            let (epoch, member_id) = membership.reads_as().unzip();
+            fetch.as_member = member_id.is_some();
             let group = OffsetFetchRequestGroup::default()
                 .with_group_id(GroupId(str_bytes(&self.config.group_id)))
-                .with_member_epoch(-1)
+                .with_member_id(member_id.as_deref().map(str_bytes))
+                .with_member_epoch(epoch.unwrap_or(GenerationId::NONE).0)
                 .with_topics(Some(topics.collect()));
             let request = OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(true);
             let request = GroupRequest::OffsetFetch(request);
@@ -129,6 +136,7 @@ impl OffsetFetch {
         id: RequestId,
         answer: Result<GroupResponse>,
         coordinator: &mut Coordinator,
+        membership: &mut dyn Membership,
     ) {
         let is_asked = |fetch: &Fetch| fetch.asked.is_some_and(|asked| asked.0 == id);
         let Some(index) = self.fetches.iter().position(is_asked) else { return };
@@ -149,6 +157,12 @@ impl OffsetFetch {
                 fetch.not_before = Some(now + fetch.backoff.next_wait());
                 fetch.last_error = Some(error);
             }
+            // What we are in the group changes: whoever still wants to know asks as that.
+            Err(error) if is_behind(&error) && fetch.as_member => {
+                membership.catch_up(now, "a read was answered that the group has a newer epoch");
+                fetch.not_before = Some(now + fetch.backoff.next_wait());
+                fetch.last_error = Some(error);
+            }
             outcome => {
                 coordinator.works();
                 (self.fetches.swap_remove(index).reply)(outcome.map_err(|error| error.api("OffsetFetch")));
@@ -161,6 +175,11 @@ impl OffsetFetch {
         let retry = |fetch: &Fetch| fetch.not_before.filter(|_| has_node && fetch.asked.is_none());
         self.fetches.iter().flat_map(|fetch| retry(fetch).into_iter().chain([fetch.deadline])).min()
     }
+}
+
+/// Whether the coordinator knows another epoch of this member, or not even the member (KIP-848).
+fn is_behind(error: &Error) -> bool {
+    matches!(error.code(), Some(ErrorCode::StaleMemberEpoch | ErrorCode::UnknownMemberId))
 }
 
 /// What the answer says of the partitions asked for, each of which must be in it.

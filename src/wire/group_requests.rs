@@ -21,9 +21,12 @@ pub fn fit_leave_group(mut request: LeaveGroupRequest, version: i16) -> LeaveGro
     request
 }
 
-/// OffsetFetch below v8 takes one group, below v7 no `require_stable` (such brokers have no transactional offsets that
-/// they would hold back).
+/// OffsetFetch below v9 knows no members, below v8 it takes one group, below v7 no `require_stable` (such brokers have no
+/// transactional offsets that they would hold back).
 pub fn fit_offset_fetch(mut request: OffsetFetchRequest, version: i16) -> OffsetFetchRequest {
+    if version < 9 {
+        request.groups.iter_mut().for_each(|group| (group.member_id, group.member_epoch) = (None, -1));
+    }
     if version < 8
         && let Some(group) = request.groups.pop()
     {
@@ -75,7 +78,7 @@ mod tests {
             .with_partition_indexes(vec![0, 1]);
         let group = OffsetFetchRequestGroup::default().with_group_id(GroupId(str_bytes("g")));
         OffsetFetchRequest::default()
-            .with_groups(vec![group.with_member_epoch(-1).with_topics(Some(vec![topic]))])
+            .with_groups(vec![group.with_member_id(Some(str_bytes("m"))).with_member_epoch(3).with_topics(Some(vec![topic]))])
             .with_require_stable(true)
     }
 

@@ -4,7 +4,7 @@
 use crate::peer::{Member, Peer};
 use crate::{PATIENCE, connect, fresh, topic};
 use milena::client::Client;
-use milena::consumer::{Consumer, ConsumerConfig, Event, OffsetReset};
+use milena::consumer::{Consumer, ConsumerConfig, Event, GroupProtocol, OffsetReset};
 use milena::ids::OffsetAndMetadata;
 use milena::producer::{ProducerConfig, ProducerRecord};
 use std::collections::BTreeSet;
@@ -12,26 +12,28 @@ use std::ops::Range;
 use std::time::Duration;
 use tokio::time::Instant;
 
-const PARTITIONS: i32 = 6;
+pub(crate) const PARTITIONS: i32 = 6;
 
-fn config(group: &str, assignor: &str) -> ConsumerConfig {
-    let config = ConsumerConfig::group(group)
-        .auto_offset_reset(OffsetReset::Earliest)
-        .session_timeout(Duration::from_secs(6))
-        .heartbeat_interval(Duration::from_millis(500));
+/// `consumer` is the protocol by which the coordinator assigns, the others are assignors of a classic group.
+pub(crate) fn config(group: &str, assignor: &str) -> ConsumerConfig {
+    let config = ConsumerConfig::group(group).auto_offset_reset(OffsetReset::Earliest);
+    if assignor == "consumer" {
+        return config.group_protocol(GroupProtocol::Consumer);
+    }
+    let config = config.session_timeout(Duration::from_secs(6)).heartbeat_interval(Duration::from_millis(500));
     match assignor {
         "default" => config,
         assignor => config.partition_assignment_strategy([assignor]),
     }
 }
 
-async fn member(client: &Client, topic: &str, config: ConsumerConfig) -> Consumer {
+pub(crate) async fn member(client: &Client, topic: &str, config: ConsumerConfig) -> Consumer {
     let mut consumer = client.consumer(config).expect("the configuration is sound");
     consumer.subscribe([topic]).await.expect("subscribed");
     consumer
 }
 
-async fn write(client: &Client, topic: &str, numbers: Range<i32>) {
+pub(crate) async fn write(client: &Client, topic: &str, numbers: Range<i32>) {
     let producer = client.producer(ProducerConfig::default()).expect("the configuration is sound");
     for n in numbers {
         let value = n.to_string();
@@ -41,19 +43,24 @@ async fn write(client: &Client, topic: &str, numbers: Range<i32>) {
     producer.close(PATIENCE).await.expect("the broker takes them all");
 }
 
-async fn poll(consumer: &mut Consumer, read: &mut Vec<String>) {
+pub(crate) async fn poll(consumer: &mut Consumer, read: &mut Vec<String>) {
     let records = consumer.poll(Duration::from_millis(100)).await.expect("records can be read");
     for record in &records {
         read.push(String::from_utf8(record.value().expect("a value").to_vec()).expect("text"));
     }
 }
 
-fn held(consumer: &Consumer) -> BTreeSet<i32> {
+pub(crate) fn held(consumer: &Consumer) -> BTreeSet<i32> {
     consumer.assignment().iter().map(|partition| partition.partition).collect()
 }
 
 /// Polls until it is so.
-async fn until(what: &str, ours: &mut [&mut Consumer], read: &mut Vec<String>, so: impl Fn(&[BTreeSet<i32>]) -> bool) {
+pub(crate) async fn until(
+    what: &str,
+    ours: &mut [&mut Consumer],
+    read: &mut Vec<String>,
+    so: impl Fn(&[BTreeSet<i32>]) -> bool,
+) {
     let end = Instant::now() + PATIENCE;
     loop {
         for consumer in ours.iter_mut() {
@@ -67,7 +74,7 @@ async fn until(what: &str, ours: &mut [&mut Consumer], read: &mut Vec<String>, s
     }
 }
 
-fn each_once(mut read: Vec<String>, count: i32, what: &str) {
+pub(crate) fn each_once(mut read: Vec<String>, count: i32, what: &str) {
     read.sort_unstable();
     let mut all: Vec<_> = (0..count).map(|n| n.to_string()).collect();
     all.sort_unstable();
@@ -76,7 +83,7 @@ fn each_once(mut read: Vec<String>, count: i32, what: &str) {
 }
 
 /// Whoever leads, the others accept its assignment, and it is balanced.
-async fn mixed(peer: Peer, assignor: &str, theirs_first: bool) {
+pub(crate) async fn mixed(peer: Peer, assignor: &str, theirs_first: bool) {
     let what = format!("{peer:?}, {assignor}, theirs first: {theirs_first}");
     let (client, group) = (connect().await, fresh("mixed"));
     let topic = topic(&client, "mixed", PARTITIONS, 1).await;
@@ -155,30 +162,34 @@ async fn ours_and_librdkafka_share_a_group_whoever_leads() {
 #[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port"]
 async fn two_members_balance_and_one_takes_over() {
     for assignor in ["default", "cooperative-sticky"] {
-        let (client, group) = (connect().await, fresh("pair"));
-        let topic = topic(&client, "pair", PARTITIONS, 1).await;
-        write(&client, &topic, 0..600).await;
-        let mut read = vec![];
-        let mut one = member(&client, &topic, config(&group, assignor)).await;
-        until(assignor, &mut [&mut one], &mut read, |held| held[0].len() == 6).await;
-        let mut two = member(&client, &topic, config(&group, assignor)).await;
-        let halves = |held: &[BTreeSet<i32>]| held[0].len() == 3 && held[1].len() == 3 && held[0].is_disjoint(&held[1]);
-        until(assignor, &mut [&mut one, &mut two], &mut read, halves).await;
-        write(&client, &topic, 600..1200).await;
-        one.close(PATIENCE).await.expect("left");
-        until(assignor, &mut [&mut two], &mut read, |held| held[0].len() == 6).await;
-        let end = Instant::now() + PATIENCE;
-        while read.len() < 1200 && Instant::now() < end {
-            poll(&mut two, &mut read).await;
-        }
-        let offsets = client.admin().list_group_offsets(&group).await.expect("the group is known");
-        assert_eq!(offsets.len(), 6);
-        two.close(PATIENCE).await.expect("left");
-        let offsets = client.admin().list_group_offsets(&group).await.expect("the group is known");
-        assert!(offsets.values().all(|offset| offset.lag() == Some(0)), "close commits: {offsets:?}");
-        each_once(read, 1200, assignor);
-        client.close().await;
+        pair(assignor).await;
     }
+}
+
+pub(crate) async fn pair(assignor: &str) {
+    let (client, group) = (connect().await, fresh("pair"));
+    let topic = topic(&client, "pair", PARTITIONS, 1).await;
+    write(&client, &topic, 0..600).await;
+    let mut read = vec![];
+    let mut one = member(&client, &topic, config(&group, assignor)).await;
+    until(assignor, &mut [&mut one], &mut read, |held| held[0].len() == 6).await;
+    let mut two = member(&client, &topic, config(&group, assignor)).await;
+    let halves = |held: &[BTreeSet<i32>]| held[0].len() == 3 && held[1].len() == 3 && held[0].is_disjoint(&held[1]);
+    until(assignor, &mut [&mut one, &mut two], &mut read, halves).await;
+    write(&client, &topic, 600..1200).await;
+    one.close(PATIENCE).await.expect("left");
+    until(assignor, &mut [&mut two], &mut read, |held| held[0].len() == 6).await;
+    let end = Instant::now() + PATIENCE;
+    while read.len() < 1200 && Instant::now() < end {
+        poll(&mut two, &mut read).await;
+    }
+    let offsets = client.admin().list_group_offsets(&group).await.expect("the group is known");
+    assert_eq!(offsets.len(), 6);
+    two.close(PATIENCE).await.expect("left");
+    let offsets = client.admin().list_group_offsets(&group).await.expect("the group is known");
+    assert!(offsets.values().all(|offset| offset.lag() == Some(0)), "close commits: {offsets:?}");
+    each_once(read, 1200, assignor);
+    client.close().await;
 }
 
 #[tokio::test]
@@ -215,9 +226,19 @@ async fn a_static_member_restarts_without_a_rebalance_and_an_impostor_fences_it(
 #[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port"]
 async fn a_commit_with_metadata_is_where_the_next_member_resumes() {
     let (client, group) = (connect().await, fresh("resume"));
-    let topic = topic(&client, "resume", PARTITIONS, 1).await;
-    write(&client, &topic, 0..60).await;
-    let mut one = member(&client, &topic, config(&group, "range").enable_auto_commit(false)).await;
+    let two = resumed(&client, &group, "range").await;
+    let description = client.admin().describe_groups([&group]).await.expect("known").remove(&group).expect("there");
+    let description = description.expect("described");
+    assert_eq!((&*description.state, description.members.len()), ("Stable", 1));
+    two.close(PATIENCE).await.expect("left");
+    client.close().await;
+}
+
+/// The next member, which has read on from there.
+pub(crate) async fn resumed(client: &Client, group: &str, assignor: &str) -> Consumer {
+    let topic = topic(client, "resume", PARTITIONS, 1).await;
+    write(client, &topic, 0..60).await;
+    let mut one = member(client, &topic, config(group, assignor).enable_auto_commit(false)).await;
     let mut read = vec![];
     while read.len() < 60 {
         poll(&mut one, &mut read).await;
@@ -228,7 +249,7 @@ async fn a_commit_with_metadata_is_where_the_next_member_resumes() {
     one.commit_offsets(offsets).await.expect("committed");
     assert_eq!(one.committed(&[at(3)]).await.expect("known")[&at(3)], offset);
     one.close(PATIENCE).await.expect("left");
-    let mut two = member(&client, &topic, config(&group, "range")).await;
+    let mut two = member(client, &topic, config(group, assignor)).await;
     let mut rest = vec![];
     until("resumed", &mut [&mut two], &mut rest, |_| true).await;
     let end = Instant::now() + PATIENCE;
@@ -239,9 +260,5 @@ async fn a_commit_with_metadata_is_where_the_next_member_resumes() {
     while let Ok(Some(event)) = two.next(Duration::from_millis(100)).await {
         assert!(!matches!(event, Event::Records(_)), "nothing twice");
     }
-    let description = client.admin().describe_groups([&group]).await.expect("known").remove(&group).expect("there");
-    let description = description.expect("described");
-    assert_eq!((&*description.state, description.members.len()), ("Stable", 1));
-    two.close(PATIENCE).await.expect("left");
-    client.close().await;
+    two
 }

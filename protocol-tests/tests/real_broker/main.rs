@@ -6,11 +6,12 @@
 //!   cargo test -p protocol-tests --test real_broker -- --include-ignored
 //! ```
 //! `KAFKA_JARS` holds the jars of the Java client (`protocol-tests/kafka resolve 4.3.1` gets them). On a cluster of one
-//! node add `--skip leader`. `--skip chaos` leaves the nodes alive: that one has a script of its own, `chaos.sh`.
+//! node add `--skip leader`, below Kafka 4.0 `--skip consumer_groups`. `--skip chaos` leaves the nodes alive: that one has a script of its own, `chaos.sh`.
 
 mod chaos;
 mod codecs;
 mod commits;
+mod consumer_groups;
 mod failover;
 mod groups;
 mod leader;

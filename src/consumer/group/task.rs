@@ -2,13 +2,16 @@
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TopicId};
 use crate::machine::group::{ConsumerCoordinator, GroupCall, GroupEvent, GroupRequest, GroupResponse, To};
 use crate::net::brokers::Purpose;
 use crate::net::connection::Connection;
 use crate::net::drive::{Call, Command, drive};
 use crate::wire::Request;
 use crate::wire::group_requests::{fit_leave_group, fit_offset_fetch, lift_offset_fetch};
+use crate::wire::messages::MetadataRequest;
+use crate::wire::messages::metadata_request::MetadataRequestTopic;
+use crate::wire::messages::metadata_response::MetadataResponseTopic;
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,10 +40,7 @@ pub(super) async fn run(
                     if changed.is_err() {
                         break; // the client is closed
                     }
-                    Box::new(move |machine, now| {
-                        let count = |topic: &str| snapshot.topics.get(topic).map_or(0, |topic| topic.partitions.len());
-                        machine.metadata(now, |topic| i32::try_from(count(topic)).unwrap_or(i32::MAX));
-                    })
+                    Box::new(move |machine, now| machine.metadata(now, &snapshot))
                 }
             };
             if forward.send(command).await.is_err() {
@@ -73,7 +73,11 @@ impl Call<ConsumerCoordinator> for GroupCaller {
             let deadline = client.now() + call.timeout;
             let answer = match call.to {
                 To::Any => find_coordinator(&client, call.request, deadline).await,
-                To::Metadata => partition_counts(&client, call.request, auto_create, deadline).await,
+                To::Metadata => match call.request {
+                    GroupRequest::Topics(topics) => partition_counts(&client, topics, auto_create, deadline).await,
+                    GroupRequest::TopicNames(ids) => topic_names(&client, ids, deadline).await,
+                    _ => Err(misdirected()),
+                },
                 To::Group(node) => at(&client, node, Purpose::Group(id), call.request, deadline).await,
                 To::Join(node) => at(&client, node, Purpose::Join(id), call.request, deadline).await,
             };
@@ -95,11 +99,10 @@ async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Inst
 
 async fn partition_counts(
     client: &Client,
-    request: GroupRequest,
+    topics: Vec<Arc<str>>,
     auto_create: bool,
     deadline: Instant,
 ) -> Result<GroupResponse> {
-    let GroupRequest::Topics(topics) = request else { return Err(misdirected()) };
     client.want_topics(topics.iter().cloned(), auto_create);
     let cluster = client.refreshed(client.cluster().generation, deadline).await?;
     let count = |topic: Arc<str>| {
@@ -107,6 +110,20 @@ async fn partition_counts(
         Some((topic, i32::try_from(partitions).unwrap_or(i32::MAX)))
     };
     Ok(GroupResponse::Topics(topics.into_iter().filter_map(count).collect()))
+}
+
+/// Topics that nobody here has asked for by name, so that the client's own metadata may not have them.
+async fn topic_names(client: &Client, ids: Vec<TopicId>, deadline: Instant) -> Result<GroupResponse> {
+    let by_id = |id: TopicId| MetadataRequestTopic::default().with_name(None).with_topic_id(id.into());
+    let request = MetadataRequest::default()
+        .with_topics(Some(ids.into_iter().map(by_id).collect()))
+        .with_allow_auto_topic_creation(false);
+    let answer = client.call_any(&request, deadline).await?;
+    let named = |topic: MetadataResponseTopic| {
+        let name = topic.name.filter(|_| topic.error_code == 0)?;
+        Some((TopicId::from(topic.topic_id), Arc::from(name.as_str())))
+    };
+    Ok(GroupResponse::TopicNames(answer.topics.into_iter().filter_map(named).collect()))
 }
 
 async fn at(
@@ -126,12 +143,18 @@ async fn at(
         GroupRequest::LeaveGroup(request) => {
             GroupResponse::LeaveGroup(call.send(|version| fit_leave_group(request.clone(), version)).await?.0)
         }
+        GroupRequest::ConsumerGroupHeartbeat(request) => {
+            let since = i16::from(request.subscribed_topic_regex.is_some());
+            GroupResponse::ConsumerGroupHeartbeat(call.send_since(since, |_| request.clone()).await?.0)
+        }
         GroupRequest::OffsetCommit(request) => GroupResponse::OffsetCommit(call.send(|_| request.clone()).await?.0),
         GroupRequest::OffsetFetch(request) => {
             let (answer, version) = call.send(|version| fit_offset_fetch(request.clone(), version)).await?;
             GroupResponse::OffsetFetch(lift_offset_fetch(answer, version))
         }
-        GroupRequest::FindCoordinator(_) | GroupRequest::Topics(_) => return Err(misdirected()),
+        GroupRequest::FindCoordinator(_) | GroupRequest::Topics(_) | GroupRequest::TopicNames(_) => {
+            return Err(misdirected());
+        }
     })
 }
 
@@ -143,7 +166,13 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     async fn send<R: Request>(&self, request: impl Fn(i16) -> R) -> Result<(R::Response, i16)> {
-        let version = self.connection.versions().pick::<R>().map_err(|error| self.connection.place(error))?;
+        self.send_since(0, request).await
+    }
+
+    /// For what older versions lack.
+    async fn send_since<R: Request>(&self, since: i16, request: impl Fn(i16) -> R) -> Result<(R::Response, i16)> {
+        let versions = self.connection.versions();
+        let version = versions.pick_in::<R>(since..=i16::MAX).map_err(|error| self.connection.place(error))?;
         let timeout = self.deadline.saturating_duration_since(self.client.now());
         Ok((self.connection.call(&request(version), version, timeout).await?, version))
     }

@@ -14,7 +14,10 @@
 //! not known; then it is looked up first.
 
 pub mod assignor;
+pub mod classic;
+pub mod consumer_group;
 pub mod membership;
+mod refusal;
 #[cfg(test)]
 mod simulation_tests;
 pub mod sticky;
@@ -25,16 +28,19 @@ use super::backoff::Backoff;
 use super::coordinator::Coordinator;
 use super::offset_commit::{Commit, OffsetCommit};
 use super::offset_fetch::OffsetFetch;
+use super::metadata::Cluster;
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind};
-use crate::ids::{CoordinatorKey, GenerationId, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::ids::{CoordinatorKey, GenerationId, NodeId, OffsetAndMetadata, TopicId, TopicPartition};
 use crate::wire::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
     JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
     OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use assignor::{Assignor, PartitionCounts};
-use membership::Membership;
+use classic::ClassicMembership;
+use consumer_group::ConsumerMembership;
+use membership::{Membership, SubscribedTopics};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -59,8 +65,26 @@ pub struct GroupConfig {
     pub backoff: (Duration, Duration),
     /// `partition.assignment.strategy`, the preferred first.
     pub assignors: Vec<Arc<dyn Assignor>>,
-    /// For the jitter of the waits.
+    /// `client.rack`: where we are, for assignors that care.
+    pub rack: Option<Arc<str>>,
+    /// `group.protocol`: who assigns.
+    pub protocol: GroupProtocol,
+    /// `group.remote.assignor`: which of the coordinator's assignors, with [`GroupProtocol::Consumer`].
+    pub remote_assignor: Option<Arc<str>>,
+    /// For the jitter of the waits, and the member id that we give ourselves.
     pub seed: u64,
+}
+
+/// `group.protocol`: who decides which member reads what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupProtocol {
+    /// `classic`: one of the members, by `partition.assignment.strategy`. Every broker has it.
+    #[default]
+    Classic,
+    /// `consumer`: the coordinator, by `group.remote.assignor`; members change one by one, without a rebalance of all
+    /// (KIP-848). Apache Kafka from 4.0.
+    Consumer,
 }
 
 /// Whom to ask.
@@ -96,10 +120,13 @@ pub enum GroupRequest {
     SyncGroup(SyncGroupRequest),
     Heartbeat(HeartbeatRequest),
     LeaveGroup(LeaveGroupRequest),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
     OffsetCommit(OffsetCommitRequest),
     OffsetFetch(OffsetFetchRequest),
     /// How many partitions these topics have now; ours to answer, from fresh metadata.
     Topics(Vec<Arc<str>>),
+    /// What the topics with these ids are called; ours to answer, from a broker's metadata.
+    TopicNames(Vec<TopicId>),
 }
 
 /// What is answered, in the form of the newest version.
@@ -111,9 +138,12 @@ pub enum GroupResponse {
     SyncGroup(SyncGroupResponse),
     Heartbeat(HeartbeatResponse),
     LeaveGroup(LeaveGroupResponse),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
     OffsetCommit(OffsetCommitResponse),
     OffsetFetch(OffsetFetchResponse),
     Topics(PartitionCounts),
+    /// Those that are known.
+    TopicNames(Vec<(TopicId, Arc<str>)>),
 }
 
 /// Names one revocation, so that a late `revoked` does not acknowledge the next one.
@@ -139,6 +169,13 @@ pub enum GroupEvent {
         /// Not all that we have, under a cooperative protocol.
         partitions: Vec<TopicPartition>,
         /// The generation to commit under: a cooperative revocation belongs to the new one already.
+        generation: GenerationId,
+        /// The id that the coordinator knows us by.
+        member_id: Arc<str>,
+    },
+    /// The coordinator has moved us on: commits are of this generation from now on. Nothing else has changed.
+    Generation {
+        /// The epoch of the member, with [`GroupProtocol::Consumer`].
         generation: GenerationId,
         /// The id that the coordinator knows us by.
         member_id: Arc<str>,
@@ -178,7 +215,7 @@ impl Out {
 /// The machine.
 pub struct ConsumerCoordinator {
     coordinator: Coordinator,
-    membership: Membership,
+    membership: Box<dyn Membership>,
     commits: OffsetCommit,
     fetches: OffsetFetch,
     out: Out,
@@ -200,7 +237,10 @@ impl ConsumerCoordinator {
         let backoff = |nth| Backoff::new(config.backoff.0, config.backoff.1, config.seed.wrapping_add(nth));
         Self {
             coordinator: Coordinator::new(CoordinatorKey::Group(config.group_id.clone()), backoff(0)),
-            membership: Membership::new(now, config.clone(), backoff(1)),
+            membership: match config.protocol {
+                GroupProtocol::Classic => Box::new(ClassicMembership::new(now, config.clone(), backoff(1))),
+                GroupProtocol::Consumer => Box::new(ConsumerMembership::new(now, config.clone(), backoff(1))),
+            },
             commits: OffsetCommit::new(config.clone(), backoff(2)),
             fetches: OffsetFetch::new(config.clone(), backoff(3)),
             out: Out::default(),
@@ -210,8 +250,8 @@ impl ConsumerCoordinator {
     }
 
     /// Joins the group for these topics, or joins it anew if they have changed.
-    pub fn subscribe(&mut self, now: Instant, topics: Vec<Arc<str>>) {
-        self.membership.subscribe(now, topics);
+    pub fn subscribe(&mut self, now: Instant, topics: SubscribedTopics) {
+        self.membership.subscribe(now, topics, &mut self.out);
         self.step(now);
     }
 
@@ -237,9 +277,9 @@ impl ConsumerCoordinator {
         self.step(now);
     }
 
-    /// How many partitions topics have, whenever the client's metadata has changed.
-    pub fn metadata(&mut self, now: Instant, count: impl Fn(&str) -> i32) {
-        self.membership.metadata(count);
+    /// The client's metadata has changed.
+    pub fn metadata(&mut self, now: Instant, cluster: &Arc<Cluster>) {
+        self.membership.metadata(cluster);
         self.step(now);
     }
 
@@ -251,7 +291,7 @@ impl ConsumerCoordinator {
         deadline: Instant,
         reply: Option<Reply<()>>,
     ) {
-        self.commits.push(Commit::new(offsets, deadline, reply), &self.membership);
+        self.commits.push(Commit::new(offsets, deadline, reply), &*self.membership);
         self.step(now);
     }
 
@@ -276,7 +316,7 @@ impl ConsumerCoordinator {
     fn step(&mut self, now: Instant) {
         self.commits.expire(now, &mut self.coordinator);
         self.fetches.expire(now);
-        self.let_go();
+        self.let_go(now);
         self.membership.decide(now, &mut self.out);
         if self.wants_coordinator() {
             let (timeout, out) = (self.request_timeout, &mut self.out);
@@ -285,9 +325,9 @@ impl ConsumerCoordinator {
             });
         }
         let node = self.coordinator.node();
-        self.commits.send(now, node, &self.membership, &mut self.out);
-        self.fetches.send(now, node, &mut self.out);
-        self.let_go();
+        self.commits.send(now, node, &*self.membership, &mut self.out);
+        self.fetches.send(now, node, &*self.membership, &mut self.out);
+        self.let_go(now);
         // The last commits go before the farewell.
         self.membership.send(now, node, self.commits.is_empty(), &mut self.out);
         if self.is_closed() {
@@ -296,9 +336,9 @@ impl ConsumerCoordinator {
         }
     }
 
-    fn let_go(&mut self) {
+    fn let_go(&mut self, now: Instant) {
         if self.membership.acknowledged().is_some_and(|partitions| !self.commits.concerns(partitions)) {
-            self.membership.let_go();
+            self.membership.let_go(now, &mut self.out);
         }
     }
 
@@ -328,9 +368,9 @@ impl Machine for ConsumerCoordinator {
         } else if membership.is_asked(id) {
             membership.on_answer(now, id, response, coordinator, out);
         } else if commits.is_asked(id) {
-            commits.on_answer(now, response, coordinator, membership, out);
+            commits.on_answer(now, response, coordinator, &mut **membership, out);
         } else if fetches.is_asked(id) {
-            fetches.on_answer(now, id, response, coordinator);
+            fetches.on_answer(now, id, response, coordinator, &mut **membership);
         } // else: the answer to a question no longer asked
         self.step(now);
     }
@@ -370,6 +410,11 @@ impl Machine for ConsumerCoordinator {
 /// An answer of another API than asked: a caller's mistake, never a broker's.
 pub(super) fn mismatched() -> Error {
     Error::with_message(ErrorKind::Malformed, "the answer to another request")
+}
+
+/// As a request has them.
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
 fn closed() -> Error {

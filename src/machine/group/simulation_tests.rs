@@ -4,7 +4,10 @@
 //! every partition has one reader, and all are in one generation. A failure prints its seed.
 #![allow(clippy::disallowed_methods, reason = "a test begins somewhere, and moves on by itself")]
 
+mod consumer_coordinator;
+
 use super::sticky::CooperativeStickyAssignor;
+use super::tests::T;
 use super::*;
 use crate::error::ErrorCode;
 use crate::wire::group_protocol::str_bytes;
@@ -14,6 +17,7 @@ use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use crate::wire::messages::TopicName;
+use consumer_coordinator::ConsumerGroup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
@@ -47,6 +51,8 @@ struct Broker {
     members: BTreeMap<String, Member>,
     pending: BTreeSet<String>,
     committed: BTreeMap<i32, i64>,
+    /// Of the other protocol.
+    consumers: Option<ConsumerGroup>,
     next_id: u32,
     answers: Vec<(usize, RequestId, GroupResponse)>,
 }
@@ -58,6 +64,14 @@ impl Broker {
             GroupRequest::FindCoordinator(_) => GroupResponse::FindCoordinator(NodeId(1)),
             GroupRequest::Topics(topics) => {
                 GroupResponse::Topics(topics.into_iter().map(|topic| (topic, PARTITIONS)).collect())
+            }
+            GroupRequest::TopicNames(_) => GroupResponse::TopicNames(match self.answers.len() % 2 {
+                0 => vec![(T, "t".into())],
+                _ => vec![],
+            }),
+            GroupRequest::ConsumerGroupHeartbeat(beat) => {
+                let group = self.consumers.as_mut().expect("the group is of this protocol");
+                GroupResponse::ConsumerGroupHeartbeat(group.heartbeat(now, &beat))
             }
             GroupRequest::JoinGroup(join) => match self.join(now, from, id, join) {
                 Ok(()) => return,
@@ -109,6 +123,11 @@ impl Broker {
                 GroupResponse::OffsetCommit(OffsetCommitResponse::default().with_topics(topics))
             }
             GroupRequest::OffsetFetch(fetch) => {
+                let asker = &fetch.groups[0];
+                let refused = match (&self.consumers, &asker.member_id) {
+                    (Some(group), Some(member)) => group.check(member.as_str(), asker.member_epoch).err(),
+                    _ => None,
+                };
                 let numbers = fetch.groups[0].topics.as_ref().unwrap()[0].partition_indexes.iter();
                 let partitions = numbers.map(|number| {
                     OffsetFetchResponsePartitions::default()
@@ -117,7 +136,7 @@ impl Broker {
                 });
                 let topic = OffsetFetchResponseTopics::default().with_name(TopicName(str_bytes("t")));
                 let topics = vec![topic.with_partitions(partitions.collect())];
-                let group = OffsetFetchResponseGroup::default().with_topics(topics);
+                let group = OffsetFetchResponseGroup::default().with_topics(topics).with_error_code(code(refused));
                 GroupResponse::OffsetFetch(OffsetFetchResponse::default().with_groups(vec![group]))
             }
         };
@@ -125,6 +144,9 @@ impl Broker {
     }
 
     fn check(&mut self, now: Instant, member: &str, generation: i32) -> Result<(), ErrorCode> {
+        if let Some(group) = &self.consumers {
+            return group.check(member, generation);
+        }
         let member = self.members.get_mut(member).ok_or(ErrorCode::UnknownMemberId)?;
         if generation != self.generation {
             return Err(ErrorCode::IllegalGeneration);
@@ -253,6 +275,15 @@ impl Broker {
         let silent: Vec<_> = self.members.iter().filter(|(_, m)| silent(m)).map(|(id, _)| id.clone()).collect();
         silent.iter().for_each(|id| self.remove(now, id));
         self.complete(now);
+        self.consumers.iter_mut().for_each(|group| group.tick(now));
+    }
+
+    /// Whether all is as it should be in a group of so many members.
+    fn is_settled(&self, members: usize) -> bool {
+        match &self.consumers {
+            Some(group) => group.is_settled(members),
+            None => self.phase == Phase::Stable && self.members.len() == members,
+        }
     }
 }
 
@@ -283,8 +314,9 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, protocol: GroupProtocol) -> Self {
         let broker = Broker {
+            consumers: (protocol == GroupProtocol::Consumer).then(ConsumerGroup::default),
             phase: Phase::Empty,
             generation: 0,
             leader: String::new(),
@@ -306,20 +338,23 @@ impl World {
         }
     }
 
-    fn start_member(&mut self, assignor: Arc<dyn Assignor>) {
+    fn start_member(&mut self, assignor: Option<Arc<dyn Assignor>>) {
         let config = GroupConfig {
             group_id: "g".into(),
             instance_id: None,
+            rack: None,
+            protocol: if assignor.is_some() { GroupProtocol::Classic } else { GroupProtocol::Consumer },
+            remote_assignor: None,
             session_timeout: SESSION,
             heartbeat_interval: Duration::from_secs(3),
             max_poll_interval: REBALANCE,
             request_timeout: Duration::from_secs(5),
             backoff: (Duration::from_millis(100), Duration::from_secs(1)),
-            assignors: vec![assignor],
+            assignors: assignor.into_iter().collect(),
             seed: self.random.u64(..),
         };
         let mut machine = ConsumerCoordinator::new(self.now, config);
-        machine.subscribe(self.now, vec!["t".into()]);
+        machine.subscribe(self.now, SubscribedTopics::names(vec!["t".into()]));
         let app = App {
             machine,
             positions: BTreeMap::new(),
@@ -454,6 +489,7 @@ impl App {
                     });
                     self.machine.fetch_offsets(now, partitions, now + Duration::from_secs(3600), reply);
                 }
+                GroupEvent::Generation { .. } => {}
                 GroupEvent::Revoking { id, partitions, .. } => {
                     let takes = Duration::from_millis(random.u64(0..3000));
                     self.revoking = Some((id, numbers(partitions), now + takes));
@@ -469,8 +505,10 @@ impl App {
     }
 }
 
-fn play(seed: u64, assignor: impl Fn() -> Arc<dyn Assignor>) {
-    let mut world = World::new(seed);
+/// Without an assignor the coordinator assigns.
+fn play(seed: u64, assignor: impl Fn() -> Option<Arc<dyn Assignor>>) {
+    let protocol = if assignor().is_some() { GroupProtocol::Classic } else { GroupProtocol::Consumer };
+    let mut world = World::new(seed, protocol);
     world.start_member(assignor());
     for _ in 0..25 {
         let numbers: Vec<_> = world.apps.keys().copied().collect();
@@ -503,7 +541,7 @@ fn play(seed: u64, assignor: impl Fn() -> Arc<dyn Assignor>) {
         }
     }
     assert_eq!(readers.len(), PARTITIONS as usize, "partitions without a reader: {readers:?}");
-    assert_eq!((world.broker.phase, world.broker.members.len()), (Phase::Stable, world.apps.len()));
+    assert!(world.broker.is_settled(world.apps.len()), "not settled in two minutes");
     let before = world.broker.committed.clone();
     world.run(Duration::from_secs(20));
     assert!(before.iter().all(|(p, offset)| world.broker.committed[p] > *offset), "a partition stands still");
@@ -524,10 +562,15 @@ fn each_seed(scenario: impl Fn(u64)) {
 
 #[test]
 fn a_cooperative_group_survives_random_trouble() {
-    each_seed(|seed| play(seed, || Arc::new(CooperativeStickyAssignor)));
+    each_seed(|seed| play(seed, || Some(Arc::new(CooperativeStickyAssignor))));
 }
 
 #[test]
 fn an_eager_group_survives_random_trouble() {
-    each_seed(|seed| play(seed, || Arc::new(assignor::RangeAssignor)));
+    each_seed(|seed| play(seed, || Some(Arc::new(assignor::RangeAssignor))));
+}
+
+#[test]
+fn a_consumer_group_survives_random_trouble() {
+    each_seed(|seed| play(seed, || None));
 }

@@ -6,6 +6,8 @@ use super::assignor::RangeAssignor;
 use super::sticky::CooperativeStickyAssignor;
 use super::*;
 use crate::error::ErrorCode;
+use crate::ids::TopicId;
+use crate::machine::metadata::{PartitionMetadata, TopicMetadata};
 use crate::wire::group_protocol::{Subscription, encode_assignment, str_bytes};
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
 use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
@@ -15,14 +17,17 @@ use crate::wire::messages::offset_fetch_response::{
 use crate::wire::messages::TopicName;
 use std::sync::Mutex;
 
-const BEAT: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_secs(300);
-const NODE: NodeId = NodeId(1);
+pub(super) const BEAT: Duration = Duration::from_secs(3);
+pub(super) const POLL: Duration = Duration::from_secs(300);
+pub(super) const NODE: NodeId = NodeId(1);
 
-fn config(assignors: Vec<Arc<dyn Assignor>>) -> GroupConfig {
+pub(super) fn config(assignors: Vec<Arc<dyn Assignor>>) -> GroupConfig {
     GroupConfig {
         group_id: "g".into(),
         instance_id: None,
+        rack: None,
+        protocol: GroupProtocol::Classic,
+        remote_assignor: None,
         session_timeout: Duration::from_secs(45),
         heartbeat_interval: BEAT,
         max_poll_interval: POLL,
@@ -34,43 +39,43 @@ fn config(assignors: Vec<Arc<dyn Assignor>>) -> GroupConfig {
 }
 
 /// One machine and the coordinator's part, played by hand.
-struct Play {
-    machine: ConsumerCoordinator,
-    now: Instant,
+pub(super) struct Play {
+    pub(super) machine: ConsumerCoordinator,
+    pub(super) now: Instant,
 }
 
 /// What replies were given, in order.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Result<(), Error>>>>);
+pub(super) struct Told(pub(super) Arc<Mutex<Vec<Result<(), Error>>>>);
 
 impl Told {
-    fn reply(&self) -> Option<Reply<()>> {
+    pub(super) fn reply(&self) -> Option<Reply<()>> {
         let told = self.clone();
         Some(Box::new(move |outcome| told.0.lock().unwrap().push(outcome)))
     }
 
-    fn all(&self) -> Vec<Option<ErrorKind>> {
+    pub(super) fn all(&self) -> Vec<Option<ErrorKind>> {
         self.0.lock().unwrap().iter().map(|outcome| outcome.as_ref().err().map(Error::kind)).collect()
     }
 }
 
 impl Play {
-    fn new(config: GroupConfig) -> Self {
+    pub(super) fn new(config: GroupConfig) -> Self {
         let now = Instant::now();
         Self { machine: ConsumerCoordinator::new(now, config), now }
     }
 
-    fn cooperative() -> Self {
+    pub(super) fn cooperative() -> Self {
         Self::new(config(vec![Arc::new(CooperativeStickyAssignor)]))
     }
 
-    fn eager() -> Self {
+    pub(super) fn eager() -> Self {
         Self::new(config(vec![Arc::new(RangeAssignor), Arc::new(CooperativeStickyAssignor)]))
     }
 
     /// A member of generation 1 that holds partitions of topic "t".
-    fn stable(mut self, partitions: &[i32]) -> Self {
-        self.machine.subscribe(self.now, vec!["t".into()]);
+    pub(super) fn stable(mut self, partitions: &[i32]) -> Self {
+        self.machine.subscribe(self.now, names(&["t"]));
         self.found(NODE);
         let (id, _) = self.join();
         self.joined(id, 1, "m");
@@ -79,49 +84,50 @@ impl Play {
         self
     }
 
-    fn next(&mut self) -> Option<(RequestId, GroupCall)> {
+    pub(super) fn next(&mut self) -> Option<(RequestId, GroupCall)> {
         self.machine.poll_request()
     }
 
-    fn quiet(&mut self) {
+    pub(super) fn quiet(&mut self) {
         if let Some((_, call)) = self.next() {
             panic!("not asked for: {call:?}");
         }
     }
 
-    fn event(&mut self) -> String {
+    pub(super) fn event(&mut self) -> String {
         let numbers = |partitions: &[TopicPartition]| partitions.iter().map(|p| p.partition).collect::<Vec<_>>();
         match self.machine.poll_event().map(|(_, event)| event) {
             None => "none".into(),
             Some(GroupEvent::Assigned { partitions, .. }) => format!("assigned {:?}", numbers(&partitions)),
             Some(GroupEvent::Revoking { partitions, .. }) => format!("revoking {:?}", numbers(&partitions)),
+            Some(GroupEvent::Generation { generation, .. }) => format!("generation {}", generation.0),
             Some(GroupEvent::Lost(partitions)) => format!("lost {:?}", numbers(&partitions)),
             Some(GroupEvent::Failed(error)) => format!("failed {:?}", error.kind()),
         }
     }
 
-    fn revoking(&mut self) -> (RevocationId, Vec<i32>) {
+    pub(super) fn revoking(&mut self) -> (RevocationId, Vec<i32>) {
         match self.machine.poll_event() {
             Some((_, GroupEvent::Revoking { id, partitions, .. })) => (id, partitions.iter().map(|p| p.partition).collect()),
             event => panic!("not a revocation: {event:?}"),
         }
     }
 
-    fn answer(&mut self, id: RequestId, response: GroupResponse) {
+    pub(super) fn answer(&mut self, id: RequestId, response: GroupResponse) {
         self.machine.handle_response(self.now, id, Ok(response));
     }
 
-    fn lose(&mut self, id: RequestId) {
+    pub(super) fn lose(&mut self, id: RequestId) {
         self.machine.handle_response(self.now, id, Err(Error::new(ErrorKind::Connection)));
     }
 
-    fn wait(&mut self, wait: Duration) {
+    pub(super) fn wait(&mut self, wait: Duration) {
         self.now += wait;
         self.machine.handle_timeout(self.now);
         assert!(self.machine.poll_timeout().is_none_or(|at| at > self.now), "a deadline that nothing was done about");
     }
 
-    fn found(&mut self, node: NodeId) {
+    pub(super) fn found(&mut self, node: NodeId) {
         match self.next() {
             Some((id, GroupCall { to: To::Any, request: GroupRequest::FindCoordinator(_), .. })) => {
                 self.answer(id, GroupResponse::FindCoordinator(node));
@@ -130,14 +136,14 @@ impl Play {
         }
     }
 
-    fn join(&mut self) -> (RequestId, JoinGroupRequest) {
+    pub(super) fn join(&mut self) -> (RequestId, JoinGroupRequest) {
         match self.next() {
             Some((id, GroupCall { to: To::Join(_), request: GroupRequest::JoinGroup(join), .. })) => (id, join),
             call => panic!("not JoinGroup: {call:?}"),
         }
     }
 
-    fn beat(&mut self) -> RequestId {
+    pub(super) fn beat(&mut self) -> RequestId {
         self.wait(BEAT);
         match self.next() {
             Some((id, GroupCall { to: To::Group(_), request: GroupRequest::Heartbeat(_), .. })) => id,
@@ -145,17 +151,17 @@ impl Play {
         }
     }
 
-    fn beat_answered(&mut self, code: Option<ErrorCode>) {
+    pub(super) fn beat_answered(&mut self, code: Option<ErrorCode>) {
         let id = self.beat();
         self.beat_answer(id, code);
     }
 
-    fn beat_answer(&mut self, id: RequestId, code: Option<ErrorCode>) {
+    pub(super) fn beat_answer(&mut self, id: RequestId, code: Option<ErrorCode>) {
         let code = code.map_or(0, ErrorCode::to_wire);
         self.answer(id, GroupResponse::Heartbeat(HeartbeatResponse::default().with_error_code(code)));
     }
 
-    fn joined(&mut self, id: RequestId, generation: i32, member: &str) {
+    pub(super) fn joined(&mut self, id: RequestId, generation: i32, member: &str) {
         let answer = JoinGroupResponse::default()
             .with_generation_id(generation)
             .with_member_id(str_bytes(member))
@@ -164,42 +170,42 @@ impl Play {
         self.answer(id, GroupResponse::JoinGroup(answer));
     }
 
-    fn join_refused(&mut self, id: RequestId, code: ErrorCode, member: &str) {
+    pub(super) fn join_refused(&mut self, id: RequestId, code: ErrorCode, member: &str) {
         let answer = JoinGroupResponse::default().with_error_code(code.to_wire()).with_member_id(str_bytes(member));
         self.answer(id, GroupResponse::JoinGroup(answer));
     }
 
-    fn sync(&mut self) -> (RequestId, SyncGroupRequest) {
+    pub(super) fn sync(&mut self) -> (RequestId, SyncGroupRequest) {
         match self.next() {
             Some((id, GroupCall { request: GroupRequest::SyncGroup(sync), .. })) => (id, sync),
             call => panic!("not SyncGroup: {call:?}"),
         }
     }
 
-    fn synced(&mut self, partitions: &[i32]) {
+    pub(super) fn synced(&mut self, partitions: &[i32]) {
         let (id, _) = self.sync();
         self.sync_answer(id, "t", partitions);
     }
 
-    fn sync_answer(&mut self, id: RequestId, topic: &str, partitions: &[i32]) {
+    pub(super) fn sync_answer(&mut self, id: RequestId, topic: &str, partitions: &[i32]) {
         let partitions: Vec<_> = partitions.iter().map(|number| TopicPartition::new(topic, *number)).collect();
         let answer = SyncGroupResponse::default().with_assignment(encode_assignment(&partitions).unwrap());
         self.answer(id, GroupResponse::SyncGroup(answer));
     }
 
-    fn commit(&mut self, partition: i32, offset: i64, reply: Option<Reply<()>>) {
+    pub(super) fn commit(&mut self, partition: i32, offset: i64, reply: Option<Reply<()>>) {
         let offsets = HashMap::from([(("t", partition).into(), OffsetAndMetadata::new(offset))]);
         self.machine.commit(self.now, offsets, self.now + Duration::from_secs(60), reply);
     }
 
-    fn commit_sent(&mut self) -> (RequestId, OffsetCommitRequest) {
+    pub(super) fn commit_sent(&mut self) -> (RequestId, OffsetCommitRequest) {
         match self.next() {
             Some((id, GroupCall { to: To::Group(_), request: GroupRequest::OffsetCommit(commit), .. })) => (id, commit),
             call => panic!("not OffsetCommit: {call:?}"),
         }
     }
 
-    fn commit_answer(&mut self, id: RequestId, partition: i32, code: Option<ErrorCode>) {
+    pub(super) fn commit_answer(&mut self, id: RequestId, partition: i32, code: Option<ErrorCode>) {
         let partition = OffsetCommitResponsePartition::default()
             .with_partition_index(partition)
             .with_error_code(code.map_or(0, ErrorCode::to_wire));
@@ -209,7 +215,38 @@ impl Play {
     }
 }
 
-fn offset_of(commit: &OffsetCommitRequest) -> i64 {
+pub(super) fn names(names: &[&str]) -> SubscribedTopics {
+    SubscribedTopics::names(names.iter().map(|name| Arc::from(*name)).collect())
+}
+
+/// The id of topic "t".
+pub(super) const T: TopicId = TopicId([7; 16]);
+
+/// Topic "t" with this many partitions.
+pub(super) fn cluster(partitions: usize) -> Arc<Cluster> {
+    let topic = TopicMetadata {
+        name: "t".into(),
+        id: T,
+        internal: false,
+        partitions: vec![PartitionMetadata::default(); partitions],
+    };
+    Arc::new(Cluster { topics: [("t".into(), Arc::new(topic))].into(), ..Cluster::default() })
+}
+
+pub(super) fn offsets_answer(code: Option<ErrorCode>, partitions: &[(i32, i64, i16)]) -> GroupResponse {
+    let partitions = partitions.iter().map(|(partition, offset, code)| {
+        OffsetFetchResponsePartitions::default()
+            .with_partition_index(*partition)
+            .with_committed_offset(*offset)
+            .with_error_code(*code)
+    });
+    let topic = OffsetFetchResponseTopics::default().with_name(TopicName(str_bytes("t")));
+    let group = OffsetFetchResponseGroup::default().with_error_code(code.map_or(0, ErrorCode::to_wire));
+    let group = group.with_topics(vec![topic.with_partitions(partitions.collect())]);
+    GroupResponse::OffsetFetch(OffsetFetchResponse::default().with_groups(vec![group]))
+}
+
+pub(super) fn offset_of(commit: &OffsetCommitRequest) -> i64 {
     commit.topics[0].partitions[0].committed_offset
 }
 
@@ -220,7 +257,7 @@ fn subscription(join: &JoinGroupRequest) -> Subscription {
 #[test]
 fn the_first_join_is_repeated_at_once_with_the_id_that_the_coordinator_gives() {
     let mut play = Play::cooperative();
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     play.found(NODE);
     let (id, join) = play.join();
     assert_eq!(join.member_id.as_str(), "");
@@ -370,7 +407,7 @@ fn a_join_parked_at_a_former_coordinator_is_not_waited_for() {
 #[test]
 fn a_loading_coordinator_is_given_time_and_not_looked_up_again() {
     let mut play = Play::cooperative();
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     play.found(NODE);
     let (id, _) = play.join();
     play.join_refused(id, ErrorCode::CoordinatorLoadInProgress, "");
@@ -382,7 +419,7 @@ fn a_loading_coordinator_is_given_time_and_not_looked_up_again() {
 #[test]
 fn the_leader_assigns_what_its_metadata_says_and_rejoins_when_that_changes() {
     let mut play = Play::cooperative();
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     play.found(NODE);
     let (id, join) = play.join();
     let member = |id: &str, metadata| {
@@ -409,19 +446,19 @@ fn the_leader_assigns_what_its_metadata_says_and_rejoins_when_that_changes() {
     assert_eq!((assigned("a"), assigned("b"), assigned("broken")), (2, 2, 0), "broken metadata harms only its member");
     play.sync_answer(id, "t", &[0, 1]);
     assert_eq!(play.event(), "assigned [0, 1]");
-    play.machine.metadata(play.now, |_| 4);
+    play.machine.metadata(play.now, &cluster(4));
     play.quiet();
-    play.machine.metadata(play.now, |_| 5);
+    play.machine.metadata(play.now, &cluster(5));
     play.join();
 }
 
 #[test]
 fn an_assignment_that_does_not_match_the_subscription_is_refused_by_joining_again() {
     let mut play = Play::cooperative();
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     play.found(NODE);
     let (id, _) = play.join();
-    play.machine.subscribe(play.now, vec!["u".into()]);
+    play.machine.subscribe(play.now, names(&["u"]));
     play.joined(id, 1, "m");
     play.synced(&[0, 1]);
     assert_eq!(play.event(), "none");
@@ -432,13 +469,13 @@ fn an_assignment_that_does_not_match_the_subscription_is_refused_by_joining_agai
 #[test]
 fn a_changed_subscription_revokes_only_what_is_no_longer_in_it() {
     let mut play = Play::cooperative().stable(&[0]);
-    play.machine.subscribe(play.now, vec!["t".into(), "u".into()]);
+    play.machine.subscribe(play.now, names(&["t", "u"]));
     let (id, _) = play.join();
     play.joined(id, 2, "m");
     let (id, _) = play.sync();
     play.sync_answer(id, "t", &[0]);
     play.event();
-    play.machine.subscribe(play.now, vec!["u".into()]);
+    play.machine.subscribe(play.now, names(&["u"]));
     assert_eq!(play.revoking().1, [0]);
 }
 
@@ -505,7 +542,7 @@ fn close_does_not_wait_for_a_parked_join_nor_for_a_coordinator_that_is_down() {
     assert!(play.machine.is_closed());
 
     let mut play = Play::cooperative();
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     play.machine.handle_abandoned(play.now);
     assert!(play.machine.is_closed(), "never in the group: nothing to leave");
 }
@@ -671,32 +708,21 @@ fn offsets_are_read_stable_and_completely_or_not_at_all() {
         let deadline = play.now + Duration::from_secs(60);
         play.machine.fetch_offsets(play.now, partitions, deadline, Box::new(move |got| told.lock().unwrap().push(got)));
     };
-    let answer = |partitions: &[(i32, i64, i16)]| {
-        let partitions = partitions.iter().map(|(partition, offset, code)| {
-            OffsetFetchResponsePartitions::default()
-                .with_partition_index(*partition)
-                .with_committed_offset(*offset)
-                .with_error_code(*code)
-        });
-        let topic = OffsetFetchResponseTopics::default().with_name(TopicName(str_bytes("t")));
-        let group = OffsetFetchResponseGroup::default().with_topics(vec![topic.with_partitions(partitions.collect())]);
-        GroupResponse::OffsetFetch(OffsetFetchResponse::default().with_groups(vec![group]))
-    };
     fetch(&mut play);
     play.found(NODE);
     let (id, call) = play.next().unwrap();
     assert!(matches!(&call.request, GroupRequest::OffsetFetch(fetch) if fetch.require_stable));
-    play.answer(id, answer(&[(0, 7, 0), (1, -1, ErrorCode::UnstableOffsetCommit.to_wire())]));
+    play.answer(id, offsets_answer(None, &[(0, 7, 0), (1, -1, ErrorCode::UnstableOffsetCommit.to_wire())]));
     play.quiet();
     play.wait(Duration::from_millis(200));
     let (id, _) = play.next().unwrap();
-    play.answer(id, answer(&[(0, 7, 0), (1, -1, 0)]));
+    play.answer(id, offsets_answer(None, &[(0, 7, 0), (1, -1, 0)]));
     let got = told.lock().unwrap().pop().unwrap().unwrap();
     assert_eq!(got, HashMap::from([(("t", 0).into(), OffsetAndMetadata::new(7))]), "1 has no commit");
 
     fetch(&mut play);
     let (id, _) = play.next().unwrap();
-    play.answer(id, answer(&[(0, 7, 0)]));
+    play.answer(id, offsets_answer(None, &[(0, 7, 0)]));
     let error = told.lock().unwrap().pop().unwrap().unwrap_err();
     assert_eq!((error.kind(), error.topic_partition()), (ErrorKind::Malformed, Some(&("t", 1).into())));
 }
@@ -709,20 +735,20 @@ fn unsubscribing_leaves_and_another_subscription_begins_anew() {
     play.wait(POLL * 2);
     play.quiet();
     assert_eq!(play.event(), "none");
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     assert_eq!(play.join().1.member_id.as_str(), "");
 }
 
 #[test]
 fn what_no_retry_cures_reaches_the_application_as_itself() {
     let mut play = Play::cooperative();
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     play.found(NODE);
     let (id, _) = play.join();
     play.join_refused(id, ErrorCode::GroupAuthorizationFailed, "");
     assert_eq!(play.event(), "failed Denied");
     play.wait(POLL);
     play.quiet();
-    play.machine.subscribe(play.now, vec!["t".into()]);
+    play.machine.subscribe(play.now, names(&["t"]));
     play.join();
 }

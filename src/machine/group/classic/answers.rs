@@ -1,11 +1,13 @@
-//! What answers do to a membership: the table in [`membership`](super) in code.
+//! What answers do to a membership: the table in [`classic`](super) in code.
 
-use super::{Leading, Membership, State, Tenure};
+use super::{ClassicMembership, Leading, State};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{GenerationId, NodeId, TopicPartition};
 use crate::machine::RequestId;
 use crate::machine::coordinator::Coordinator;
 use crate::machine::group::assignor::{GroupMember, PartitionCounts, all_topics};
+use crate::machine::group::membership::Membership;
+use crate::machine::group::refusal::refused;
 use crate::machine::group::{GroupEvent, GroupResponse, Out, mismatched};
 use crate::wire::group_protocol::{Subscription, decode_assignment, encode_assignment, str_bytes};
 use crate::wire::messages::JoinGroupResponse;
@@ -15,9 +17,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-impl Membership {
+impl ClassicMembership {
     /// An answer to a request of this part.
-    pub fn on_answer(
+    pub(super) fn answered(
         &mut self,
         now: Instant,
         id: RequestId,
@@ -146,11 +148,10 @@ impl Membership {
             self.state = State::Stable;
             return;
         }
-        let revoked: Vec<_> = self.owned.keys().filter(|partition| !assigned.contains(*partition)).cloned().collect();
-        self.counter += 1;
-        let tenure = Tenure(self.counter);
-        let added: Vec<_> = assigned.into_iter().filter(|partition| !self.owned.contains_key(partition)).collect();
-        self.owned.extend(added.iter().map(|partition| (partition.clone(), tenure)));
+        let owned = |partition: &TopicPartition| self.owned.tenure(partition).is_some();
+        let revoked: Vec<_> = self.owned.partitions().filter(|name| !assigned.contains(*name)).cloned().collect();
+        let added: Vec<_> = assigned.into_iter().filter(|partition| !owned(partition)).collect();
+        self.owned.add(&added);
         self.state = State::Stable;
         if !revoked.is_empty() {
             self.revoke(now, revoked, out);
@@ -194,7 +195,7 @@ impl Membership {
             // The JoinGroup or SyncGroup under way gets the same answer, or a better one.
             Some(ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId) if self.is_rebalancing(generation) => {}
             Some(code @ (ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId)) if current => {
-                self.expelled(code, out);
+                self.expelled(now, code, out);
             }
             Some(code) if code.moves_coordinator() => {
                 self.next_heartbeat = now;
@@ -218,7 +219,7 @@ impl Membership {
         let syncing = matches!(self.state, State::Syncing(_));
         match code {
             ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
-                self.expelled(code, out);
+                self.expelled(now, code, out);
                 self.retry_later(now);
             }
             ErrorCode::RebalanceInProgress => {
@@ -237,7 +238,7 @@ impl Membership {
             code if code.is_retriable() => self.retry_later(now),
             code => {
                 let api = if syncing { "SyncGroup" } else { "JoinGroup" };
-                self.fail(Error::broker(code).api(api).message(explain(code)), out);
+                self.fail(refused(api, node, code, None), out);
             }
         }
     }
@@ -259,15 +260,5 @@ impl Membership {
             coordinator.lost(now, node);
         }
         self.state = State::PreparingRebalance;
-    }
-}
-
-fn explain(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::InconsistentGroupProtocol => "the other members have none of this member's assignors",
-        ErrorCode::InvalidSessionTimeout => "session.timeout.ms is outside of what the broker allows",
-        ErrorCode::GroupMaxSizeReached => "the group has as many members as the broker allows",
-        ErrorCode::FencedInstanceId => "another member with the same group.instance.id has taken over",
-        code => code.name(),
     }
 }
