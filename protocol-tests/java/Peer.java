@@ -42,7 +42,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *                                      that read_committed sees of it, and then what the group has committed there
  * java -cp "$jars/*" Peer.java member  BOOTSTRAP TOPIC GROUP ASSIGNOR
  *                                      joins the group until stdin ends: prints what it is assigned and reads, commits,
- *                                      leaves; ASSIGNOR is range, roundrobin, cooperative-sticky, default, or consumer
+ *                                      leaves; ASSIGNOR is range, roundrobin, sticky, cooperative-sticky, default, or consumer
  *                                      for the protocol of that name
  * java -cp "$jars/*" Peer.java move    BOOTSTRAP TOPIC PARTITION    moves the leader to the next replica, prints it
  * </pre>
@@ -155,6 +155,7 @@ public class Peer {
       config.put("partition.assignment.strategy", switch (strategy) {
         case "range" -> classes + "RangeAssignor";
         case "roundrobin" -> classes + "RoundRobinAssignor";
+        case "sticky" -> classes + "StickyAssignor";
         case "cooperative-sticky" -> classes + "CooperativeStickyAssignor";
         default -> classes + "RangeAssignor," + classes + "CooperativeStickyAssignor"; // Java's own
       });

@@ -2,7 +2,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::machine::group::assignor::Assignor;
 
 pub use crate::machine::group::GroupProtocol;
 pub use crate::machine::subscription::OffsetReset;
@@ -32,6 +35,7 @@ pub struct ConsumerConfig {
     pub(crate) enable_auto_commit: bool,
     pub(crate) auto_commit_interval: Duration,
     pub(crate) partition_assignment_strategy: Vec<String>,
+    pub(crate) assignors: Vec<Arc<dyn Assignor>>,
     pub(crate) group_protocol: GroupProtocol,
     pub(crate) group_remote_assignor: Option<String>,
 }
@@ -59,6 +63,7 @@ impl Default for ConsumerConfig {
             enable_auto_commit: true,
             auto_commit_interval: Duration::from_secs(5),
             partition_assignment_strategy: vec!["range".into(), "cooperative-sticky".into()],
+            assignors: vec![],
             group_protocol: GroupProtocol::Classic,
             group_remote_assignor: None,
         }
@@ -169,8 +174,8 @@ impl ConsumerConfig {
         self
     }
 
-    /// `client.rack`: where we are, for brokers that pick a replica nearby (KIP-392). Sent, but a broker's preference is
-    /// not followed yet: all reading is from leaders. Default: none.
+    /// `client.rack`: where we are, for brokers that pick a replica nearby (KIP-392; sent, but a broker's preference is not
+    /// followed yet: all reading is from leaders) and for assignors that give us what is nearby (KIP-881). Default: none.
     pub fn client_rack(mut self, rack: impl Into<String>) -> Self {
         self.client_rack = rack.into();
         self
@@ -207,7 +212,11 @@ impl ConsumerConfig {
         self
     }
 
-    /// `max.poll.interval.ms`: an application that doesn't poll for this long loses its partitions. Default: 5 min.
+    /// `max.poll.interval.ms`: an application that doesn't poll for this long loses its partitions. A poll is a call of
+    /// [`next`](super::Consumer::next) or [`poll`](super::Consumer::poll), for as long as it waits: heartbeats, commits and
+    /// other calls are none, nor is a task that holds records. What is measured is thus from the return of one call to the
+    /// next call, to a tenth of the interval or a second, whichever is less. It is also how long a rebalance waits for this
+    /// member. Default: 5 min.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.max_poll_interval = interval;
         self
@@ -226,10 +235,21 @@ impl ConsumerConfig {
         self
     }
 
-    /// `partition.assignment.strategy`: by preference; the group takes the first that all members have. Default: range,
+    /// `partition.assignment.strategy`: `range`, `roundrobin`, `sticky`, `cooperative-sticky`, or an
+    /// [`assignor`](Self::assignor) of your own, by preference; the group takes the first that all members have. With an
+    /// eager one among them (all but `cooperative-sticky`) members give up everything before each rebalance. To change a
+    /// running group from an eager to the cooperative one, restart its members twice: with both, then with the new one
+    /// alone. `range` and the sticky ones look at [`client.rack`](Self::client_rack) (KIP-881). Default: range,
     /// cooperative-sticky.
     pub fn partition_assignment_strategy(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.partition_assignment_strategy = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Makes an assignor of your own known, so that [`partition.assignment.strategy`](Self::partition_assignment_strategy) can
+    /// name it. One that has the name of another takes its place.
+    pub fn assignor(mut self, assignor: impl Assignor + 'static) -> Self {
+        self.assignors.push(Arc::new(assignor));
         self
     }
 

@@ -16,9 +16,10 @@ use super::{Consumer, ConsumerConfig, Event, GroupProtocol, Shared};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ConsumerGroupMetadata, GenerationId, OffsetAndMetadata, TopicPartition};
-use crate::machine::group::assignor::{Assignor, RangeAssignor, RoundRobinAssignor};
+use crate::machine::group::assignor::{Assignor, RoundRobinAssignor};
 use crate::machine::group::membership::SubscribedTopics;
-use crate::machine::group::sticky::CooperativeStickyAssignor;
+use crate::machine::group::range::RangeAssignor;
+use crate::machine::group::sticky::{CooperativeStickyAssignor, StickyAssignor};
 use crate::machine::group::{ConsumerCoordinator, GroupConfig, GroupEvent, Reply, RevocationId};
 use crate::machine::subscription::Start;
 use crate::net::drive::Command;
@@ -91,7 +92,7 @@ impl Group {
             max_poll_interval: config.max_poll_interval + grain(config.max_poll_interval),
             request_timeout: client.config().request_timeout,
             backoff: client.retry_backoff(),
-            assignors: assignors(&config.partition_assignment_strategy)?,
+            assignors: assignors(config)?,
             rack: Some(&*config.client_rack).filter(|rack| !rack.is_empty()).map(Arc::from),
             protocol: config.group_protocol,
             remote_assignor: config.group_remote_assignor.as_deref().map(Arc::from),
@@ -551,16 +552,24 @@ async fn start_from_committed(
     }
 }
 
-/// By the names of `partition.assignment.strategy`, Kafka's or the Java classes'.
-fn assignors(names: &[String]) -> Result<Vec<Arc<dyn Assignor>>> {
+/// By the names of `partition.assignment.strategy`: the application's own, Kafka's or the Java classes'.
+fn assignors(config: &ConsumerConfig) -> Result<Vec<Arc<dyn Assignor>>> {
+    let names = &config.partition_assignment_strategy;
     let assignor = |name: &String| -> Result<Arc<dyn Assignor>> {
+        if let Some(own) = config.assignors.iter().rev().find(|assignor| assignor.name() == name) {
+            return Ok(own.clone());
+        }
         match name.rsplit('.').next().unwrap_or(name) {
             "range" | "RangeAssignor" => Ok(Arc::new(RangeAssignor)),
             "roundrobin" | "RoundRobinAssignor" => Ok(Arc::new(RoundRobinAssignor)),
+            "sticky" | "StickyAssignor" => Ok(Arc::new(StickyAssignor)),
             "cooperative-sticky" | "CooperativeStickyAssignor" => Ok(Arc::new(CooperativeStickyAssignor)),
             _ => Err(Error::with_message(
                 ErrorKind::Config,
-                format!("partition.assignment.strategy: \"{name}\" is not range, roundrobin or cooperative-sticky"),
+                format!(
+                    "partition.assignment.strategy: \"{name}\" is not range, roundrobin, sticky or cooperative-sticky, \
+                     nor an assignor of your own"
+                ),
             )),
         }
     };

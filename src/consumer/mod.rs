@@ -20,6 +20,8 @@ mod records;
 mod stream;
 
 pub use crate::ids::ConsumerGroupMetadata;
+pub use crate::machine::group::assignor::{Assignment, Assignor, GroupMember, Joining, RebalanceProtocol};
+pub use crate::machine::group::group_topics::{GroupTopics, Racks};
 pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset};
 pub use offsets::OffsetAndTimestamp;
 pub use rebalance::Revoking;

@@ -101,6 +101,40 @@ pub fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>> {
     Ok(assigned.flat_map(|topic| partitions(topic.topic.as_str(), &topic.partitions)).collect())
 }
 
+/// What `sticky` puts into a member's user data: what it had, and of which generation (Java's `StickyAssignor`).
+pub fn encode_sticky(assigned: &[TopicPartition], generation: GenerationId) -> Result<Bytes> {
+    let too_long = |_| Error::with_message(ErrorKind::InvalidArgument, "can't write what was assigned: too long");
+    let mut out = BytesMut::new();
+    let topics: Vec<_> = by_topic(assigned).collect();
+    out.put_i32(i32::try_from(topics.len()).map_err(too_long)?);
+    for (topic, numbers) in topics {
+        out.put_i16(i16::try_from(topic.len()).map_err(too_long)?);
+        out.put_slice(topic.as_bytes());
+        out.put_i32(i32::try_from(numbers.len()).map_err(too_long)?);
+        numbers.into_iter().for_each(|number| out.put_i32(number));
+    }
+    out.put_i32(generation.0);
+    Ok(out.freeze())
+}
+
+/// From the wire. The first version had no generation.
+pub fn decode_sticky(mut bytes: Bytes) -> Result<(Vec<TopicPartition>, GenerationId)> {
+    let malformed = |_| Error::with_message(ErrorKind::Malformed, "malformed user data of a sticky member");
+    let mut assigned = vec![];
+    for _ in 0..bytes.try_get_i32().map_err(malformed)? {
+        let length = usize::try_from(bytes.try_get_i16().map_err(malformed)?).unwrap_or(usize::MAX);
+        if length > bytes.len() {
+            return Err(Error::with_message(ErrorKind::Malformed, "the name of a topic is cut off in a sticky member's data"));
+        }
+        let topic: Arc<str> = String::from_utf8_lossy(&bytes.split_to(length)).into();
+        for _ in 0..bytes.try_get_i32().map_err(malformed)? {
+            let number = bytes.try_get_i32().map_err(malformed)?;
+            assigned.push(TopicPartition::new(topic.clone(), number));
+        }
+    }
+    Ok((assigned, bytes.try_get_i32().map_or(GenerationId::NONE, GenerationId)))
+}
+
 fn partitions(topic: &str, numbers: &[i32]) -> impl Iterator<Item = TopicPartition> {
     let topic: Arc<str> = Arc::from(topic);
     numbers.iter().map(move |partition| TopicPartition::new(topic.clone(), *partition))
@@ -157,6 +191,21 @@ mod tests {
         let assigned = subscription().owned;
         assert_eq!(decode_assignment(encode_assignment(&assigned).unwrap()).unwrap(), assigned);
         assert_eq!(decode_assignment(Bytes::new()).unwrap(), vec![]);
+    }
+
+    /// As the schemas in Java's `StickyAssignor` say, byte by byte.
+    #[test]
+    fn the_data_of_sticky_members_is_javas_and_the_first_version_lacks_the_generation() {
+        let bytes = [&[0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 2][..], &[0, 0, 0, 0, 0, 0, 0, 3], &[0, 0, 0, 9]].concat();
+        let assigned = vec![("a", 0).into(), ("a", 3).into()];
+        assert_eq!(encode_sticky(&assigned, GenerationId(9)).unwrap(), bytes);
+        assert_eq!(decode_sticky(bytes.clone().into()).unwrap(), (assigned.clone(), GenerationId(9)));
+        let first = Bytes::copy_from_slice(&bytes[..bytes.len() - 4]);
+        assert_eq!(decode_sticky(first).unwrap(), (assigned, GenerationId::NONE));
+        for cut in 0..bytes.len() - 4 {
+            assert!(decode_sticky(Bytes::copy_from_slice(&bytes[..cut])).is_err(), "cut at {cut}");
+        }
+        assert!(decode_sticky(Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff])).is_err());
     }
 
     /// v0 and v1 as the Java client wrote them before KIP-792, byte by byte.

@@ -143,7 +143,7 @@ pub(crate) async fn mixed(peer: Peer, assignor: &str, theirs_first: bool) {
 #[tokio::test]
 #[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port, and its peers"]
 async fn ours_and_the_java_client_share_a_group_whoever_leads() {
-    for assignor in ["default", "range", "roundrobin", "cooperative-sticky"] {
+    for assignor in ["default", "range", "roundrobin", "sticky", "cooperative-sticky"] {
         mixed(Peer::Java, assignor, false).await;
         mixed(Peer::Java, assignor, true).await;
     }

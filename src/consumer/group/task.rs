@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{NodeId, TopicId};
+use crate::machine::group::group_topics::GroupTopics;
 use crate::machine::group::{ConsumerCoordinator, GroupCall, GroupEvent, GroupRequest, GroupResponse, To};
 use crate::net::brokers::Purpose;
 use crate::net::connection::Connection;
@@ -105,11 +106,7 @@ async fn partition_counts(
 ) -> Result<GroupResponse> {
     client.want_topics(topics.iter().cloned(), auto_create);
     let cluster = client.refreshed(client.cluster().generation, deadline).await?;
-    let count = |topic: Arc<str>| {
-        let partitions = cluster.topics.get(&topic)?.partitions.len();
-        Some((topic, i32::try_from(partitions).unwrap_or(i32::MAX)))
-    };
-    Ok(GroupResponse::Topics(topics.into_iter().filter_map(count).collect()))
+    Ok(GroupResponse::Topics(GroupTopics::of(&cluster, &topics)))
 }
 
 /// Topics that nobody here has asked for by name, so that the client's own metadata may not have them.

@@ -1,9 +1,10 @@
-//! Who gets which partition: the trait, and the two eager assignors that need no memory. The third, which does, has a
-//! file of its own: [`sticky`](super::sticky).
+//! Who gets which partition: the trait, and `roundrobin`. The others have files of their own: [`range`](super::range),
+//! [`sticky`](super::sticky).
 //!
 //! The leader of a classic group runs the assignor that all members have in common. Any client may be the leader, so
 //! the names, the order of members and the outcome are those of the Java client.
 
+use super::group_topics::{GroupTopics, Racks};
 use crate::ids::{GenerationId, TopicPartition};
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -22,6 +23,7 @@ pub enum RebalanceProtocol {
 
 /// A member as its group's leader sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GroupMember {
     /// The id that the coordinator gave it.
     pub member_id: Arc<str>,
@@ -55,57 +57,65 @@ impl GroupMember {
 /// The outcome: partitions by member id. A member that is not in it gets nothing.
 pub type Assignment = BTreeMap<Arc<str>, Vec<TopicPartition>>;
 
-/// How many partitions each topic has. A topic that is not in it does not exist (yet).
-pub type PartitionCounts = BTreeMap<Arc<str>, i32>;
+/// What a member that is about to join knows of itself.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Joining<'a> {
+    /// The topics that it subscribes to.
+    pub topics: &'a [Arc<str>],
+    /// The generation of the last assignment, `NONE` if there was none or it is lost.
+    pub generation: GenerationId,
+    /// The last assignment, whether it was given up since or not.
+    pub assigned: &'a [TopicPartition],
+}
 
-/// Decides who reads what. All members of a group must have one by the same name in common.
+/// Decides who reads what in a classic group: the leader's decides for all. All members must have one by the same name
+/// in common; those of other clients, too. See
+/// [`ConsumerConfig::assignor`](crate::consumer::ConsumerConfig::assignor).
+///
+/// ```
+/// use milena::consumer::{Assignment, Assignor, ConsumerConfig, GroupMember, GroupTopics};
+///
+/// /// Everything to the member with the lowest id; the others stand by.
+/// #[derive(Debug)]
+/// struct FailoverAssignor;
+///
+/// impl Assignor for FailoverAssignor {
+///     fn name(&self) -> &str {
+///         "failover"
+///     }
+///
+///     fn assign(&self, topics: &GroupTopics, members: &[GroupMember]) -> Assignment {
+///         let Some(first) = members.iter().min_by_key(|member| &member.member_id) else { return Assignment::new() };
+///         let wanted = topics.partitions().filter(|partition| first.topics.contains(&partition.topic));
+///         Assignment::from([(first.member_id.clone(), wanted.collect())])
+///     }
+/// }
+///
+/// let config = ConsumerConfig::group("reports").assignor(FailoverAssignor).partition_assignment_strategy(["failover"]);
+/// # let _ = config;
+/// ```
 pub trait Assignor: Send + Sync + fmt::Debug {
     /// The name under which it is known to the other members; `range`, `cooperative-sticky`.
     fn name(&self) -> &str;
 
     /// What members do before they join. One eager assignor among several makes the member eager.
+    ///
+    /// A cooperative one must not give a partition to a member while another's [`GroupMember::owned`] has it: it leaves
+    /// it out, its holder lets go and joins anew, and the next round hands it on.
     fn protocol(&self) -> RebalanceProtocol {
         RebalanceProtocol::Eager
     }
 
-    /// What to add to this member's subscription for the leader's assignor. `generation` is the one of the assignment
-    /// that the member holds.
-    fn user_data(&self, _topics: &[Arc<str>], _generation: GenerationId) -> Option<Bytes> {
+    /// What to add to this member's subscription, for the leader's assignor to find as [`GroupMember::user_data`].
+    fn user_data(&self, _member: &Joining<'_>) -> Option<Bytes> {
         None
     }
 
-    /// Assigns every partition of `partitions` to one of the `members` that subscribe to its topic.
-    fn assign(&self, partitions: &PartitionCounts, members: &[GroupMember]) -> Assignment;
-}
-
-/// Java's `RangeAssignor`: each topic by itself, in contiguous ranges, the first members one more if it does not come
-/// out even. Topics with as many partitions are thereby co-partitioned.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RangeAssignor;
-
-impl Assignor for RangeAssignor {
-    fn name(&self) -> &str {
-        "range"
-    }
-
-    fn assign(&self, partitions: &PartitionCounts, members: &[GroupMember]) -> Assignment {
-        let members = in_java_order(members);
-        let mut assignment = Assignment::new();
-        for (topic, count) in partitions {
-            let subscribed: Vec<_> = members.iter().filter(|member| member.topics.contains(topic)).collect();
-            if subscribed.is_empty() {
-                continue;
-            }
-            let (each, more) = (*count as usize / subscribed.len(), *count as usize % subscribed.len());
-            let mut numbers = 0..*count;
-            for (index, member) in subscribed.into_iter().enumerate() {
-                let range = numbers.by_ref().take(each + usize::from(index < more));
-                let range = range.map(|partition| TopicPartition::new(topic.clone(), partition));
-                assignment.entry(member.member_id.clone()).or_default().extend(range);
-            }
-        }
-        assignment
-    }
+    /// Assigns every partition of `topics` to one of the `members` that subscribe to its topic; called on the leader, in
+    /// the consumer's task, so it should take no more than milliseconds. What members say of themselves comes from other
+    /// processes, and perhaps other clients.
+    fn assign(&self, topics: &GroupTopics, members: &[GroupMember]) -> Assignment;
 }
 
 /// Java's `RoundRobinAssignor`: all partitions of all topics dealt out in turn.
@@ -117,11 +127,11 @@ impl Assignor for RoundRobinAssignor {
         "roundrobin"
     }
 
-    fn assign(&self, partitions: &PartitionCounts, members: &[GroupMember]) -> Assignment {
+    fn assign(&self, topics: &GroupTopics, members: &[GroupMember]) -> Assignment {
         let members = in_java_order(members);
         let mut assignment = Assignment::new();
         let mut next = 0;
-        for partition in all_partitions(partitions) {
+        for partition in topics.partitions() {
             // From the next in turn on, the first one that subscribes to the topic.
             let turn = (next..next + members.len()).find(|turn| {
                 members.get(turn % members.len()).is_some_and(|member| member.topics.contains(&partition.topic))
@@ -136,17 +146,26 @@ impl Assignor for RoundRobinAssignor {
     }
 }
 
-fn in_java_order(members: &[GroupMember]) -> Vec<&GroupMember> {
+pub(super) fn in_java_order(members: &[GroupMember]) -> Vec<&GroupMember> {
     let mut sorted: Vec<_> = members.iter().collect();
     sorted.sort_by(|a, b| a.java_order(b));
     sorted
 }
 
-/// Every partition there is, by topic, then number.
-pub(super) fn all_partitions(partitions: &PartitionCounts) -> impl Iterator<Item = TopicPartition> {
-    partitions
-        .iter()
-        .flat_map(|(topic, count)| (0..*count).map(|partition| TopicPartition::new(topic.clone(), partition)))
+/// Whether looking at racks can bring members nearer to replicas (KIP-881): some member is where some partition is, and
+/// not every partition is everywhere.
+pub(super) fn racks_matter<'a>(
+    partitions: impl Iterator<Item = &'a Racks> + Clone,
+    mut members: impl Iterator<Item = &'a GroupMember>,
+) -> bool {
+    let all: Racks = partitions.clone().flatten().cloned().collect();
+    members.any(|member| member.rack.as_ref().is_some_and(|rack| all.contains(rack)))
+        && partitions.into_iter().any(|racks| *racks != all)
+}
+
+/// Whether a member is where the partition has a replica. One that does not say where it is is as near as any.
+pub(super) fn is_near(member: &GroupMember, racks: Option<&Racks>) -> bool {
+    member.rack.as_ref().is_none_or(|mine| racks.is_some_and(|racks| racks.contains(mine)))
 }
 
 /// The topics that anyone subscribes to.
@@ -170,34 +189,29 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::machine::group) fn counts(counts: &[(&str, i32)]) -> PartitionCounts {
-        counts.iter().map(|(topic, count)| (Arc::from(*topic), *count)).collect()
+    /// A member that says where it is.
+    pub(in crate::machine::group) fn at(id: &str, rack: &str, topics: &[&str]) -> GroupMember {
+        GroupMember { rack: Some(rack.into()), ..member(id, topics) }
+    }
+
+    pub(in crate::machine::group) fn counts(counts: &[(&str, usize)]) -> GroupTopics {
+        let mut topics = GroupTopics::default();
+        counts.iter().for_each(|(topic, count)| topics.add(*topic, *count));
+        topics
+    }
+
+    /// Topics by the rack of each partition's only replica.
+    pub(in crate::machine::group) fn racked(racked: &[(&str, &[&str])]) -> GroupTopics {
+        let mut topics = GroupTopics::default();
+        for (topic, racks) in racked {
+            topics.insert(*topic, racks.iter().map(|rack| Racks::from([Arc::from(*rack)])).collect());
+        }
+        topics
     }
 
     pub(in crate::machine::group) fn shown(assignment: &Assignment, member: &str) -> String {
         let assigned = assignment.get(member).map_or(&[][..], |assigned| assigned);
         assigned.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    /// The example in the doc of Java's `RangeAssignor`.
-    #[test]
-    fn range_gives_each_topic_in_ranges_and_the_first_members_more() {
-        let members = [member("C1", &["t0", "t1"]), member("C0", &["t0", "t1"])];
-        let assignment = RangeAssignor.assign(&counts(&[("t0", 3), ("t1", 3)]), &members);
-        assert_eq!(shown(&assignment, "C0"), "t0[0] t0[1] t1[0] t1[1]");
-        assert_eq!(shown(&assignment, "C1"), "t0[2] t1[2]");
-    }
-
-    #[test]
-    fn static_members_come_first_and_are_ordered_by_their_instance_ids() {
-        let mut members = [member("a", &["t"]), member("z", &["t"]), member("y", &["t"])];
-        members[1].instance_id = Some("one".into());
-        members[2].instance_id = Some("two".into());
-        let assignment = RangeAssignor.assign(&counts(&[("t", 3)]), &members);
-        assert_eq!([shown(&assignment, "z"), shown(&assignment, "y"), shown(&assignment, "a")], ["t[0]", "t[1]", "t[2]"]);
-        members[1].member_id = "b-after-its-restart".into();
-        let restarted = RangeAssignor.assign(&counts(&[("t", 3)]), &members);
-        assert_eq!(shown(&restarted, "b-after-its-restart"), "t[0]");
     }
 
     /// Both examples in the doc of Java's `RoundRobinAssignor`.
@@ -216,7 +230,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_topic_without_partitions_or_subscribers_is_no_trouble() {
-        for assignor in [&RangeAssignor as &dyn Assignor, &RoundRobinAssignor] {
+        for assignor in [&crate::machine::group::range::RangeAssignor as &dyn Assignor, &RoundRobinAssignor] {
             assert!(assignor.assign(&counts(&[("t", 3)]), &[member("m", &["other"])]).values().all(Vec::is_empty));
             assert!(assignor.assign(&counts(&[]), &[member("m", &["t"])]).values().all(Vec::is_empty));
             assert!(assignor.assign(&counts(&[("t", 3)]), &[]).is_empty());

@@ -14,8 +14,11 @@
 //! `answers.rs` has the code of this table.
 
 mod answers;
+#[cfg(test)]
+mod tests;
 
-use super::assignor::{GroupMember, PartitionCounts, RebalanceProtocol, all_topics};
+use super::assignor::{GroupMember, Joining, RebalanceProtocol, all_topics};
+use super::group_topics::GroupTopics;
 use super::membership::{Membership, Owned, Revocation, Standing, SubscribedTopics, Tenure};
 use super::{GroupCall, GroupConfig, GroupEvent, GroupRequest, GroupResponse, Out, RevocationId, To, millis};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
@@ -68,7 +71,8 @@ enum State {
 /// What the leader assigned by.
 #[derive(Debug)]
 struct Leading {
-    counts: PartitionCounts,
+    found: GroupTopics,
+    /// What members want, whether it exists or not.
     topics: BTreeSet<Arc<str>>,
 }
 
@@ -87,6 +91,8 @@ pub struct ClassicMembership {
     /// The assignor that the coordinator chose for this generation.
     assignor: Arc<str>,
     owned: Owned,
+    /// What we got last, for assignors that are asked to remember it.
+    assigned: Vec<TopicPartition>,
     /// The one JoinGroup, SyncGroup, LeaveGroup or `Topics` whose answer we wait for, and who was asked.
     asked: Option<(RequestId, Option<NodeId>)>,
     /// The heartbeat under way, who was asked, and of which generation.
@@ -124,6 +130,7 @@ impl ClassicMembership {
             generation: GenerationId::NONE,
             assignor: "".into(),
             owned: Owned::default(),
+            assigned: vec![],
             asked: None,
             heartbeat: None,
             next_heartbeat: now,
@@ -196,13 +203,10 @@ impl Membership for ClassicMembership {
     }
 
     fn metadata(&mut self, cluster: &Arc<Cluster>) {
-        let changed = |leading: &Leading| {
-            let known = |topic: &Arc<str>| leading.counts.get(topic).copied();
-            leading.topics.iter().any(|topic| partition_count(cluster, topic) != known(topic))
-        };
+        let changed = |leading: &Leading| GroupTopics::of(cluster, &leading.topics).differ_from(&leading.found);
         if self.leading.as_ref().is_some_and(changed) {
             self.leading = None; // once is enough
-            self.rejoin = Some("the number of partitions has changed");
+            self.rejoin = Some("partitions have been added or moved");
         }
     }
 
@@ -447,12 +451,13 @@ impl ClassicMembership {
         let topics = self.topics.clone().unwrap_or_default();
         let mut protocols = vec![];
         for assignor in &self.config.assignors {
+            let member = Joining { topics: &topics, generation: self.generation, assigned: &self.assigned };
             let subscription = Subscription {
-                user_data: assignor.user_data(&topics, self.generation),
+                user_data: assignor.user_data(&member),
                 topics: topics.clone(),
                 owned: self.owned.partitions().cloned().collect(),
                 generation: self.generation,
-                rack: None,
+                rack: self.config.rack.clone(),
             };
             let protocol = JoinGroupRequestProtocol::default().with_name(str_bytes(assignor.name()));
             protocols.push(protocol.with_metadata(subscription.encode()?));
@@ -488,6 +493,7 @@ impl ClassicMembership {
     fn outside(&mut self, forget_member_id: bool) {
         self.state = State::Unjoined;
         self.generation = GenerationId::NONE;
+        self.assigned.clear();
         if forget_member_id {
             self.member_id = "".into();
         }
@@ -525,10 +531,4 @@ impl ClassicMembership {
     fn group_id(&self) -> GroupId {
         GroupId(str_bytes(&self.config.group_id))
     }
-}
-
-/// How many partitions a topic has, if it is known to exist.
-fn partition_count(cluster: &Cluster, topic: &str) -> Option<i32> {
-    let partitions = cluster.topics.get(topic)?.partitions.len();
-    i32::try_from(partitions).ok().filter(|count| *count > 0)
 }

@@ -16,7 +16,9 @@
 pub mod assignor;
 pub mod classic;
 pub mod consumer_group;
+pub mod group_topics;
 pub mod membership;
+pub mod range;
 mod refusal;
 #[cfg(test)]
 mod simulation_tests;
@@ -37,9 +39,10 @@ use crate::wire::messages::{
     JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
     OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
-use assignor::{Assignor, PartitionCounts};
+use assignor::Assignor;
 use classic::ClassicMembership;
 use consumer_group::ConsumerMembership;
+use group_topics::GroupTopics;
 use membership::{Membership, SubscribedTopics};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -123,7 +126,7 @@ pub enum GroupRequest {
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
     OffsetCommit(OffsetCommitRequest),
     OffsetFetch(OffsetFetchRequest),
-    /// How many partitions these topics have now; ours to answer, from fresh metadata.
+    /// How many partitions these topics have now, and where; ours to answer, from fresh metadata.
     Topics(Vec<Arc<str>>),
     /// What the topics with these ids are called; ours to answer, from a broker's metadata.
     TopicNames(Vec<TopicId>),
@@ -141,7 +144,7 @@ pub enum GroupResponse {
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
     OffsetCommit(OffsetCommitResponse),
     OffsetFetch(OffsetFetchResponse),
-    Topics(PartitionCounts),
+    Topics(GroupTopics),
     /// Those that are known.
     TopicNames(Vec<(TopicId, Arc<str>)>),
 }

@@ -63,7 +63,9 @@ impl Broker {
         let answer = match request {
             GroupRequest::FindCoordinator(_) => GroupResponse::FindCoordinator(NodeId(1)),
             GroupRequest::Topics(topics) => {
-                GroupResponse::Topics(topics.into_iter().map(|topic| (topic, PARTITIONS)).collect())
+                let mut found = GroupTopics::default();
+                topics.into_iter().for_each(|topic| found.add(topic, PARTITIONS as usize));
+                GroupResponse::Topics(found)
             }
             GroupRequest::TopicNames(_) => GroupResponse::TopicNames(match self.answers.len() % 2 {
                 0 => vec![(T, "t".into())],
@@ -567,7 +569,7 @@ fn a_cooperative_group_survives_random_trouble() {
 
 #[test]
 fn an_eager_group_survives_random_trouble() {
-    each_seed(|seed| play(seed, || Some(Arc::new(assignor::RangeAssignor))));
+    each_seed(|seed| play(seed, || Some(Arc::new(range::RangeAssignor))));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! `cooperative-sticky` (KIP-429): as balanced as subscriptions allow, moving as little as possible, and never giving a
-//! partition to a second member before the first has let go of it.
+//! `cooperative-sticky` (KIP-429) and `sticky` (KIP-54): as balanced as subscriptions allow, moving as little as
+//! possible. The cooperative one never gives a partition to a second member before the first has let go of it; with the
+//! other everybody lets go of everything first, and remembers.
 //!
 //! One algorithm for equal and for mixed subscriptions:
 //! 1. *Claims*: what members say they own. The highest generation wins; two claims of the same generation can't both be
@@ -8,14 +9,19 @@
 //! 3. *Balancing*: while a member has two more than another that could take one of its partitions, directly or by
 //!    passing one on over others, one moves. Each move lowers the sum of the squared loads, so this ends; it ends where
 //!    no member can be relieved, which is as balanced as can be.
-//! 4. *Letting go* (cooperative): a partition that someone else still holds is left out; its holder sees that it is no
+//! 4. *Nearness* (KIP-881): where racks are known, what would be far from its member goes to one that is near, if that
+//!    costs no balance. What is held stays where it is, near or far: unlike Java's, for which nearness comes first.
+//! 5. *Letting go* (cooperative): a partition that someone else still holds is left out; its holder sees that it is no
 //!    longer its own, gives it up and rejoins, and the next round hands it on.
 
-use super::assignor::{Assignment, Assignor, GroupMember, PartitionCounts, RebalanceProtocol, all_partitions, all_topics};
+mod plan;
+
+use super::assignor::{Assignment, Assignor, GroupMember, Joining, RebalanceProtocol};
+use super::group_topics::GroupTopics;
 use crate::ids::{GenerationId, TopicPartition};
+use crate::wire::group_protocol::{decode_sticky, encode_sticky};
 use bytes::{Buf, Bytes};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use plan::Plan;
 
 /// Java's and librdkafka's `cooperative-sticky`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,17 +37,43 @@ impl Assignor for CooperativeStickyAssignor {
     }
 
     /// The generation, for leaders from before it had a field of its own (Java below 3.5).
-    fn user_data(&self, _topics: &[Arc<str>], generation: GenerationId) -> Option<Bytes> {
-        Some(Bytes::copy_from_slice(&generation.0.to_be_bytes()))
+    fn user_data(&self, member: &Joining<'_>) -> Option<Bytes> {
+        Some(Bytes::copy_from_slice(&member.generation.0.to_be_bytes()))
     }
 
-    fn assign(&self, partitions: &PartitionCounts, members: &[GroupMember]) -> Assignment {
-        let mut plan = Plan::new(partitions, members);
-        plan.keep_claims();
-        plan.place_unassigned();
-        plan.balance();
+    fn assign(&self, topics: &GroupTopics, members: &[GroupMember]) -> Assignment {
+        let mut plan = Plan::new(topics, members, true, |member| (member.owned.clone(), claimed_in(member)));
+        plan.settle();
         plan.into_assignment()
     }
+}
+
+/// Java's and librdkafka's `sticky`, which is eager: what members had they say in their user data.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StickyAssignor;
+
+impl Assignor for StickyAssignor {
+    fn name(&self) -> &str {
+        "sticky"
+    }
+
+    fn user_data(&self, member: &Joining<'_>) -> Option<Bytes> {
+        encode_sticky(member.assigned, member.generation).ok()
+    }
+
+    fn assign(&self, topics: &GroupTopics, members: &[GroupMember]) -> Assignment {
+        let mut plan = Plan::new(topics, members, false, remembered);
+        plan.settle();
+        plan.into_assignment()
+    }
+}
+
+fn remembered(member: &GroupMember) -> (Vec<TopicPartition>, GenerationId) {
+    let Some(data) = &member.user_data else { return (vec![], GenerationId::NONE) };
+    decode_sticky(data.clone()).unwrap_or_else(|error| {
+        tracing::warn!(member = %member.member_id, %error, "what it had is not known");
+        (vec![], GenerationId::NONE)
+    })
 }
 
 /// The generation that a member's claims are from: its own field, or the user data of members too old to have it.
@@ -53,189 +85,16 @@ fn claimed_in(member: &GroupMember) -> GenerationId {
     }
 }
 
-/// Members and topics by index, so that the loops below compare numbers.
-struct Plan<'a> {
-    members: &'a [GroupMember],
-    partitions: Vec<TopicPartition>,
-    topic_of: Vec<usize>,
-    /// By topic: who subscribes to it.
-    subscribers: Vec<Vec<usize>>,
-    /// By partition: who claims it, and whether that is believed.
-    claims: Vec<Vec<(usize, GenerationId)>>,
-    believed: Vec<Option<usize>>,
-    /// By partition: who gets it.
-    owner: Vec<Option<usize>>,
-    /// By member: what it gets of each topic.
-    held: Vec<BTreeMap<usize, Vec<usize>>>,
-    load: Vec<usize>,
-}
-
-impl<'a> Plan<'a> {
-    fn new(counts: &PartitionCounts, members: &'a [GroupMember]) -> Self {
-        let wanted = all_topics(members);
-        let counts: PartitionCounts =
-            counts.iter().filter(|(topic, _)| wanted.contains(*topic)).map(|(topic, count)| (topic.clone(), *count)).collect();
-        let topics: HashMap<_, _> = counts.keys().enumerate().map(|(index, topic)| (topic.clone(), index)).collect();
-        let partitions: Vec<_> = all_partitions(&counts).collect();
-        let topic_of = partitions.iter().map(|partition| topics[&partition.topic]).collect();
-        let index: HashMap<_, _> = partitions.iter().enumerate().map(|(index, partition)| (partition, index)).collect();
-        let mut subscribers = vec![vec![]; topics.len()];
-        let mut claims = vec![vec![]; partitions.len()];
-        for (m, member) in members.iter().enumerate() {
-            for topic in member.topics.iter().collect::<BTreeSet<_>>() {
-                if let Some(topic) = topics.get(topic) {
-                    subscribers[*topic].push(m);
-                }
-            }
-            for owned in member.owned.iter().collect::<BTreeSet<_>>() {
-                if let Some(partition) = index.get(owned) {
-                    claims[*partition].push((m, claimed_in(member)));
-                }
-            }
-        }
-        Self {
-            members,
-            topic_of,
-            subscribers,
-            claims,
-            believed: vec![None; partitions.len()],
-            owner: vec![None; partitions.len()],
-            held: vec![BTreeMap::new(); members.len()],
-            load: vec![0; members.len()],
-            partitions,
-        }
-    }
-
-    fn keep_claims(&mut self) {
-        for partition in 0..self.partitions.len() {
-            let Some(newest) = self.claims[partition].iter().map(|(_, generation)| *generation).max() else { continue };
-            let mut newest = self.claims[partition].iter().filter(|(_, generation)| *generation == newest);
-            if let (Some((member, _)), None) = (newest.next(), newest.next()) {
-                let member = *member;
-                if self.subscribers[self.topic_of[partition]].contains(&member) {
-                    self.believed[partition] = Some(member);
-                    self.give(partition, member);
-                }
-            }
-        }
-    }
-
-    fn place_unassigned(&mut self) {
-        // Those with the fewest takers first, while the takers still have room.
-        let mut left: Vec<_> = (0..self.partitions.len()).filter(|partition| self.owner[*partition].is_none()).collect();
-        left.sort_by_key(|partition| self.subscribers[self.topic_of[*partition]].len());
-        for partition in left {
-            let takers = self.subscribers[self.topic_of[partition]].iter().copied();
-            if let Some(member) = takers.min_by_key(|member| self.load[*member]) {
-                self.give(partition, member);
-            }
-        }
-    }
-
-    fn balance(&mut self) {
-        let mut settled = vec![false; self.members.len()];
-        // The most loaded first. One that can't be relieved now may be later only if someone who could not take before
-        // has handed on, which starts the search anew.
-        while let Some(from) =
-            (0..self.members.len()).filter(|member| !settled[*member]).max_by_key(|member| self.load[*member])
-        {
-            match self.relief(from) {
-                Some(path) => {
-                    for (partition, to) in path {
-                        self.give(partition, to);
-                    }
-                    settled.fill(false);
-                }
-                None => settled[from] = true,
-            }
-        }
-    }
-
-    /// The shortest chain of hand-overs from `from` to a member with at least two less, as moves to make.
-    fn relief(&self, from: usize) -> Option<Vec<(usize, usize)>> {
-        let mut came_by: Vec<Option<(usize, usize)>> = vec![None; self.members.len()]; // (from whom, topic)
-        let mut reached = vec![false; self.members.len()];
-        reached[from] = true;
-        let mut frontier = vec![from];
-        while !frontier.is_empty() {
-            let mut next = vec![];
-            for member in frontier {
-                for topic in self.held[member].keys() {
-                    for taker in &self.subscribers[*topic] {
-                        if !reached[*taker] {
-                            reached[*taker] = true;
-                            came_by[*taker] = Some((member, *topic));
-                            next.push(*taker);
-                        }
-                    }
-                }
-            }
-            if let Some(end) = next.iter().copied().min_by_key(|member| self.load[*member])
-                && self.load[end] + 2 <= self.load[from]
-            {
-                let mut moves = vec![];
-                let mut taker = end;
-                while let Some((giver, topic)) = came_by[taker] {
-                    moves.push((self.cheapest(giver, topic, taker)?, taker));
-                    taker = giver;
-                }
-                return Some(moves);
-            }
-            frontier = next;
-        }
-        None
-    }
-
-    /// Which partition of a topic to move: one that comes home, else one that its holder did not have before, else any.
-    fn cheapest(&self, giver: usize, topic: usize, taker: usize) -> Option<usize> {
-        let held = self.held[giver].get(&topic)?;
-        held.iter().copied().min_by_key(|partition| {
-            let home = self.believed[*partition];
-            (home != Some(taker), home == Some(giver), std::cmp::Reverse(*partition))
-        })
-    }
-
-    fn give(&mut self, partition: usize, to: usize) {
-        let topic = self.topic_of[partition];
-        if let Some(from) = self.owner[partition].replace(to) {
-            self.load[from] -= 1;
-            if let Some(held) = self.held[from].get_mut(&topic) {
-                held.retain(|other| *other != partition);
-                if held.is_empty() {
-                    self.held[from].remove(&topic);
-                }
-            }
-        }
-        self.load[to] += 1;
-        self.held[to].entry(topic).or_default().push(partition);
-    }
-
-    fn into_assignment(self) -> Assignment {
-        let mut assignment: Assignment =
-            self.members.iter().map(|member| (member.member_id.clone(), vec![])).collect();
-        for (partition, owner) in self.owner.iter().enumerate() {
-            let Some(owner) = *owner else { continue };
-            let held_by_another = self.claims[partition].iter().any(|(claimer, _)| *claimer != owner);
-            if held_by_another && self.believed[partition] != Some(owner) {
-                continue;
-            }
-            if let Some(assigned) = assignment.get_mut(&self.members[owner].member_id) {
-                assigned.push(self.partitions[partition].clone());
-            }
-        }
-        assignment
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::assignor::tests::{counts, member, shown};
+    use super::super::assignor::tests::{at, counts, member, racked, shown};
     use super::*;
+    use std::collections::BTreeMap;
 
     /// Runs rounds of a group until nothing moves: what a member is given it owns in the next generation; what it is
-    /// not given it gives up.
-    fn settle(partitions: &PartitionCounts, members: &mut [GroupMember], generation: &mut i32) -> Assignment {
-        for _ in 0..3 {
+    /// not given it gives up. Two rounds hand over, the third confirms; with mixed subscriptions a fourth may find better.
+    fn settle(partitions: &GroupTopics, members: &mut [GroupMember], generation: &mut i32) -> Assignment {
+        for _ in 0..5 {
             let assignment = CooperativeStickyAssignor.assign(partitions, members);
             *generation += 1;
             let mut moved = false;
@@ -248,7 +107,11 @@ mod tests {
                 return assignment;
             }
         }
-        panic!("does not settle in three rounds: {members:?}");
+        panic!("does not settle in five rounds: {members:?}");
+    }
+
+    fn joining(assigned: &[TopicPartition], generation: i32) -> Joining<'_> {
+        Joining { topics: &[], generation: GenerationId(generation), assigned }
     }
 
     #[test]
@@ -291,7 +154,7 @@ mod tests {
     fn members_too_old_for_the_generation_field_say_it_in_their_user_data() {
         let mut members = [member("old", &["t"]), member("new", &["t"])];
         members[0].owned = vec![("t", 0).into()];
-        members[0].user_data = CooperativeStickyAssignor.user_data(&[], GenerationId(9));
+        members[0].user_data = CooperativeStickyAssignor.user_data(&joining(&[], 9));
         members[1].owned = vec![("t", 0).into()];
         members[1].generation = GenerationId(8);
         let assignment = CooperativeStickyAssignor.assign(&counts(&[("t", 1)]), &members);
@@ -328,7 +191,7 @@ mod tests {
                     0 if members.len() > 1 => drop(members.swap_remove(random.usize(..members.len()))),
                     1 => {
                         let topic = topics[random.usize(..topics.len())];
-                        *partitions.entry(topic.into()).or_default() += random.i32(1..9);
+                        partitions.add(topic, partitions.partition_count(topic) + random.usize(1..9));
                     }
                     _ => {
                         let mut wanted = topics.to_vec();
@@ -346,7 +209,7 @@ mod tests {
         }
     }
 
-    fn check(partitions: &PartitionCounts, members: &[GroupMember], assignment: &Assignment, equal: bool, seed: u64) {
+    fn check(partitions: &GroupTopics, members: &[GroupMember], assignment: &Assignment, equal: bool, seed: u64) {
         let mut seen = BTreeMap::new();
         for member in members {
             for partition in &assignment[&member.member_id] {
@@ -354,7 +217,7 @@ mod tests {
                 assert!(seen.insert(partition, &member.member_id).is_none(), "seed {seed}: {partition} twice");
             }
         }
-        for partition in all_partitions(partitions) {
+        for partition in partitions.partitions() {
             let wanted = members.iter().any(|member| member.topics.contains(&partition.topic));
             assert_eq!(seen.contains_key(&partition), wanted, "seed {seed}: {partition}");
         }
@@ -388,5 +251,84 @@ mod tests {
             .map(|member| member.owned.iter().filter(|p| !assignment[&member.member_id].contains(p)).count())
             .sum();
         assert_eq!((moved, assignment["m49"].len()), (10, 10));
+    }
+
+    /// Everybody has let go of everything, and gets back what it had.
+    #[test]
+    fn members_of_the_eager_one_get_back_what_they_remember() {
+        let topics = counts(&[("t", 6)]);
+        let mut members = [member("a", &["t"]), member("b", &["t"]), member("c", &["t"])];
+        let remember = |member: &mut GroupMember, numbers: &[i32], generation| {
+            let assigned: Vec<TopicPartition> = numbers.iter().map(|number| ("t", *number).into()).collect();
+            member.user_data = StickyAssignor.user_data(&joining(&assigned, generation));
+        };
+        remember(&mut members[0], &[1, 3, 5], 7);
+        remember(&mut members[1], &[0, 2, 4], 7);
+        let assignment = StickyAssignor.assign(&topics, &members);
+        let all: Vec<_> = assignment.values().map(Vec::len).collect();
+        assert_eq!(all, [2, 2, 2], "at once, there is nobody to wait for");
+        assert!(assignment["a"].iter().all(|kept| kept.partition % 2 == 1), "{assignment:?}");
+        assert!(assignment["b"].iter().all(|kept| kept.partition % 2 == 0), "{assignment:?}");
+        remember(&mut members[2], &[1, 3], 6);
+        let stale = StickyAssignor.assign(&topics, &members);
+        assert_eq!(stale["a"], assignment["a"], "an older generation has no say");
+        members[1].user_data = Some(Bytes::from_static(b"\x7f\xff\xff\xff"));
+        assert!(StickyAssignor.assign(&topics, &members).values().all(|assigned| assigned.len() == 2));
+    }
+
+    fn near(topics: &GroupTopics, member: &GroupMember, assignment: &Assignment) -> usize {
+        let racks = assignment[&member.member_id].iter().filter_map(|partition| topics.racks(partition));
+        racks.filter(|racks| member.rack.as_ref().is_some_and(|rack| racks.contains(rack))).count()
+    }
+
+    /// KIP-881: no balance is given up for it, and what is held does not move for it.
+    #[test]
+    fn what_is_free_goes_to_members_near_its_replicas() {
+        let topics = racked(&[("t", &["a", "a", "b", "b", "c", "c"]), ("u", &["a", "b", "c"])]);
+        let mut members = vec![at("m1", "c", &["t", "u"]), at("m2", "a", &["t", "u"])];
+        let mut generation = 1;
+        let settled = settle(&topics, &mut members, &mut generation);
+        assert_eq!(members.iter().map(|member| near(&topics, member, &settled)).sum::<usize>(), 6, "{settled:?}");
+        members[1].rack = Some("b".into());
+        assert_eq!(settle(&topics, &mut members, &mut generation), settled, "held is held");
+        members.push(at("m3", "a", &["t", "u"]));
+        let three = settle(&topics, &mut members, &mut generation);
+        assert_eq!((three["m3"].len(), near(&topics, &members[2], &three)), (3, 1), "{three:?}");
+        let eager = settled_eagerly(&topics, &mut members);
+        assert_eq!(members.iter().map(|member| near(&topics, member, &eager)).sum::<usize>(), 9, "{eager:?}");
+    }
+
+    fn settled_eagerly(topics: &GroupTopics, members: &mut [GroupMember]) -> Assignment {
+        let first = StickyAssignor.assign(topics, members);
+        for member in members.iter_mut() {
+            member.user_data = StickyAssignor.user_data(&joining(&first[&member.member_id], 1));
+        }
+        assert_eq!(StickyAssignor.assign(topics, members), first, "it stays");
+        first
+    }
+
+    #[test]
+    fn random_groups_with_racks_settle_balanced() {
+        for seed in 0..300 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let rack = |random: &mut fastrand::Rng| ["a", "b", "c"][random.usize(..3)];
+            let (mut topics, mut generation) = (GroupTopics::default(), 0);
+            for topic in ["t0", "t1", "t2"] {
+                let racks = (0..random.usize(1..9)).map(|_| [rack(&mut random).into(), rack(&mut random).into()].into());
+                topics.insert(topic, racks.collect());
+            }
+            let mut members = vec![];
+            for number in 0..random.usize(1..6) {
+                let mut wanted = vec!["t0", "t1", "t2"];
+                wanted.truncate(random.usize(1..=3));
+                members.push(at(&format!("m{number}"), rack(&mut random), &wanted));
+                let before = members.clone();
+                let assignment = settle(&topics, &mut members, &mut generation);
+                check(&topics, &before, &assignment, false, seed);
+                let eager = settled_eagerly(&topics, &mut members);
+                check(&topics, &members, &eager, false, seed);
+                members.iter_mut().for_each(|member| member.user_data = None);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! protocol-rules 8 has its test.
 #![allow(clippy::disallowed_methods, reason = "a test begins somewhere, and moves on by itself")]
 
-use super::assignor::RangeAssignor;
+use super::range::RangeAssignor;
 use super::sticky::CooperativeStickyAssignor;
 use super::*;
 use crate::error::ErrorCode;
@@ -250,7 +250,7 @@ pub(super) fn offset_of(commit: &OffsetCommitRequest) -> i64 {
     commit.topics[0].partitions[0].committed_offset
 }
 
-fn subscription(join: &JoinGroupRequest) -> Subscription {
+pub(super) fn subscription(join: &JoinGroupRequest) -> Subscription {
     Subscription::decode(join.protocols[0].metadata.clone()).unwrap()
 }
 
@@ -437,7 +437,7 @@ fn the_leader_assigns_what_its_metadata_says_and_rejoins_when_that_changes() {
     let (id, call) = play.next().unwrap();
     assert!(matches!(&call.request, GroupRequest::Topics(topics) if topics == &["t".into()]), "{call:?}");
     play.beat_answered(None);
-    play.answer(id, GroupResponse::Topics(PartitionCounts::from([("t".into(), 4)])));
+    play.answer(id, GroupResponse::Topics(GroupTopics::of(&cluster(4), &["t".into()])));
     let (id, sync) = play.sync();
     let assigned = |member: &str| {
         let given = sync.assignments.iter().find(|given| given.member_id.as_str() == member).unwrap();

@@ -5,7 +5,8 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{GenerationId, NodeId, TopicPartition};
 use crate::machine::RequestId;
 use crate::machine::coordinator::Coordinator;
-use crate::machine::group::assignor::{GroupMember, PartitionCounts, all_topics};
+use crate::machine::group::assignor::{GroupMember, all_topics};
+use crate::machine::group::group_topics::GroupTopics;
 use crate::machine::group::membership::Membership;
 use crate::machine::group::refusal::refused;
 use crate::machine::group::{GroupEvent, GroupResponse, Out, mismatched};
@@ -46,7 +47,7 @@ impl ClassicMembership {
             (State::PreparingRebalance, Ok(GroupResponse::JoinGroup(answer)), Some(ErrorCode::MemberIdRequired)) => {
                 self.member_id = Arc::from(answer.member_id.as_str());
             }
-            (State::Counting { .. }, Ok(GroupResponse::Topics(counts)), _) => self.on_counted(counts, out),
+            (State::Counting { .. }, Ok(GroupResponse::Topics(found)), _) => self.on_counted(found, out),
             (State::Syncing(_), Ok(GroupResponse::SyncGroup(answer)), None) => {
                 coordinator.works();
                 self.on_synced(now, decode_assignment(answer.assignment), out);
@@ -104,16 +105,15 @@ impl ClassicMembership {
         self.state = State::Counting { members, skip: answer.skip_assignment };
     }
 
-    fn on_counted(&mut self, mut counts: PartitionCounts, out: &mut Out) {
+    fn on_counted(&mut self, found: GroupTopics, out: &mut Out) {
         let State::Counting { members, skip } = std::mem::replace(&mut self.state, State::Unjoined) else { return };
-        counts.retain(|_, count| *count > 0);
         let assignor = self.config.assignors.iter().find(|assignor| assignor.name() == &*self.assignor);
         let mut assignments = vec![];
         // A static leader that comes back must leave the assignment as it is (KIP-814).
         if let Some(assignor) = assignor
             && !skip
         {
-            let assignment = assignor.assign(&counts, &members);
+            let assignment = assignor.assign(&found, &members);
             for member in &members {
                 let partitions = assignment.get(&member.member_id).map_or(&[][..], |partitions| partitions);
                 match encode_assignment(partitions) {
@@ -126,7 +126,7 @@ impl ClassicMembership {
                 }
             }
         }
-        self.leading = Some(Leading { counts, topics: all_topics(&members) });
+        self.leading = Some(Leading { found, topics: all_topics(&members) });
         self.state = State::Syncing(assignments);
     }
 
@@ -149,6 +149,7 @@ impl ClassicMembership {
             return;
         }
         let owned = |partition: &TopicPartition| self.owned.tenure(partition).is_some();
+        self.assigned = assigned.iter().cloned().collect();
         let revoked: Vec<_> = self.owned.partitions().filter(|name| !assigned.contains(*name)).cloned().collect();
         let added: Vec<_> = assigned.into_iter().filter(|partition| !owned(partition)).collect();
         self.owned.add(&added);
