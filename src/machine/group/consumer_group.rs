@@ -208,6 +208,9 @@ impl Membership for ConsumerMembership {
             && let Some(Reconciliation { revocation, added }) = reconciliation.take()
         {
             self.owned.remove(&revocation.partitions);
+            // What a newer target takes back may be another's by now: the coordinator has not heard that we had it.
+            let target = &self.target;
+            let added = added.into_iter().filter(|(id, name)| target.contains(&(*id, name.partition))).collect();
             self.assign(now, added, out);
         }
     }

@@ -1,6 +1,6 @@
 //! What a coordinator's refusal means, in words for a person.
 
-use crate::error::{Error, ErrorCode, ErrorKind};
+use crate::error::{Error, ErrorCode};
 use crate::ids::NodeId;
 
 /// The error of a refusal that no retry cures. `message`: what the broker said about it.
@@ -15,8 +15,6 @@ pub(super) fn refused(api: &'static str, node: Option<NodeId>, code: ErrorCode, 
 /// The error with a hint, if there is one.
 pub(super) fn explained(error: Error) -> Error {
     let hint = match error.code() {
-        None if error.kind() == ErrorKind::UnsupportedVersion => NO_CONSUMER_GROUPS,
-        Some(ErrorCode::UnsupportedVersion) => NO_CONSUMER_GROUPS,
         Some(ErrorCode::InconsistentGroupProtocol) => {
             "the members that are in the group have none of this member's assignors, or another group.protocol that can't \
              be mixed with this one's"
@@ -39,6 +37,3 @@ pub(super) fn explained(error: Error) -> Error {
     };
     error.hint(hint)
 }
-
-const NO_CONSUMER_GROUPS: &str = "the broker has no consumer groups as of KIP-848, or not of this version: set \
-                                  group.protocol=classic, or use a newer broker (Apache Kafka from 4.0)";

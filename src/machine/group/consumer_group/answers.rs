@@ -1,7 +1,7 @@
 //! What answers do to a membership: the table in [`consumer_group`](super) in code.
 
 use crate::machine::group::membership::Membership;
-use crate::machine::group::refusal::{explained, refused};
+use crate::machine::group::refusal::refused;
 use super::{Beat, ConsumerMembership, State};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{GenerationId, TopicId};
@@ -43,7 +43,7 @@ impl ConsumerMembership {
                         self.next_heartbeat = now;
                         coordinator.lost(now, beat.node);
                     }
-                    false => self.fail(explained(error.api(API)), out),
+                    false => self.fail(hinted(error.api(API)), out),
                 }
                 return;
             }
@@ -67,7 +67,7 @@ impl ConsumerMembership {
             ) => self.fenced(now, code, out),
             (State::Joining | State::Reconciling(_) | State::Acknowledging | State::Stable, code) => {
                 let message = answer.error_message.map(|message| message.to_string());
-                self.fail(refused(API, Some(beat.node), code, message), out);
+                self.fail(hinted(refused(API, Some(beat.node), code, message)), out);
             }
             (state, code) => {
                 let what = format!("{code} in answer to a heartbeat in {state:?}");
@@ -115,5 +115,18 @@ impl ConsumerMembership {
             topic.partitions.into_iter().map(move |number| (id, number))
         });
         self.target = pairs.collect();
+    }
+}
+
+/// A broker may lack the API, or have it switched off (`group.version`).
+fn hinted(error: Error) -> Error {
+    let is_lacking =
+        error.kind() == ErrorKind::UnsupportedVersion || error.code() == Some(ErrorCode::UnsupportedVersion);
+    match is_lacking {
+        true => error.hint(
+            "the broker has no consumer groups as of KIP-848, or not of this version: set group.protocol=classic, or use a \
+             newer broker (Apache Kafka from 4.0)",
+        ),
+        false => error,
     }
 }

@@ -213,6 +213,21 @@ fn a_newer_target_waits_until_the_one_in_hand_is_through() {
     assert_eq!(owned(&play.heartbeat().1), Some(vec![(T, vec![2, 3])]));
 }
 
+/// After an error we say what we own, without what was promised: the coordinator takes it for free.
+#[test]
+fn what_is_taken_back_before_it_was_given_is_not_assigned() {
+    let mut play = Play::in_group(member(), &[0, 1]);
+    play.moved(2, target(&[(T, &[1, 2, 3])]));
+    play.event();
+    let (revocation, revoked) = play.revoking();
+    assert_eq!(revoked, [0]);
+    play.moved(3, target(&[(T, &[1, 3])]));
+    assert_eq!(play.event(), "generation 3");
+    play.machine.revoked(play.now, revocation);
+    assert_eq!(play.event(), "assigned [3]");
+    assert_eq!(owned(&play.heartbeat().1), Some(vec![(T, vec![1, 3])]));
+}
+
 #[test]
 fn an_application_that_never_finishes_is_overruled_by_the_deadline() {
     let mut play = Play::in_group(member(), &[0, 1]);

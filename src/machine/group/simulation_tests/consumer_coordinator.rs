@@ -72,6 +72,8 @@ impl ConsumerGroup {
                 if epoch != member.epoch && !has_missed_an_answer {
                     return Err(ErrorCode::FencedMemberEpoch);
                 }
+                let is_ours = |number: &i32| member.assigned.contains(number) || member.revoked.contains(number);
+                assert!(owned.iter().flatten().all(is_ours), "a member has what was not given to it, or taken back");
             }
         }
         self.reconcile(now, &id, owned.as_ref());
