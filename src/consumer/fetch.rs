@@ -10,14 +10,19 @@ use crate::machine::subscription::Position;
 use crate::net::brokers::Purpose;
 use crate::net::clock::sleep_until;
 use crate::net::connection::Answer;
-use crate::wire::fetch::{self, FIRST_WITH_TOPIC_IDS, FetchPartition, FetchResponse};
+use crate::wire::fetch::{self, FIRST_WITH_TOPIC_IDS, FetchParameters, FetchPartition, FetchResponse};
 use crate::wire::messages::FetchRequest;
+use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+
+/// How long the end of a consumer waits for brokers that are to forget it.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Runs until the consumer is closed or the client is.
 pub(super) async fn supervise(shared: Arc<Shared>) {
@@ -61,7 +66,30 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
     for task in tasks {
         let _ = task.await;
     }
+    end_sessions(&shared).await;
     shared.client.release(shared.id);
+}
+
+/// Gives the brokers' memory of our Fetches back, as far as they can be asked soon. Not over the connections of the
+/// Fetches, where it would wait behind one that is parked.
+async fn end_sessions(shared: &Arc<Shared>) {
+    let deadline = shared.client.now() + FAREWELL;
+    let sessions = shared.change(|fetcher, _| fetcher.close_sessions());
+    let ended = join_all(sessions.into_iter().map(|(node, id)| end_session(shared, node, id, deadline)));
+    let _ = timeout_at(deadline.into(), ended).await;
+}
+
+async fn end_session(shared: &Shared, node: NodeId, session_id: i32, deadline: Instant) -> Result<()> {
+    let connection = shared.client.connection(node, Purpose::General, deadline).await?;
+    let version = connection.versions().pick::<FetchRequest>()?;
+    let correlation_id = connection.next_correlation_id();
+    let isolation = shared.config.isolation_level;
+    let parameters =
+        FetchParameters { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, isolation, session_id, session_epoch: -1 };
+    let nothing = std::iter::empty();
+    let frame = fetch::encode(version, correlation_id, connection.client_id(), parameters, "", nothing, &[]);
+    let timeout = shared.client.call_timeout(deadline);
+    connection.send(fetch::API_KEY, correlation_id, vec![frame], Answer::Expected, timeout).await.map(drop)
 }
 
 type LookedUp = Result<Vec<Result<Option<OffsetAndTimestamp>>>>;
@@ -133,11 +161,11 @@ async fn fetch(shared: &Shared, plan: &FetchPlan) -> Result<(FetchResponse, usiz
     let deadline = client.api_deadline();
     let connection = client.connection(plan.node, Purpose::Fetch(shared.id), deadline).await?;
     let mut version = connection.versions().pick::<FetchRequest>().map_err(|error| connection.place(error))?;
-    if version >= FIRST_WITH_TOPIC_IDS && plan.partitions.iter().any(|partition| partition.topic_id.is_zero()) {
+    if version >= FIRST_WITH_TOPIC_IDS && !plan.session.topic_ids {
         version = FIRST_WITH_TOPIC_IDS - 1; // a broker in between that knows no ids
     }
     let correlation_id = connection.next_correlation_id();
-    let partitions = plan.partitions.iter().map(|partition| FetchPartition {
+    let partitions = plan.partitions.iter().filter(|partition| partition.is_news).map(|partition| FetchPartition {
         topic: &partition.name.topic,
         topic_id: partition.topic_id,
         partition: partition.name.partition,
@@ -146,7 +174,9 @@ async fn fetch(shared: &Shared, plan: &FetchPlan) -> Result<(FetchResponse, usiz
         max_bytes: partition.max_bytes,
     });
     let rack = &shared.config.client_rack;
-    let frame = fetch::encode(version, correlation_id, connection.client_id(), plan.parameters, rack, partitions);
+    let forgotten = &plan.session.forgotten;
+    let client_id = connection.client_id();
+    let frame = fetch::encode(version, correlation_id, client_id, plan.parameters, rack, partitions, forgotten);
     let timeout = client.call_timeout(deadline) + shared.config.fetch_max_wait;
     let answer = connection.send(fetch::API_KEY, correlation_id, vec![frame], Answer::Expected, timeout).await?;
     let response = fetch::decode(version, &answer).map_err(|error| connection.place(error))?;

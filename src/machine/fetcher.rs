@@ -13,6 +13,7 @@
 //! - Whoever has waited longest for data comes first in a Fetch, since the broker fills its answer in that order.
 //! - What arrived is never asked for again, unless the position was moved. Data of a paused partition is copied out of
 //!   its answer and kept, in half the budget at most.
+//! - A Fetch says what the broker doesn't know from the ones before it, and what an answer leaves out is as it was.
 //! - A position is reset only on an answer that says so, never on an error of the transport.
 
 mod answer;
@@ -21,6 +22,7 @@ mod leaders;
 pub use super::completed_fetch::FetchedRecords;
 
 use super::completed_fetch::Lease;
+use super::fetch_session::{FetchSession, SessionRequest};
 use super::metadata::Cluster;
 use super::subscription::{FetchState, OffsetReset, OffsetSpec, Position, Start, SubscriptionState};
 use crate::error::{Error, ErrorKind, Result};
@@ -82,7 +84,9 @@ pub struct FetchPlan {
     pub cluster: u64,
     /// As a whole.
     pub parameters: FetchParameters,
-    /// In the order in which they are to be served.
+    /// The session that it belongs to.
+    pub session: SessionRequest,
+    /// All that it asks for, in the order in which they are to be served. Only the news among them are said.
     pub partitions: Vec<PlannedPartition>,
 }
 
@@ -99,7 +103,9 @@ pub struct PlannedPartition {
     pub offset: i64,
     /// How much.
     pub max_bytes: i32,
-    generation: u64,
+    /// Whether the broker has to be told; else it knows from the Fetches before (KIP-227).
+    pub is_news: bool,
+    pub(in crate::machine) generation: u64,
 }
 
 /// What an answer asks of the shell.
@@ -148,6 +154,7 @@ struct NodeState {
     waits: bool,
     reserved: usize,
     used: usize,
+    session: FetchSession,
 }
 
 /// The consumer's data path.
@@ -187,6 +194,11 @@ impl Fetcher {
     /// What is assigned, and how far it was read.
     pub fn subscription(&self) -> &SubscriptionState {
         &self.subscription
+    }
+
+    /// The sessions that brokers keep for us, to be ended. No Fetch may follow.
+    pub fn close_sessions(&mut self) -> Vec<(NodeId, i32)> {
+        self.nodes.iter_mut().filter_map(|(node, state)| Some((*node, state.session.close()?))).collect()
     }
 
     /// The next fetch task to wake. Drain it after each mutation.

@@ -12,6 +12,7 @@
 //! | `metadata` | what the cluster looks like, when to ask again |
 //! | `subscription` | what a consumer reads, how far, and where a position comes from |
 //! | `fetcher` | what to fetch from whom, what an answer changes, what is handed out next |
+//! | `fetch_session` | what of a Fetch a broker knows already, so that it is not said again |
 //! | `completed_fetch` | which batches of an answer an application sees |
 //! | `accumulator` | records into batches, on the caller's task; memory |
 //! | `batch` | one batch from its first record to its outcome |
@@ -26,6 +27,7 @@ pub mod batch;
 mod completed_fetch;
 pub mod connection;
 pub mod coordinator;
+pub mod fetch_session;
 pub mod fetcher;
 pub mod group;
 pub mod metadata;

@@ -15,7 +15,7 @@
 
 use super::request::put_request_header;
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId, TopicId};
+use crate::ids::{LeaderEpoch, NodeId, TopicId, TopicPartition};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Fetch's API key.
@@ -55,9 +55,9 @@ pub struct FetchParameters {
     pub max_bytes: i32,
     /// Which records.
     pub isolation: IsolationLevel,
-    /// 0 without a session.
+    /// The session (KIP-227) that this continues or ends; 0: none.
     pub session_id: i32,
-    /// -1 without a session.
+    /// Which of the session's requests this is: 0 asks for a new session, -1 ends it or does without.
     pub session_epoch: i32,
 }
 
@@ -78,6 +78,15 @@ pub struct FetchPartition<'a> {
     pub max_bytes: i32,
 }
 
+/// A partition that the broker is to leave out of the session from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Which.
+    pub name: TopicPartition,
+    /// Its topic's id when the broker was told of it.
+    pub topic_id: TopicId,
+}
+
 /// A whole Fetch request, its length included. Partitions of one topic that follow each other share its entry; a topic
 /// may come twice, since the order of the partitions is the order in which the broker serves them.
 pub fn encode<'a>(
@@ -87,6 +96,7 @@ pub fn encode<'a>(
     parameters: FetchParameters,
     rack: &str,
     partitions: impl Iterator<Item = FetchPartition<'a>> + Clone,
+    forgotten: &[Forgotten],
 ) -> Bytes {
     let flexible = version >= FIRST_FLEXIBLE;
     let mut out = BytesMut::with_capacity(128usize.saturating_add(partitions.size_hint().0.saturating_mul(48)));
@@ -135,7 +145,7 @@ pub fn encode<'a>(
         put_no_tags(&mut out, flexible);
     }
     if version >= 7 {
-        put_length(&mut out, 0, flexible); // forgotten topics: sessions only
+        put_forgotten(&mut out, forgotten, by_id, flexible);
     }
     if version >= 11 {
         put_string(&mut out, rack, flexible);
@@ -146,6 +156,25 @@ pub fn encode<'a>(
         *prefix = length.to_be_bytes();
     }
     out.freeze()
+}
+
+fn put_forgotten(out: &mut BytesMut, forgotten: &[Forgotten], by_id: bool, flexible: bool) {
+    let same = |a: &Forgotten, b: &Forgotten| match by_id {
+        true => a.topic_id == b.topic_id,
+        false => a.name.topic == b.name.topic,
+    };
+    put_length(out, forgotten.chunk_by(same).count(), flexible);
+    for topic in forgotten.chunk_by(same) {
+        if let Some(first) = topic.first() {
+            match by_id {
+                true => out.put_slice(&first.topic_id.0),
+                false => put_string(out, &first.name.topic, flexible),
+            }
+        }
+        put_length(out, topic.len(), flexible);
+        topic.iter().for_each(|partition| out.put_i32(partition.name.partition));
+        put_no_tags(out, flexible);
+    }
 }
 
 fn runs<T>(items: impl Iterator<Item = T>, same: impl Fn(&T, &T) -> bool) -> usize {
@@ -426,7 +455,9 @@ mod tests {
             offset: 1 << 40,
             max_bytes: 1 << 20,
         });
-        encode(version, 9, "me", parameters, "rack-1", partitions)
+        let forgotten =
+            [("a", 1, 7), ("a", 1, 9), ("b", 2, 0)].map(|(topic, id, partition)| Forgotten { name: TopicPartition::new(topic, partition), topic_id: TopicId([id; 16]) });
+        encode(version, 9, "me", parameters, "rack-1", partitions, if version < 7 { &[] } else { &forgotten })
     }
 
     /// The schema crate is the judge: what it reads is what was meant, with no byte left over.
@@ -451,6 +482,11 @@ mod tests {
             assert_eq!((partition.fetch_offset, partition.partition_max_bytes), (1 << 40, 1 << 20));
             assert_eq!(partition.current_leader_epoch, if version >= 9 { 4 } else { -1 });
             assert_eq!(request.rack_id.as_str(), if version >= 11 { "rack-1" } else { "" });
+            let forgotten: Vec<_> = request.forgotten_topics_data.iter().map(|topic| &topic.partitions[..]).collect();
+            assert_eq!(forgotten, if version < 7 { vec![] } else { vec![&[7, 9][..], &[0]] });
+            if version >= 13 {
+                assert_eq!(request.forgotten_topics_data[1].topic_id.as_bytes(), &[2; 16]);
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod codecs;
 mod commits;
 mod consumer_groups;
 mod failover;
+mod fetching;
 mod groups;
 mod leader;
 mod offsets;

@@ -2,7 +2,7 @@
 
 use super::{Answered, FetchPlan, Fetcher, Lease, PlannedPartition, REMIND, Step, WAITING};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId};
+use crate::ids::{LeaderEpoch, NodeId, TopicPartition};
 use crate::machine::completed_fetch::CompletedFetch;
 use crate::machine::subscription::{FetchState, OffsetReset, Partition};
 use crate::record::batch::BatchHeader;
@@ -60,25 +60,26 @@ impl Fetcher {
                 leader_epoch: partition.leader_epoch,
                 offset: partition.next_fetch,
                 max_bytes: to_i32(max_bytes),
+                is_news: true,
                 generation: partition.generation,
                 name,
             });
         }
         // A little less than half, so that with its frame around it an answer still leaves room for a second one.
         let max_bytes = self.config.max_bytes.min(share / 2 - share / 32).min(sum).max(least);
-        if let Some(state) = self.nodes.get_mut(&node) {
-            state.reserved = max_bytes;
-        }
+        let state = self.nodes.entry(node).or_default();
+        state.reserved = max_bytes;
+        let session = state.session.request(id, &mut partitions);
         self.next_id = id;
         let parameters = FetchParameters {
             max_wait_ms: i32::try_from(self.config.max_wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: self.config.min_bytes,
             max_bytes: to_i32(max_bytes),
             isolation: self.config.isolation,
-            session_id: 0,
-            session_epoch: -1,
+            session_id: session.id,
+            session_epoch: session.epoch,
         };
-        Step::Fetch(FetchPlan { id, node, cluster: self.cluster.generation, parameters, partitions })
+        Step::Fetch(FetchPlan { id, node, cluster: self.cluster.generation, parameters, session, partitions })
     }
 
     /// The answer to a Fetch, and how long its frame was; or why there is none. No answer changes no position.
@@ -89,49 +90,39 @@ impl Fetcher {
         response: Result<(FetchResponse, usize), Error>,
     ) -> Answered {
         let mut answered = Answered::default();
-        if let Some(state) = self.nodes.get_mut(&plan.node) {
-            state.reserved = 0;
-        }
+        let state = self.nodes.entry(plan.node).or_default();
+        state.reserved = 0;
+        // What an answer leaves out of a session is as it was, if there is an answer.
+        let mut unchanged = false;
         match response {
-            Err(error) if error.is_retriable() => {
-                answered.refresh = true;
-                for planned in &plan.partitions {
-                    if let Some(partition) = self.current(plan, planned) {
-                        partition.caught_up = None;
-                    }
-                }
-            }
             Err(error) => {
-                // Not allowed, no common version, bytes that are not Kafka's: the application should know.
+                state.session.lost();
+                answered.refresh = error.is_retriable();
                 for planned in &plan.partitions {
-                    if let Some(partition) = self.current(plan, planned) {
-                        partition.caught_up = None;
+                    let Some(partition) = self.current(plan, planned) else { continue };
+                    partition.caught_up = None;
+                    if !error.is_retriable() {
+                        // Not allowed, no common version, bytes that are not Kafka's: the application should know.
                         self.complain(now, &planned.name, error.clone().partition(planned.name.clone()));
                         answered.data = true;
                     }
                 }
             }
-            Ok((FetchResponse { error: Some(code), .. }, _)) => {
-                for planned in &plan.partitions {
-                    self.failed(now, plan, planned, code, None, &mut answered);
-                }
-            }
             Ok((response, length)) => {
-                let lease = Arc::new(Lease::Node(plan.node, length));
-                if let Some(state) = self.nodes.get_mut(&plan.node) {
-                    state.used += length;
-                }
-                let mut expected = 0;
-                for fetched in response.partitions {
-                    let Some(at) = find(plan, &fetched, expected) else { continue }; // not asked for
-                    expected = at + 1;
-                    let planned = &plan.partitions[at];
-                    match fetched.error {
-                        None => self.fetched(now, plan, planned, &fetched, &lease, &mut answered),
-                        Some(code) => self.failed(now, plan, planned, code, fetched.current_leader, &mut answered),
+                let is_about_partitions = state.session.answered(plan.id, &plan.session, &plan.partitions, &response);
+                match response.error {
+                    None => {
+                        unchanged = !plan.session.is_full();
+                        self.take_in(now, plan, response.partitions, length, &mut answered);
+                    }
+                    Some(code) if is_about_partitions => {
+                        plan.partitions.iter().for_each(|p| self.failed(now, plan, p, code, None, &mut answered));
+                    }
+                    Some(code) => {
+                        tracing::debug!(%code, node = %plan.node, "the fetch session begins anew");
+                        answered.refresh = code == ErrorCode::FetchSessionTopicIdError;
                     }
                 }
-                self.give_back(lease); // unless something of the answer waits for the application
             }
         }
         for planned in &plan.partitions {
@@ -139,9 +130,45 @@ impl Fetcher {
                 && partition.in_flight == Some(plan.id)
             {
                 partition.in_flight = None;
+                if unchanged && partition.generation == planned.generation {
+                    partition.failures = 0;
+                    partition.problem = None;
+                    self.reached(now, &planned.name, true, &mut answered);
+                }
             }
         }
         answered
+    }
+
+    fn take_in(
+        &mut self,
+        now: Instant,
+        plan: &FetchPlan,
+        partitions: Vec<FetchedPartition>,
+        length: usize,
+        answered: &mut Answered,
+    ) {
+        let lease = Arc::new(Lease::Node(plan.node, length));
+        if let Some(state) = self.nodes.get_mut(&plan.node) {
+            state.used += length;
+        }
+        let mut expected = 0;
+        for fetched in partitions {
+            let Some(at) = find(plan, &fetched, expected) else {
+                // Not asked for, so the broker's session is another than ours.
+                if let Some(state) = self.nodes.get_mut(&plan.node) {
+                    state.session.refused();
+                }
+                continue;
+            };
+            expected = at + 1;
+            let planned = &plan.partitions[at];
+            match fetched.error {
+                None => self.fetched(now, plan, planned, &fetched, &lease, answered),
+                Some(code) => self.failed(now, plan, planned, code, fetched.current_leader, answered),
+            }
+        }
+        self.give_back(lease); // unless something of the answer waits for the application
     }
 
     /// The partition, if it still waits for just this.
@@ -161,8 +188,10 @@ impl Fetcher {
         lease: &Arc<Lease>,
         answered: &mut Answered,
     ) {
-        let (isolation, served) = (self.config.isolation, self.served + 1);
+        self.served += 1;
+        let served = self.served;
         let Some(partition) = self.current(plan, planned) else { return };
+        partition.in_flight = None;
         let known = |offset: i64| (offset >= 0).then_some(offset);
         partition.high_watermark = known(fetched.high_watermark);
         partition.last_stable_offset = known(fetched.last_stable_offset);
@@ -187,32 +216,39 @@ impl Fetcher {
         } else if cut > planned.max_bytes as usize {
             partition.least_bytes = cut; // brokers without KIP-74 cut the first batch too
         }
-        let end = match isolation {
-            IsolationLevel::ReadUncommitted => partition.high_watermark,
-            IsolationLevel::ReadCommitted => partition.last_stable_offset.or(partition.high_watermark),
-        };
-        partition.end = end.filter(|end| partition.next_fetch >= *end);
-        // The log's end, not the last stable offset: what an open transaction holds back is still to come.
-        let is_end = partition.high_watermark.is_some_and(|end| partition.next_fetch >= end);
-        let is_caught_up = is_end && error.is_none() && partition.buffer.is_empty() && !partition.paused;
-        let since = partition.caught_up.map_or(now, |(since, _)| since);
-        partition.caught_up = is_caught_up.then_some((since, now));
-        let (paused, tells) = (partition.paused, partition.end.is_some());
+        let whole = error.is_none();
         if let (Some(error), None) = (error, next) {
             partition.not_before = Some(now + REMIND);
             let error = error.partition(planned.name.clone()).node(plan.node);
             self.complain(now, &planned.name, error);
             answered.data = true;
         }
-        if tells && self.config.partition_end {
-            self.tell.insert(planned.name.clone());
+        self.reached(now, &planned.name, whole, answered);
+    }
+
+    /// An answer got this far in a partition: perhaps to its end, which may be known from an answer before.
+    fn reached(&mut self, now: Instant, name: &TopicPartition, whole: bool, answered: &mut Answered) {
+        let Some(partition) = self.subscription.partitions.get_mut(name) else { return };
+        let end = match self.config.isolation {
+            IsolationLevel::ReadUncommitted => partition.high_watermark,
+            IsolationLevel::ReadCommitted => partition.last_stable_offset.or(partition.high_watermark),
+        };
+        partition.end = end.filter(|end| partition.next_fetch >= *end);
+        // The log's end, not the last stable offset: what an open transaction holds back is still to come.
+        let is_end = partition.high_watermark.is_some_and(|end| partition.next_fetch >= end);
+        let is_caught_up = is_end && whole && partition.buffer.is_empty() && !partition.paused;
+        let since = partition.caught_up.map_or(now, |(since, _)| since);
+        partition.caught_up = is_caught_up.then_some((since, now));
+        let (paused, tells) = (partition.paused, partition.end.is_some());
+        // The end of a partition that was told of once is not looked at again for each answer.
+        if tells && self.config.partition_end && partition.end_told != partition.end {
+            self.tell.insert(name.clone());
             answered.data = true;
         }
-        self.served = served;
         if paused {
-            self.park(&planned.name);
+            self.park(name);
         } else {
-            self.enqueue(&planned.name);
+            self.enqueue(name);
         }
     }
 
@@ -229,6 +265,7 @@ impl Fetcher {
         let (most, reset) = (self.config.retry_backoff_max, self.config.reset);
         let successor = successor.filter(|(node, _)| self.cluster.nodes.contains_key(node));
         let Some(partition) = self.current(plan, planned) else { return };
+        partition.in_flight = None;
         let wait = backoff.saturating_mul(1 << partition.failures.min(20)).min(most);
         partition.failures = partition.failures.saturating_add(1);
         partition.caught_up = None;
@@ -271,7 +308,7 @@ impl Fetcher {
     }
 }
 
-/// Where in the plan a partition of an answer stands: usually where it is expected.
+/// Where in the plan a partition of an answer stands: usually where it is expected, or not far behind it.
 fn find(plan: &FetchPlan, fetched: &FetchedPartition, expected: usize) -> Option<usize> {
     let is = |planned: &PlannedPartition| {
         planned.name.partition == fetched.partition
@@ -280,10 +317,9 @@ fn find(plan: &FetchPlan, fetched: &FetchedPartition, expected: usize) -> Option
                 FetchedTopic::Id(id) => planned.topic_id == *id,
             }
     };
-    match plan.partitions.get(expected).is_some_and(is) {
-        true => Some(expected),
-        false => plan.partitions.iter().position(is),
-    }
+    let (before, behind) = plan.partitions.split_at_checked(expected)?;
+    let found = behind.iter().position(is).map(|at| expected + at);
+    found.or_else(|| before.iter().position(is))
 }
 
 /// What can be said of a record set by its heads.

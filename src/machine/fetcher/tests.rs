@@ -4,6 +4,7 @@
 mod errors;
 mod moves;
 mod odd_data;
+mod sessions;
 
 use super::*;
 use crate::error::ErrorCode;
