@@ -47,6 +47,9 @@ pub enum ErrorKind {
     Purged,
     /// No committed offset, or it is out of range, and `auto.offset.reset` is `none`.
     NoOffset,
+    /// Records that were read are gone from the log (an unclean election), and `auto.offset.reset` is `none`:
+    /// [`Error::diverging_offset`] says from where on.
+    LogTruncation,
     /// The application may not do this: authentication or authorization failed.
     Denied,
     /// A value outside of what the call takes.
@@ -82,6 +85,7 @@ struct Inner {
     address: Option<Arc<str>>,
     partition: Option<TopicPartition>,
     topic: Option<Arc<str>>,
+    diverging_offset: Option<i64>,
     message: Option<Cow<'static, str>>,
     hint: Option<&'static str>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -100,6 +104,7 @@ impl Error {
             address: None,
             partition: None,
             topic: None,
+            diverging_offset: None,
             message: None,
             hint: None,
             source: None,
@@ -167,6 +172,11 @@ impl Error {
         self.with(|inner| inner.partition = Some(partition))
     }
 
+    /// Adds the first offset whose record is another one than was read, or none any more.
+    pub(crate) fn diverging_at(self, offset: i64) -> Self {
+        self.with(|inner| inner.diverging_offset = Some(offset))
+    }
+
     /// Adds whether it may have been done all the same.
     pub fn certainty(self, certainty: Certainty) -> Self {
         self.with(|inner| inner.certainty = Some(certainty))
@@ -203,6 +213,12 @@ impl Error {
     /// The partition that it is about.
     pub fn topic_partition(&self) -> Option<&TopicPartition> {
         self.0.partition.as_ref()
+    }
+
+    /// For `LogTruncation`: the first offset whose record is another one than was read, or none any more; `None` if the
+    /// broker can't say. Seek there to go on.
+    pub fn diverging_offset(&self) -> Option<i64> {
+        self.0.diverging_offset
     }
 
     /// Whether asking again may help. The client has done so already, within the time it was given.
@@ -306,6 +322,7 @@ impl fmt::Display for Error {
                 ErrorKind::BufferFull => "buffer.memory is full",
                 ErrorKind::Purged => "purged",
                 ErrorKind::NoOffset => "no offset to start from, and auto.offset.reset is none",
+                ErrorKind::LogTruncation => "the log was truncated below the position",
                 ErrorKind::Denied => "not allowed",
                 ErrorKind::Aborted => "the transaction was aborted",
                 ErrorKind::BatchRejected => "the broker refused another record of the same batch",

@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::offsets::{Lookup, OffsetAndTimestamp, ask_leader};
+use super::validate::validate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::machine::fetcher::{Answered, FetchPlan, ResetLookup, Step};
@@ -28,23 +29,24 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(super) async fn supervise(shared: Arc<Shared>) {
     let mut clusters = shared.client.watch_cluster();
     let mut tasks: Vec<JoinHandle<()>> = Vec::new();
-    let mut lookups = FuturesUnordered::new();
+    let (mut lookups, mut validations) = (FuturesUnordered::new(), FuturesUnordered::new());
     let cluster = clusters.borrow_and_update().clone();
     shared.change(|fetcher, now| fetcher.set_cluster(now, cluster));
     while !shared.is_closed() {
         let unix_millis = shared.unix_millis();
-        let (start, resets, wake_at) = shared
-            .change(|fetcher, now| (fetcher.start_nodes(), fetcher.resets(now, unix_millis), fetcher.next_reset()));
+        let (start, resets, doubtful, wake_at) = shared.change(|fetcher, now| {
+            let (start, resets) = (fetcher.start_nodes(), fetcher.resets(now, unix_millis));
+            (start, resets, fetcher.validations(now), fetcher.next_lookup())
+        });
         tasks.retain(|task| !task.is_finished());
         for node in start {
             tasks.push(shared.client.spawn(fetch_from(shared.clone(), node, shared.wake_of(node))));
         }
-        let mut by_leader: BTreeMap<NodeId, Vec<ResetLookup>> = BTreeMap::new();
-        for reset in resets {
-            by_leader.entry(reset.leader).or_default().push(reset);
-        }
-        for (leader, resets) in by_leader {
+        for (leader, resets) in by_leader(resets, |reset| reset.leader) {
             lookups.push(look_up(shared.clone(), leader, resets));
+        }
+        for (leader, doubtful) in by_leader(doubtful, |validation| validation.leader) {
+            validations.push(validate(shared.clone(), leader, doubtful));
         }
         tokio::select! {
             changed = clusters.changed() => {
@@ -56,6 +58,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
                 shared.change(|fetcher, now| fetcher.set_cluster(now, cluster));
             }
             Some((resets, answer)) = lookups.next() => apply(&shared, resets, answer),
+            Some(()) = validations.next() => {}
             () = shared.supervise.notified() => {}
             () = sleep_until(wake_at.unwrap_or_else(|| shared.client.now())), if wake_at.is_some() => {}
         }
@@ -90,6 +93,14 @@ async fn end_session(shared: &Shared, node: NodeId, session_id: i32, deadline: I
     let frame = fetch::encode(version, correlation_id, connection.client_id(), parameters, "", nothing, &[]);
     let timeout = shared.client.call_timeout(deadline);
     connection.send(fetch::API_KEY, correlation_id, vec![frame], Answer::Expected, timeout).await.map(drop)
+}
+
+fn by_leader<T>(questions: Vec<T>, leader: impl Fn(&T) -> NodeId) -> BTreeMap<NodeId, Vec<T>> {
+    let mut by_leader: BTreeMap<NodeId, Vec<T>> = BTreeMap::new();
+    for question in questions {
+        by_leader.entry(leader(&question)).or_default().push(question);
+    }
+    by_leader
 }
 
 type LookedUp = Result<Vec<Result<Option<OffsetAndTimestamp>>>>;
@@ -185,7 +196,7 @@ async fn fetch(shared: &Shared, plan: &FetchPlan) -> Result<(FetchResponse, usiz
 
 impl Shared {
     /// Does what an answer asks for.
-    fn follow(&self, answered: Answered, cluster: u64) {
+    pub(super) fn follow(&self, answered: Answered, cluster: u64) {
         if answered.data {
             self.data.notify_one();
         }

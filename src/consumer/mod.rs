@@ -18,6 +18,7 @@ mod offsets;
 mod rebalance;
 mod records;
 mod stream;
+mod validate;
 
 pub use crate::ids::ConsumerGroupMetadata;
 pub use crate::machine::group::assignor::{Assignment, Assignor, GroupMember, Joining, RebalanceProtocol};

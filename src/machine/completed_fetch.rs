@@ -45,8 +45,8 @@ pub struct FetchedRecords {
 /// Whole batches of one partition that wait for the application.
 #[derive(Debug)]
 pub(in crate::machine) struct CompletedFetch {
-    /// The offset that was asked for.
-    pub(in crate::machine) from: i64,
+    /// What was asked for: the offset, and the epoch of what is before it.
+    pub(in crate::machine) from: Position,
     batches: Bytes,
     /// First offset and producer id, sorted, those already looked at cut off at the front.
     aborted: Vec<(i64, i64)>,
@@ -57,7 +57,7 @@ pub(in crate::machine) struct CompletedFetch {
 
 impl CompletedFetch {
     /// `batches` are whole and their heads have been read once. `aborted` is as it came: producer id and first offset.
-    pub(in crate::machine) fn new(from: i64, batches: Bytes, aborted: &[(i64, i64)], lease: Arc<Lease>) -> Self {
+    pub(in crate::machine) fn new(from: Position, batches: Bytes, aborted: &[(i64, i64)], lease: Arc<Lease>) -> Self {
         let mut aborted: Vec<_> = aborted.iter().map(|(producer, first)| (*first, *producer)).collect();
         aborted.sort_unstable(); // Redpanda's comes unsorted
         Self { from, batches, aborted, looked_at: 0, active: BTreeSet::new(), lease }

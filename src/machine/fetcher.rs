@@ -18,8 +18,10 @@
 
 mod answer;
 mod leaders;
+mod validation;
 
 pub use super::completed_fetch::FetchedRecords;
+pub use validation::Validation;
 
 use super::completed_fetch::Lease;
 use super::fetch_session::{FetchSession, SessionRequest};
@@ -115,7 +117,7 @@ pub struct Answered {
     pub data: bool,
     /// The metadata that the Fetch went by is wrong.
     pub refresh: bool,
-    /// A ListOffsets is due, or a leader's fetch task.
+    /// A ListOffsets or an OffsetForLeaderEpoch is due, or a leader's fetch task.
     pub supervise: bool,
 }
 
@@ -237,6 +239,7 @@ impl Fetcher {
             Start::Later => {}
             Start::At(at) => {
                 partition.move_to(Position { offset: at.offset, leader_epoch: at.leader_epoch }, generation);
+                partition.check_epoch();
             }
             Start::Reset => self.reset(now, name, "there is no committed offset"),
         }
@@ -308,6 +311,7 @@ impl Fetcher {
         let Some(partition) = self.subscription.partitions.get_mut(name) else { return };
         let leader_epoch = partition.position.leader_epoch;
         partition.move_to(Position { offset, leader_epoch }, generation);
+        partition.check_epoch();
         partition.not_before = Some(now + REMIND);
         self.complain(now, name, error);
         self.wake_leader(name);
@@ -341,7 +345,7 @@ impl Fetcher {
 
     /// Hands out what waits of the partition at the front of the queue.
     fn hand_out(&mut self, name: &TopicPartition, most: usize, out: &mut Vec<FetchedRecords>) -> Result<usize> {
-        let Some(partition) = self.subscription.partitions.get_mut(name).filter(|partition| !partition.paused) else {
+        let Some(partition) = self.subscription.partitions.get_mut(name).filter(|partition| partition.is_readable()) else {
             self.ready.pop_front();
             if let Some(partition) = self.subscription.partitions.get_mut(name) {
                 partition.queued = false;
@@ -395,7 +399,7 @@ impl Fetcher {
                 }
                 continue;
             }
-            if partition.paused {
+            if !partition.is_readable() {
                 continue;
             }
             if !partition.buffer.is_empty() {
@@ -446,7 +450,7 @@ impl Fetcher {
 
     fn enqueue(&mut self, name: &TopicPartition) {
         let Some(partition) = self.subscription.partitions.get_mut(name) else { return };
-        if !partition.buffer.is_empty() && !partition.paused && !partition.queued {
+        if !partition.buffer.is_empty() && partition.is_readable() && !partition.queued {
             partition.queued = true;
             self.ready.push_back(name.clone());
         }
@@ -476,7 +480,10 @@ impl Fetcher {
             }
             if self.parked + fetch.len() > limit {
                 // Part of the first may have been handed out: the position says how far.
-                partition.next_fetch = fetch.from.max(partition.position.offset);
+                let position = partition.position;
+                let from = if fetch.from.offset < position.offset { position } else { fetch.from };
+                partition.next_fetch = from.offset;
+                partition.fetch_epoch = from.leader_epoch;
                 for dropped in partition.buffer.split_off(at) {
                     partition.buffered = partition.buffered.saturating_sub(dropped.len());
                     leases.push(dropped.lease);

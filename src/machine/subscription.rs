@@ -76,6 +76,11 @@ pub struct Position {
 ///      | auto.offset.reset=none
 ///      v
 /// NoOffset (until a seek)
+///
+///            another leader epoch                     the epoch reaches as far, or no broker can say
+/// Fetching ------------------------> AwaitValidation ------------------------------------------------> Fetching
+///                                         | truncated: Fetching at the end of the epoch, or NoOffset
+///                                         | epoch unknown: AwaitReset, or NoOffset
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchState {
@@ -87,6 +92,9 @@ pub enum FetchState {
     NoOffset,
     /// There is a position.
     Fetching,
+    /// There is a position, and another leader than the one that it was read from: whether that one's log goes as far
+    /// is being looked up (KIP-320). Until then nothing is fetched and nothing handed out.
+    AwaitValidation,
 }
 
 /// Where a newly assigned partition starts.
@@ -111,6 +119,8 @@ pub struct Partition {
     pub(in crate::machine) position: Position,
     /// The next offset to ask for; never below the position.
     pub(in crate::machine) next_fetch: i64,
+    /// The leader epoch of the record before that, if known: what there is to validate.
+    pub(in crate::machine) fetch_epoch: Option<LeaderEpoch>,
     pub(in crate::machine) generation: u64,
     pub(in crate::machine) paused: bool,
     /// The Fetch or ListOffsets under way that this partition is part of.
@@ -149,6 +159,7 @@ impl Partition {
             state: FetchState::Initializing,
             position: Position { offset: -1, leader_epoch: None },
             next_fetch: -1,
+            fetch_epoch: None,
             generation,
             paused: false,
             in_flight: None,
@@ -171,7 +182,12 @@ impl Partition {
 
     /// The position, if there is one.
     pub fn position(&self) -> Option<Position> {
-        (self.state == FetchState::Fetching).then_some(self.position)
+        matches!(self.state, FetchState::Fetching | FetchState::AwaitValidation).then_some(self.position)
+    }
+
+    /// Whether what has arrived may be handed out.
+    pub(in crate::machine) fn is_readable(&self) -> bool {
+        self.state == FetchState::Fetching && !self.paused
     }
 
     /// The end of what is replicated, as of the last answer.
@@ -187,9 +203,28 @@ impl Partition {
     /// Goes on elsewhere. What is buffered or under way is stale from now on; the caller gives the buffer's room back.
     pub(in crate::machine) fn move_to(&mut self, position: Position, generation: u64) {
         self.position = position;
-        self.next_fetch = position.offset;
+        self.fetch_from(position);
         self.state = FetchState::Fetching;
         self.start_over(generation);
+    }
+
+    /// Goes on asking there.
+    pub(in crate::machine) fn fetch_from(&mut self, position: Position) {
+        self.next_fetch = position.offset;
+        self.fetch_epoch = position.leader_epoch;
+    }
+
+    /// A position that was read under another epoch than the leader's has to be validated: what was read under the
+    /// leader's own epoch is in its log.
+    pub(in crate::machine) fn check_epoch(&mut self) {
+        if self.position().is_none() {
+            return;
+        }
+        let is_doubtful = self.fetch_epoch.is_some() && self.leader_epoch.is_some() && self.fetch_epoch != self.leader_epoch;
+        self.state = if is_doubtful { FetchState::AwaitValidation } else { FetchState::Fetching };
+        if is_doubtful {
+            self.caught_up = None;
+        }
     }
 
     pub(in crate::machine) fn start_over(&mut self, generation: u64) {

@@ -4,7 +4,7 @@ use super::{Answered, FetchPlan, Fetcher, Lease, PlannedPartition, REMIND, Step,
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, TopicPartition};
 use crate::machine::completed_fetch::CompletedFetch;
-use crate::machine::subscription::{FetchState, OffsetReset, Partition};
+use crate::machine::subscription::{FetchState, OffsetReset, Partition, Position};
 use crate::record::batch::BatchHeader;
 use crate::wire::fetch::{FetchParameters, FetchResponse, FetchedPartition, FetchedTopic, IsolationLevel};
 use bytes::Bytes;
@@ -198,15 +198,16 @@ impl Fetcher {
         partition.log_start_offset = known(fetched.log_start_offset);
         partition.failures = 0;
         partition.problem = None;
-        let Whole { length, next, cut, error } = whole_batches(&fetched.records);
+        let Whole { length, next, epoch, cut, error } = whole_batches(&fetched.records);
         let next = next.filter(|next| *next > partition.next_fetch);
         let mut error = error;
         if let Some(next) = next {
             let batches = fetched.records.slice(..length);
-            let fetch = CompletedFetch::new(partition.next_fetch, batches, &fetched.aborted, lease.clone());
+            let from = Position { offset: partition.next_fetch, leader_epoch: partition.fetch_epoch };
+            let fetch = CompletedFetch::new(from, batches, &fetched.aborted, lease.clone());
             partition.buffered += fetch.len();
             partition.buffer.push_back(fetch);
-            partition.next_fetch = next;
+            partition.fetch_from(Position { offset: next, leader_epoch: epoch });
             partition.least_bytes = 0;
             partition.served = served;
             answered.data = true;
@@ -293,6 +294,7 @@ impl Fetcher {
                 if let Some((leader, epoch)) = successor.filter(|(_, epoch)| Some(*epoch) > partition.leader_epoch) {
                     (partition.leader, partition.leader_epoch) = (Some(leader), Some(epoch));
                     partition.not_before = None;
+                    partition.check_epoch();
                     answered.supervise = true;
                     self.wake_leader(&planned.name);
                 }
@@ -328,18 +330,21 @@ struct Whole {
     length: usize,
     /// The offset behind the last of them, by its head: its last records may be compacted away.
     next: Option<i64>,
+    /// The leader epoch of that one.
+    epoch: Option<LeaderEpoch>,
     /// The size of the batch that was cut off, if its head says.
     cut: usize,
     error: Option<Error>,
 }
 
 fn whole_batches(records: &Bytes) -> Whole {
-    let mut whole = Whole { length: 0, next: None, cut: 0, error: None };
+    let mut whole = Whole { length: 0, next: None, epoch: None, cut: 0, error: None };
     loop {
         match BatchHeader::parse(&records[whole.length..]) {
             Ok(Some(header)) if header.size() <= records.len() - whole.length => {
                 whole.length += header.size();
                 whole.next = Some(header.next_offset().max(whole.next.unwrap_or(0)));
+                whole.epoch = LeaderEpoch::from_wire(header.partition_leader_epoch);
             }
             Ok(Some(header)) => {
                 whole.cut = header.size();

@@ -60,10 +60,10 @@ impl Fetcher {
         lookups
     }
 
-    /// When [`Fetcher::resets`] has something to do, if nothing else happens.
-    pub fn next_reset(&self) -> Option<Instant> {
+    /// When [`Fetcher::resets`] or [`Fetcher::validations`] have something to do, if nothing else happens.
+    pub fn next_lookup(&self) -> Option<Instant> {
         let waits = |partition: &&Partition| {
-            matches!(partition.state, FetchState::AwaitReset(_)) && partition.leader.is_some() && partition.in_flight.is_none()
+            matches!(partition.state, FetchState::AwaitReset(_) | FetchState::AwaitValidation) && partition.leader.is_some() && partition.in_flight.is_none()
         };
         self.subscription.partitions.values().filter(waits).filter_map(|partition| partition.not_before).min()
     }
@@ -77,14 +77,9 @@ impl Fetcher {
         answer: Result<Option<Position>, Error>,
     ) -> Answered {
         let generation = self.subscription.next_generation();
-        let (backoff, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
-        let found = |partition: &&mut Partition| {
-            partition.generation == lookup.generation && partition.in_flight == Some(lookup.id)
-        };
-        let Some(partition) = self.subscription.partitions.get_mut(&lookup.name).filter(found) else {
+        let Some(partition) = self.waiting_for(&lookup.name, lookup.generation, lookup.id) else {
             return Answered::default(); // moved meanwhile: a seek is not undone by a late answer
         };
-        partition.in_flight = None;
         let mut answered = Answered { supervise: true, ..Answered::default() };
         match answer {
             Ok(Some(position)) => {
@@ -93,18 +88,33 @@ impl Fetcher {
             }
             // No record is that young: the end it is.
             Ok(None) => partition.state = FetchState::AwaitReset(OffsetReset::Latest),
-            Err(error) => {
-                let wait = backoff.saturating_mul(1 << partition.failures.min(20)).min(most);
-                partition.failures = partition.failures.saturating_add(1);
-                partition.not_before = Some(now + wait);
-                answered.refresh = true;
-                if !error.is_retriable() {
-                    self.complain(now, &lookup.name, error.partition(lookup.name.clone()));
-                    answered.data = true;
-                }
-            }
+            Err(error) => self.not_looked_up(now, &lookup.name, error, &mut answered),
         }
         answered
+    }
+
+    /// The partition, if it still waits for the answer to just this question; it waits no longer.
+    pub(super) fn waiting_for(&mut self, name: &TopicPartition, generation: u64, id: u64) -> Option<&mut Partition> {
+        let partition = self.subscription.partitions.get_mut(name)?;
+        if partition.generation != generation || partition.in_flight != Some(id) {
+            return None;
+        }
+        partition.in_flight = None;
+        Some(partition)
+    }
+
+    /// A question about a partition has no answer: it is asked again later.
+    pub(super) fn not_looked_up(&mut self, now: Instant, name: &TopicPartition, error: Error, answered: &mut Answered) {
+        let (backoff, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
+        let Some(partition) = self.subscription.partitions.get_mut(name) else { return };
+        let wait = backoff.saturating_mul(1 << partition.failures.min(20)).min(most);
+        partition.failures = partition.failures.saturating_add(1);
+        partition.not_before = Some(now + wait);
+        answered.refresh = true;
+        if !error.is_retriable() {
+            self.complain(now, name, error.partition(name.clone()));
+            answered.data = true;
+        }
     }
 
     /// A newer picture of the cluster. A partition whose leader has moved is fetched from the new one at once; a
@@ -116,7 +126,7 @@ impl Fetcher {
     }
 
     pub(super) fn look_up_leaders(&mut self, now: Instant) {
-        let mut hopeless = Vec::new();
+        let (mut hopeless, mut anew) = (Vec::new(), Vec::new());
         for (name, partition) in &mut self.subscription.partitions {
             let Some(topic) = self.cluster.topics.get(&name.topic) else {
                 let code = self.cluster.errors.get(&name.topic).filter(|code| !code.is_retriable());
@@ -130,12 +140,20 @@ impl Fetcher {
                 continue;
             }
             if recreated || (metadata.leader, metadata.leader_epoch) != (partition.leader, partition.leader_epoch) {
+                if recreated && !partition.topic_id.is_zero() && !topic.id.is_zero() && partition.position().is_some() {
+                    anew.push(name.clone());
+                }
                 partition.topic_id = topic.id;
                 partition.leader = metadata.leader;
                 partition.leader_epoch = metadata.leader_epoch;
                 partition.in_flight = None;
                 partition.not_before = None;
+                partition.check_epoch();
             }
+        }
+        for name in anew {
+            self.drop_buffer(&name);
+            self.reset(now, &name, "the topic was made anew");
         }
         for (name, code) in hopeless {
             let error = Error::broker(code).api("Metadata").partition(name.clone());

@@ -5,6 +5,7 @@ mod errors;
 mod moves;
 mod odd_data;
 mod sessions;
+mod validation;
 
 use super::*;
 use crate::error::ErrorCode;

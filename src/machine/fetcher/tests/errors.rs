@@ -22,7 +22,7 @@ fn no_answer_and_no_error_of_the_transport_ever_resets_a_position() {
     let answered = rig.fetcher.reset_answer(rig.now, &lookup, Err(Error::new(ErrorKind::Timeout)));
     assert!(answered.refresh && rig.fetcher.subscription().get(&tp(0)).unwrap().position().is_none());
     assert_eq!(rig.fetcher.resets(rig.now, 0).len(), 0, "after the backoff");
-    rig.now = rig.fetcher.next_reset().unwrap();
+    rig.now = rig.fetcher.next_lookup().unwrap();
     assert_eq!(rig.fetcher.resets(rig.now, 0).len(), 1);
 }
 
