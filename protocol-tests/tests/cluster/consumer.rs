@@ -12,35 +12,35 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-async fn cluster(brokers: usize, partitions: i32) -> (TestCluster, Client) {
+pub(crate) async fn cluster(brokers: usize, partitions: i32) -> (TestCluster, Client) {
     let cluster = TestCluster::builder().brokers(brokers).topic("t", partitions).in_memory().start().await.unwrap();
     let client = client(&cluster);
     (cluster, client)
 }
 
-fn client(cluster: &TestCluster) -> Client {
+pub(crate) fn client(cluster: &TestCluster) -> Client {
     Client::new(ClientConfig::new([cluster.bootstrap()]).connect(cluster.connector()).virtual_time().seed(7)).unwrap()
 }
 
-fn tp(partition: i32) -> TopicPartition {
+pub(crate) fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
 }
 
-fn earliest() -> ConsumerConfig {
+pub(crate) fn earliest() -> ConsumerConfig {
     ConsumerConfig::default().auto_offset_reset(OffsetReset::Earliest)
 }
 
-async fn assigned(client: &Client, config: ConsumerConfig, partitions: i32) -> Consumer {
+pub(crate) async fn assigned(client: &Client, config: ConsumerConfig, partitions: i32) -> Consumer {
     let mut consumer = client.consumer(config).unwrap();
     consumer.assign((0..partitions).map(tp)).await.unwrap();
     consumer
 }
 
 /// `n` values of `size` bytes that begin with their number in their partition, spread evenly.
-async fn fill(client: &Client, n: u64, size: usize, partitions: u64) {
+pub(crate) async fn fill(client: &Client, n: u64, size: usize, partitions: u64) {
     let producer = client.producer(ProducerConfig::default()).unwrap();
     for i in 0..n {
         let mut value = vec![b'x'; size];
@@ -53,13 +53,13 @@ async fn fill(client: &Client, n: u64, size: usize, partitions: u64) {
 
 /// What was read, and that it was in order and each once.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     next: HashMap<i32, i64>,
-    count: u64,
+    pub(crate) count: u64,
 }
 
 impl Seen {
-    fn take(&mut self, records: &milena::consumer::Records) {
+    pub(crate) fn take(&mut self, records: &milena::consumer::Records) {
         for record in records {
             let next = self.next.entry(record.partition()).or_default();
             assert_eq!(record.offset(), *next, "partition {}", record.partition());
@@ -109,18 +109,6 @@ async fn what_is_stored_is_read_once_over_the_wire_however_it_is_polled() {
             client.close().await;
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_idle_consumer_asks_twice_a_second_and_no_more() {
-    let (cluster, client) = cluster(1, 50).await;
-    let mut consumer = assigned(&client, earliest(), 50).await;
-    consumer.poll(2 * SECOND).await.unwrap();
-    cluster.reset_requests();
-    assert!(consumer.poll(10 * SECOND).await.unwrap().is_empty());
-    let fetches = cluster.requests(ApiKey::Fetch).count;
-    assert!((19..=21).contains(&fetches), "{fetches} in 10 s");
-    assert_eq!(cluster.requests(ApiKey::ListOffsets).count, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ mod cancel_transactions;
 mod closing;
 mod consumer;
 mod etl;
+mod fetching;
 mod groups;
 mod network;
 mod partitioners;

@@ -1,0 +1,207 @@
+//! What a consumer and the brokers say to each other: sessions, epochs, replicas, and how much memory and how many bytes
+//! it takes. Virtual time.
+
+use crate::consumer::{SECOND, Seen, assigned, client, cluster, earliest, fill, tp};
+use milena::broker::{ApiKey, TestCluster};
+use milena::consumer::{Consumer, ConsumerConfig, OffsetReset};
+use milena::error::{ErrorCode, ErrorKind};
+use milena::ids::NodeId;
+use milena::producer::{ProducerConfig, ProducerRecord};
+use tokio::time::sleep;
+
+fn open_sessions(cluster: &TestCluster, brokers: i32) -> Vec<(usize, usize, u64)> {
+    let count = |node| cluster.fetch_sessions(NodeId(node));
+    (1..=brokers).map(count).map(|count| (count.open, count.partitions, count.opened)).collect()
+}
+
+async fn read(consumer: &mut Consumer, seen: &mut Seen, count: u64) {
+    for _ in 0..100 {
+        if seen.count >= count {
+            return;
+        }
+        seen.take(&consumer.poll(5 * SECOND).await.unwrap());
+    }
+    panic!("{} of {count} came", seen.count);
+}
+
+// ---- sessions (KIP-227)
+
+/// sarama 1644, platformatic 315: a session per poll.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_has_one_session_per_broker_for_its_life_and_ends_it() {
+    let (cluster, client) = cluster(3, 6).await;
+    for close in [true, false] {
+        let opened = open_sessions(&cluster, 3)[0].2 + 1;
+        let mut consumer = assigned(&client, ConsumerConfig::default().max_poll_records(7), 6).await;
+        for _ in 0..5 {
+            fill(&client, 600, 100, 6).await;
+            let mut count = 0;
+            while count < 600 {
+                count += consumer.poll(SECOND).await.unwrap().len();
+            }
+            consumer.pause(&[tp(0), tp(1)]).unwrap();
+            assert!(consumer.poll(2 * SECOND).await.unwrap().is_empty());
+            consumer.resume(&[tp(0), tp(1)]).unwrap();
+            assert!(consumer.poll(SECOND).await.unwrap().is_empty());
+        }
+        assert_eq!(open_sessions(&cluster, 3), [(1, 2, opened); 3]);
+        if close {
+            consumer.close(SECOND).await.unwrap();
+        } else {
+            drop(consumer);
+        }
+        sleep(SECOND).await;
+        assert_eq!(open_sessions(&cluster, 3), [(0, 0, opened); 3], "closed: {close}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_consumer_of_a_thousand_partitions_asks_each_broker_twice_a_second_and_says_nothing_again() {
+    let (cluster, client) = cluster(2, 1000).await;
+    let mut consumer = assigned(&client, earliest(), 1000).await;
+    consumer.poll(3 * SECOND).await.unwrap();
+    cluster.reset_requests();
+    assert!(consumer.poll(10 * SECOND).await.unwrap().is_empty());
+    let fetches = cluster.requests(ApiKey::Fetch);
+    assert!((38..=42).contains(&fetches.count), "{} in 10 s, of two brokers", fetches.count);
+    assert!(fetches.bytes_in < 100 * fetches.count, "{} bytes for {}", fetches.bytes_in, fetches.count);
+    assert!(fetches.bytes_out < 100 * fetches.count, "{} bytes for {}", fetches.bytes_out, fetches.count);
+    assert_eq!(cluster.requests(ApiKey::ListOffsets).count, 0);
+    fill(&client, 5, 100, 1).await;
+    read(&mut consumer, &mut Seen::default(), 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_without_room_for_sessions_serve_as_well() {
+    for slots in [0, 1] {
+        let cluster =
+            TestCluster::builder().topic("t", 4).fetch_session_slots(slots).in_memory().start().await.unwrap();
+        let client = client(&cluster);
+        fill(&client, 4000, 100, 4).await;
+        let (mut one, mut two) = (assigned(&client, earliest(), 4).await, assigned(&client, earliest(), 4).await);
+        read(&mut one, &mut Seen::default(), 4000).await;
+        read(&mut two, &mut Seen::default(), 4000).await;
+        assert!(one.poll(SECOND).await.unwrap().is_empty() && two.poll(SECOND).await.unwrap().is_empty());
+        assert_eq!(cluster.fetch_sessions(NodeId(1)).open, slots);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_wrong_with_a_session_it_begins_anew_and_nothing_is_lost_or_doubled() {
+    let (cluster, client) = cluster(1, 3).await;
+    let mut consumer = assigned(&client, earliest(), 3).await;
+    let mut seen = Seen::default();
+    let codes = [
+        ErrorCode::FetchSessionIdNotFound,
+        ErrorCode::InvalidFetchSessionEpoch,
+        ErrorCode::FetchSessionTopicIdError,
+        ErrorCode::UnknownTopicId,
+        ErrorCode::InconsistentTopicId,
+    ];
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    for number in 0..60 {
+        match codes.get(number % 6) {
+            Some(code) => cluster.fault(ApiKey::Fetch).times(1 + number % 3).error(*code),
+            None => cluster.fault(ApiKey::Fetch).once().apply_then_disconnect(),
+        }
+        let value = (number as u64 / 3).to_be_bytes();
+        let record = ProducerRecord::new("t").value(&value).partition(number as i32 % 3);
+        producer.send(record).await.unwrap().await.unwrap();
+        read(&mut consumer, &mut seen, number as u64 + 1).await;
+    }
+    assert!(consumer.poll(2 * SECOND).await.unwrap().is_empty());
+    assert_eq!(cluster.fetch_sessions(NodeId(1)).open, 1);
+}
+
+// ---- leader epochs (KIP-320)
+
+/// One record per batch, so that a log can be cut anywhere; the values say which writing they are of.
+async fn write(client: &milena::client::Client, count: usize, which: &str) {
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    for _ in 0..count {
+        let record = ProducerRecord::new("t").value(which).partition(0);
+        producer.send(record).await.unwrap().await.unwrap();
+    }
+}
+
+async fn values(consumer: &mut Consumer, count: usize) -> Vec<(i64, String)> {
+    let mut values = Vec::new();
+    while values.len() < count {
+        let records = consumer.poll(5 * SECOND).await.unwrap();
+        assert!(!records.is_empty(), "only {values:?}");
+        let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap()).into_owned();
+        values.extend((&records).into_iter().map(|record| (record.offset(), text(record.value()))));
+    }
+    values
+}
+
+/// Without the epochs, the position would seem to be good as soon as the new log is longer, and what was written between
+/// would never be seen.
+#[tokio::test(start_paused = true)]
+async fn after_an_unclean_election_reading_goes_on_where_the_logs_part_ways() {
+    for longer in [false, true] {
+        let (cluster, client) = cluster(1, 1).await;
+        write(&client, 10, "old").await;
+        let mut consumer = assigned(&client, earliest(), 1).await;
+        values(&mut consumer, 10).await;
+        cluster.lose("t", 0, 6);
+        let count = if longer { 8 } else { 2 };
+        write(&client, count, "new").await;
+        let expected: Vec<_> = (6..6 + count as i64).map(|offset| (offset, "new".to_owned())).collect();
+        assert_eq!(values(&mut consumer, count).await, expected);
+        assert!(consumer.poll(2 * SECOND).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_reset_policy_a_truncation_is_told_with_its_offset() {
+    let (cluster, client) = cluster(1, 1).await;
+    write(&client, 10, "old").await;
+    let none = ConsumerConfig::default().auto_offset_reset(OffsetReset::None);
+    let mut consumer = client.consumer(none).unwrap();
+    consumer.assign([tp(0)]).await.unwrap();
+    consumer.seek(&tp(0), 0).unwrap();
+    values(&mut consumer, 10).await;
+    cluster.lose("t", 0, 6);
+    write(&client, 8, "new").await;
+    let error = consumer.poll(5 * SECOND).await.unwrap_err();
+    assert_eq!((error.kind(), error.diverging_offset()), (ErrorKind::LogTruncation, Some(6)), "{error}");
+    consumer.seek(&tp(0), 6).unwrap();
+    assert_eq!(values(&mut consumer, 8).await[0], (6, "new".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_committed_offset_of_a_truncated_log_is_not_gone_on_from() {
+    let (cluster, client) = cluster(1, 1).await;
+    write(&client, 10, "old").await;
+    let config = || ConsumerConfig::group("g").auto_offset_reset(OffsetReset::Latest);
+    let mut first = client.consumer(config().auto_offset_reset(OffsetReset::Earliest)).unwrap();
+    first.assign([tp(0)]).await.unwrap();
+    values(&mut first, 10).await;
+    first.close(5 * SECOND).await.unwrap();
+    cluster.lose("t", 0, 6);
+    write(&client, 8, "new").await;
+    let mut second = client.consumer(config()).unwrap();
+    second.assign([tp(0)]).await.unwrap();
+    assert_eq!(values(&mut second, 8).await[0], (6, "new".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clean_moves_of_the_leader_cost_one_question_and_no_byte_twice() {
+    let (cluster, writer) = cluster(3, 1).await;
+    fill(&writer, 2_000, 1_000, 1).await;
+    let client = client(&cluster);
+    let mut consumer = assigned(&client, earliest().max_poll_records(1), 1).await;
+    let mut seen = Seen::default();
+    read(&mut consumer, &mut seen, 100).await;
+    cluster.reset_requests();
+    for round in 0..6 {
+        cluster.move_leader("t", 0, NodeId(1 + round % 3));
+        let wanted = seen.count + 200;
+        read(&mut consumer, &mut seen, wanted).await;
+    }
+    read(&mut consumer, &mut seen, 2_000).await;
+    assert!(cluster.requests(ApiKey::OffsetForLeaderEpoch).count <= 6);
+    let (read, stored) = (client.traffic().1 as f64, cluster.stored_bytes("t") as f64);
+    assert!(read <= stored * 1.05, "{} read over the wire", read / stored);
+}
