@@ -174,8 +174,9 @@ impl ConsumerConfig {
         self
     }
 
-    /// `client.rack`: where we are, for brokers that pick a replica nearby (KIP-392; sent, but a broker's preference is not
-    /// followed yet: all reading is from leaders) and for assignors that give us what is nearby (KIP-881). Default: none.
+    /// `client.rack`: where we are, for brokers that pick a replica nearby (KIP-392, `replica.selector.class`), and for
+    /// assignors that give us what is nearby (KIP-881). Records are read from that replica then; for 5 minutes, after which
+    /// the leader is asked again, and from the leader when it fails. Default: none, and all reading is from leaders.
     pub fn client_rack(mut self, rack: impl Into<String>) -> Self {
         self.client_rack = rack.into();
         self

@@ -35,7 +35,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
     while !shared.is_closed() {
         let unix_millis = shared.unix_millis();
         let (start, resets, doubtful, wake_at) = shared.change(|fetcher, now| {
-            let (start, resets) = (fetcher.start_nodes(), fetcher.resets(now, unix_millis));
+            let (start, resets) = (fetcher.start_nodes(now), fetcher.resets(now, unix_millis));
             (start, resets, fetcher.validations(now), fetcher.next_lookup())
         });
         tasks.retain(|task| !task.is_finished());

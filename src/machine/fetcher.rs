@@ -18,6 +18,7 @@
 
 mod answer;
 mod leaders;
+mod replicas;
 mod validation;
 
 pub use super::completed_fetch::FetchedRecords;
@@ -26,7 +27,7 @@ pub use validation::Validation;
 use super::completed_fetch::Lease;
 use super::fetch_session::{FetchSession, SessionRequest};
 use super::metadata::Cluster;
-use super::subscription::{FetchState, OffsetReset, OffsetSpec, Position, Start, SubscriptionState};
+use super::subscription::{FetchState, OffsetReset, OffsetSpec, Partition, Position, Start, SubscriptionState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, TopicId, TopicPartition};
 use crate::wire::fetch::{FetchParameters, IsolationLevel};
@@ -64,6 +65,21 @@ pub struct FetcherConfig {
     pub retry_backoff_max: Duration,
 }
 
+impl FetcherConfig {
+    /// Before the next try, after so many failures before this one.
+    fn retry_wait(&self, failures: u32) -> Duration {
+        self.retry_backoff.saturating_mul(1 << failures.min(20)).min(self.retry_backoff_max)
+    }
+}
+
+impl Partition {
+    /// After a failure.
+    fn retry_later(&mut self, now: Instant, config: &FetcherConfig) {
+        self.not_before = Some(now + config.retry_wait(self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
 /// What a node's fetch task is to do.
 #[derive(Debug)]
 pub enum Step {
@@ -71,7 +87,7 @@ pub enum Step {
     Fetch(FetchPlan),
     /// Nothing, until woken or at the latest then.
     Wait(Option<Instant>),
-    /// End: the node leads nothing that is assigned.
+    /// End: nothing that is assigned is read from the node.
     Gone,
 }
 
@@ -243,7 +259,7 @@ impl Fetcher {
             }
             Start::Reset => self.reset(now, name, "there is no committed offset"),
         }
-        self.wake_leader(name);
+        self.wake_source(name);
     }
 
     /// Moves the position.
@@ -259,7 +275,7 @@ impl Fetcher {
         self.drop_buffer(name);
         let generation = self.subscription.next_generation();
         self.subscription.get_mut(name)?.move_to(position, generation);
-        self.wake_leader(name);
+        self.wake_source(name);
         Ok(())
     }
 
@@ -285,7 +301,7 @@ impl Fetcher {
         let partition = self.subscription.get_mut(name)?;
         (partition.paused, partition.caught_up) = (true, None);
         self.park(name);
-        self.wake_leader(name); // it may have held up its node's Fetch
+        self.wake_source(name); // it may have held up its node's Fetch
         Ok(())
     }
 
@@ -296,7 +312,7 @@ impl Fetcher {
     pub fn resume(&mut self, name: &TopicPartition) -> Result<()> {
         self.subscription.get_mut(name)?.paused = false;
         self.enqueue(name);
-        self.wake_leader(name);
+        self.wake_source(name);
         Ok(())
     }
 
@@ -314,7 +330,7 @@ impl Fetcher {
         partition.check_epoch();
         partition.not_before = Some(now + REMIND);
         self.complain(now, name, error);
-        self.wake_leader(name);
+        self.wake_source(name);
     }
 
     /// What is next for the application: at most about `max_records` records, the last batch whole.
@@ -378,7 +394,7 @@ impl Fetcher {
             self.give_back(done.lease);
         }
         self.enqueue(name);
-        self.wake_leader(name);
+        self.wake_source(name);
         taken
     }
 
@@ -513,10 +529,10 @@ impl Fetcher {
         }
     }
 
-    fn wake_leader(&mut self, name: &TopicPartition) {
-        let leader = self.subscription.get(name).and_then(|partition| partition.leader);
-        if let Some(leader) = leader.filter(|leader| self.nodes.get(leader).is_some_and(|node| node.waits)) {
-            self.wake.insert(leader);
+    fn wake_source(&mut self, name: &TopicPartition) {
+        let source = self.subscription.get(name).and_then(|partition| partition.read_from());
+        if let Some(source) = source.filter(|source| self.nodes.get(source).is_some_and(|node| node.waits)) {
+            self.wake.insert(source);
         }
     }
 

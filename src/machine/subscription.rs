@@ -114,6 +114,8 @@ pub struct Partition {
     pub(in crate::machine) topic_id: TopicId,
     pub(in crate::machine) leader: Option<NodeId>,
     pub(in crate::machine) leader_epoch: Option<LeaderEpoch>,
+    /// The replica that the leader has sent us to (KIP-392), and until when that holds.
+    pub(in crate::machine) preferred_replica: Option<(NodeId, Instant)>,
     pub(in crate::machine) state: FetchState,
     /// The next record to hand out.
     pub(in crate::machine) position: Position,
@@ -156,6 +158,7 @@ impl Partition {
             topic_id: TopicId::ZERO,
             leader: None,
             leader_epoch: None,
+            preferred_replica: None,
             state: FetchState::Initializing,
             position: Position { offset: -1, leader_epoch: None },
             next_fetch: -1,
@@ -183,6 +186,11 @@ impl Partition {
     /// The position, if there is one.
     pub fn position(&self) -> Option<Position> {
         matches!(self.state, FetchState::Fetching | FetchState::AwaitValidation).then_some(self.position)
+    }
+
+    /// Whom to fetch from. Everything else is asked of the leader.
+    pub(in crate::machine) fn read_from(&self) -> Option<NodeId> {
+        self.preferred_replica.map(|(node, _)| node).or(self.leader)
     }
 
     /// Whether what has arrived may be handed out.

@@ -19,13 +19,13 @@ impl Fetcher {
         let id = self.next_id + 1;
         let state = self.nodes.entry(node).or_default();
         state.waits = false;
-        let (mut leads, mut held_up, mut wake_at) = (false, false, None::<Instant>);
+        let (mut serves, mut held_up, mut wake_at) = (false, false, None::<Instant>);
         let mut planned = Vec::new();
         for (name, partition) in self.subscription.partitions.iter() {
-            if partition.leader != Some(node) {
+            if partition.read_from() != Some(node) {
                 continue;
             }
-            leads = true;
+            serves = true;
             if partition.paused || partition.state != FetchState::Fetching || partition.in_flight.is_some() {
                 continue;
             }
@@ -36,7 +36,7 @@ impl Fetcher {
             held_up |= partition.buffered >= self.config.max_partition_bytes || partition.buffer.len() >= WAITING;
             planned.push((partition.served, name));
         }
-        if !leads {
+        if !serves {
             state.running = false;
             return Step::Gone;
         }
@@ -101,6 +101,7 @@ impl Fetcher {
                 for planned in &plan.partitions {
                     let Some(partition) = self.current(plan, planned) else { continue };
                     partition.caught_up = None;
+                    partition.preferred_replica = None; // if this was it; the leader never is
                     if !error.is_retriable() {
                         // Not allowed, no common version, bytes that are not Kafka's: the application should know.
                         self.complain(now, &planned.name, error.clone().partition(planned.name.clone()));
@@ -126,15 +127,15 @@ impl Fetcher {
             }
         }
         for planned in &plan.partitions {
-            if let Some(partition) = self.subscription.partitions.get_mut(&planned.name)
-                && partition.in_flight == Some(plan.id)
-            {
-                partition.in_flight = None;
-                if unchanged && partition.generation == planned.generation {
-                    partition.failures = 0;
-                    partition.problem = None;
-                    self.reached(now, &planned.name, true, &mut answered);
-                }
+            let Some(partition) = self.subscription.partitions.get_mut(&planned.name) else { continue };
+            let is_left_out = partition.in_flight.take_if(|id| *id == plan.id).is_some();
+            if partition.read_from() != Some(plan.node) {
+                answered.supervise = true; // whom else it is read from may have no fetch task yet
+                self.wake_source(&planned.name);
+            } else if is_left_out && unchanged && partition.generation == planned.generation {
+                partition.failures = 0;
+                partition.problem = None;
+                self.reached(now, &planned.name, true, &mut answered);
             }
         }
         answered
@@ -173,10 +174,7 @@ impl Fetcher {
 
     /// The partition, if it still waits for just this.
     fn current(&mut self, plan: &FetchPlan, planned: &PlannedPartition) -> Option<&mut Partition> {
-        self.subscription
-            .partitions
-            .get_mut(&planned.name)
-            .filter(|partition| partition.generation == planned.generation && partition.in_flight == Some(plan.id))
+        self.subscription.partitions.get_mut(&planned.name).filter(|partition| planned.is_awaited(plan, partition))
     }
 
     fn fetched(
@@ -196,8 +194,12 @@ impl Fetcher {
         partition.high_watermark = known(fetched.high_watermark);
         partition.last_stable_offset = known(fetched.last_stable_offset);
         partition.log_start_offset = known(fetched.log_start_offset);
-        partition.failures = 0;
         partition.problem = None;
+        if let Some(replica) = fetched.preferred_replica.filter(|_| fetched.records.is_empty()) {
+            self.prefer(now, plan, planned, replica, answered);
+            return;
+        }
+        partition.failures = 0;
         let Whole { length, next, epoch, cut, error } = whole_batches(&fetched.records);
         let next = next.filter(|next| *next > partition.next_fetch);
         let mut error = error;
@@ -262,16 +264,22 @@ impl Fetcher {
         successor: Option<(NodeId, LeaderEpoch)>,
         answered: &mut Answered,
     ) {
-        let backoff = self.config.retry_backoff;
-        let (most, reset) = (self.config.retry_backoff_max, self.config.reset);
+        let reset = self.config.reset;
         let successor = successor.filter(|(node, _)| self.cluster.nodes.contains_key(node));
-        let Some(partition) = self.current(plan, planned) else { return };
+        let partition = self.subscription.partitions.get_mut(&planned.name);
+        let Some(partition) = partition.filter(|partition| planned.is_awaited(plan, partition)) else { return };
         partition.in_flight = None;
-        let wait = backoff.saturating_mul(1 << partition.failures.min(20)).min(most);
-        partition.failures = partition.failures.saturating_add(1);
         partition.caught_up = None;
-        partition.not_before = Some(now + wait);
+        partition.retry_later(now, &self.config);
         tracing::debug!(partition = %planned.name, %code, node = %plan.node, "Fetch failed");
+        if partition.preferred_replica.take().is_some() {
+            // A replica that is behind, or none any more: its leader knows. At once, unless that was the answer before.
+            if partition.failures == 1 {
+                partition.not_before = None;
+            }
+            answered.refresh = true;
+            return;
+        }
         match code {
             ErrorCode::OffsetOutOfRange if !partition.buffer.is_empty() => {
                 // What has arrived is good and comes first; ask again when it has been handed out.
@@ -296,7 +304,6 @@ impl Fetcher {
                     partition.not_before = None;
                     partition.check_epoch();
                     answered.supervise = true;
-                    self.wake_leader(&planned.name);
                 }
             }
             // The broker is behind, or busy: it will come round.
@@ -307,6 +314,13 @@ impl Fetcher {
                 answered.data = true;
             }
         }
+    }
+}
+
+impl PlannedPartition {
+    /// Whether the partition still waits for the answer to just this.
+    fn is_awaited(&self, plan: &FetchPlan, partition: &Partition) -> bool {
+        partition.generation == self.generation && partition.in_flight == Some(plan.id)
     }
 }
 

@@ -60,12 +60,14 @@ impl Fetcher {
         lookups
     }
 
-    /// When [`Fetcher::resets`] or [`Fetcher::validations`] have something to do, if nothing else happens.
+    /// When [`Fetcher::resets`] or [`Fetcher::validations`] have something to do, or
+    /// [`Fetcher::start_nodes`], if nothing else happens.
     pub fn next_lookup(&self) -> Option<Instant> {
         let waits = |partition: &&Partition| {
             matches!(partition.state, FetchState::AwaitReset(_) | FetchState::AwaitValidation) && partition.leader.is_some() && partition.in_flight.is_none()
         };
-        self.subscription.partitions.values().filter(waits).filter_map(|partition| partition.not_before).min()
+        let lookups = self.subscription.partitions.values().filter(waits).filter_map(|partition| partition.not_before);
+        lookups.chain(self.next_lease()).min()
     }
 
     /// What a broker said about an offset (`None`: there is no such record), or why it didn't. True if the metadata
@@ -84,7 +86,7 @@ impl Fetcher {
         match answer {
             Ok(Some(position)) => {
                 partition.move_to(position, generation);
-                self.wake_leader(&lookup.name);
+                self.wake_source(&lookup.name);
             }
             // No record is that young: the end it is.
             Ok(None) => partition.state = FetchState::AwaitReset(OffsetReset::Latest),
@@ -105,11 +107,8 @@ impl Fetcher {
 
     /// A question about a partition has no answer: it is asked again later.
     pub(super) fn not_looked_up(&mut self, now: Instant, name: &TopicPartition, error: Error, answered: &mut Answered) {
-        let (backoff, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
         let Some(partition) = self.subscription.partitions.get_mut(name) else { return };
-        let wait = backoff.saturating_mul(1 << partition.failures.min(20)).min(most);
-        partition.failures = partition.failures.saturating_add(1);
-        partition.not_before = Some(now + wait);
+        partition.retry_later(now, &self.config);
         answered.refresh = true;
         if !error.is_retriable() {
             self.complain(now, name, error.partition(name.clone()));
@@ -139,12 +138,18 @@ impl Fetcher {
             if !recreated && metadata.leader_epoch.is_some() && metadata.leader_epoch < partition.leader_epoch {
                 continue;
             }
+            if let Some((replica, _)) = partition.preferred_replica
+                && (metadata.offline.contains(&replica) || !self.cluster.nodes.contains_key(&replica))
+            {
+                partition.preferred_replica = None;
+            }
             if recreated || (metadata.leader, metadata.leader_epoch) != (partition.leader, partition.leader_epoch) {
                 if recreated && !partition.topic_id.is_zero() && !topic.id.is_zero() && partition.position().is_some() {
                     anew.push(name.clone());
                 }
                 partition.topic_id = topic.id;
                 partition.leader = metadata.leader;
+                partition.preferred_replica = None; // the new leader will say
                 partition.leader_epoch = metadata.leader_epoch;
                 partition.in_flight = None;
                 partition.not_before = None;
@@ -161,10 +166,12 @@ impl Fetcher {
         }
     }
 
-    /// The nodes that lead something and have no fetch task. It is taken that they get one.
-    pub fn start_nodes(&mut self) -> Vec<NodeId> {
-        let leaders: BTreeSet<_> = self.subscription.partitions.values().filter_map(|partition| partition.leader).collect();
+    /// The nodes that something is to be read from and that have no fetch task. It is taken that they get one.
+    pub fn start_nodes(&mut self, now: Instant) -> Vec<NodeId> {
+        self.end_leases(now);
+        let sources: BTreeSet<_> =
+            self.subscription.partitions.values().filter_map(|partition| partition.read_from()).collect();
         let starts = |node: &NodeId| !std::mem::replace(&mut self.nodes.entry(*node).or_default().running, true);
-        leaders.into_iter().filter(starts).collect()
+        sources.into_iter().filter(starts).collect()
     }
 }

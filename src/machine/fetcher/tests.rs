@@ -4,6 +4,7 @@
 mod errors;
 mod moves;
 mod odd_data;
+mod replicas;
 mod sessions;
 mod validation;
 
@@ -161,7 +162,7 @@ impl Rig {
         fetcher.set_cluster(now, cluster(1, &vec![(NODE, 5); logs.len()]));
         let start = |at| (tp(at as i32), Start::At(crate::ids::OffsetAndMetadata::new(0)));
         fetcher.change_assignment(now, [], (0..logs.len()).map(start));
-        assert_eq!(fetcher.start_nodes(), [NODE]);
+        assert_eq!(fetcher.start_nodes(now), [NODE]);
         let logs = logs.into_iter().enumerate().map(|(at, log)| (at as i32, log)).collect();
         Self { fetcher, now, logs, fetches: 0, served: 0 }
     }

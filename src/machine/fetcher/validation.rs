@@ -93,7 +93,7 @@ impl Fetcher {
         }
         answered.data |= self.subscription.get(name).is_some_and(|partition| !partition.buffer.is_empty());
         self.enqueue(name);
-        self.wake_leader(name);
+        self.wake_source(name);
         answered
     }
 

@@ -98,7 +98,7 @@ fn a_leader_that_has_moved_is_followed_without_a_wait() {
     let mut rig = Rig::new(config(), vec![log.clone()]);
     let answered = rig.fail(ErrorCode::NotLeaderOrFollower, Some((OTHER, LeaderEpoch(6))));
     assert!(answered.supervise && answered.refresh);
-    assert_eq!(rig.fetcher.start_nodes(), [OTHER]);
+    assert_eq!(rig.fetcher.start_nodes(rig.now), [OTHER]);
     assert!(
         matches!(rig.fetcher.step(rig.now, OTHER), Step::Fetch(plan) if plan.partitions[0].leader_epoch == Some(LeaderEpoch(6)))
     );
@@ -109,7 +109,7 @@ fn a_leader_that_has_moved_is_followed_without_a_wait() {
     let mut rig = Rig::new(config(), vec![log]);
     let plan = rig.plan();
     rig.fetcher.set_cluster(rig.now, cluster(2, &[(OTHER, 6)]));
-    assert_eq!(rig.fetcher.start_nodes(), [OTHER]);
+    assert_eq!(rig.fetcher.start_nodes(rig.now), [OTHER]);
     assert!(matches!(rig.fetcher.step(rig.now, OTHER), Step::Fetch(_)));
     let answer = rig.serve(&plan);
     assert!(!rig.fetcher.answer(rig.now, &plan, Ok(answer)).data, "asked for elsewhere already");

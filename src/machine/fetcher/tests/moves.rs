@@ -144,7 +144,7 @@ fn what_is_prefetched_stays_within_the_budget_by_one_batch_at_most() {
             let mut leaders = vec![(NODE, 5); 10];
             leaders.push((OTHER, 5));
             rig.fetcher.set_cluster(rig.now, cluster(2, &leaders));
-            assert_eq!(rig.fetcher.start_nodes(), [OTHER]);
+            assert_eq!(rig.fetcher.start_nodes(rig.now), [OTHER]);
         }
         let mut most = 0;
         for round in 0..300 {

@@ -13,7 +13,7 @@ fn moved(config: FetcherConfig) -> Rig {
     rig.fetch();
     assert_eq!(rig.poll(5).len(), 5);
     rig.fetcher.set_cluster(rig.now, cluster(2, &[(OTHER, 6)]));
-    assert_eq!(rig.fetcher.start_nodes(), [OTHER]);
+    assert_eq!(rig.fetcher.start_nodes(rig.now), [OTHER]);
     rig
 }
 
