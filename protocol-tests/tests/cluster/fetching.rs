@@ -15,7 +15,7 @@ fn open_sessions(cluster: &TestCluster, brokers: i32) -> Vec<(usize, usize, u64)
 }
 
 async fn read(consumer: &mut Consumer, seen: &mut Seen, count: u64) {
-    for _ in 0..100 {
+    for _ in 0..10_000 {
         if seen.count >= count {
             return;
         }
@@ -204,4 +204,72 @@ async fn clean_moves_of_the_leader_cost_one_question_and_no_byte_twice() {
     assert!(cluster.requests(ApiKey::OffsetForLeaderEpoch).count <= 6);
     let (read, stored) = (client.traffic().1 as f64, cluster.stored_bytes("t") as f64);
     assert!(read <= stored * 1.05, "{} read over the wire", read / stored);
+}
+
+// ---- replicas nearby (KIP-392)
+
+/// Three brokers in racks a, b and c; the first leads.
+async fn racks() -> TestCluster {
+    let builder = TestCluster::builder().brokers(3).racks(["a", "b", "c"]).topic("t", 1);
+    let cluster = builder.in_memory().start().await.unwrap();
+    assert_eq!(cluster.leader("t", 0), Some(NodeId(1)));
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_reads_from_the_replica_in_its_rack_and_asks_the_leader_again_when_the_lease_ends() {
+    let cluster = racks().await;
+    let client = client(&cluster);
+    fill(&client, 2_000, 1_000, 1).await;
+    for (rack, node, leaders) in [("b", 2, 1), ("a", 1, 1), ("nowhere", 1, 1)] {
+        let opened = |node| cluster.fetch_sessions(NodeId(node)).opened;
+        let before = [1, 2, 3].map(opened);
+        let mut consumer = assigned(&client, earliest().client_rack(rack).max_poll_records(1), 1).await;
+        let mut seen = Seen::default();
+        read(&mut consumer, &mut seen, 2_000).await;
+        let now = [1, 2, 3].map(opened);
+        let count = |node: usize| now[node - 1] - before[node - 1];
+        assert_eq!((count(node), count(3)), (1, 0), "rack {rack}");
+        assert_eq!(count(1), leaders, "rack {rack}: everybody begins there");
+        fill(&client, 10, 100, 1).await;
+        let count = consumer.poll(SECOND).await.unwrap().len() as u64;
+        assert!(count > 0, "rack {rack}");
+        consumer.close(SECOND).await.unwrap();
+    }
+    let mut consumer = assigned(&client, earliest().client_rack("b"), 1).await;
+    while !consumer.poll(SECOND).await.unwrap().is_empty() {}
+    // The replica goes while nobody looks at the metadata; then another one is in the rack.
+    cluster.move_leader("t", 0, NodeId(3));
+    fill(&client, 10, 100, 1).await;
+    assert!(!consumer.poll(5 * SECOND).await.unwrap().is_empty(), "a new leader");
+    assert!(consumer.poll(400 * SECOND).await.unwrap().is_empty());
+    fill(&client, 10, 100, 1).await;
+    assert!(!consumer.poll(5 * SECOND).await.unwrap().is_empty(), "a new lease");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_dies_or_is_behind_is_left_for_the_leader_and_no_position_is_reset() {
+    let cluster = racks().await;
+    let client = client(&cluster);
+    write(&client, 5, "early").await;
+    let mut consumer = assigned(&client, earliest().client_rack("b"), 1).await;
+    values(&mut consumer, 5).await;
+    assert_eq!(cluster.fetch_sessions(NodeId(2)).open, 1);
+    cluster.set_in_sync("t", 0, &[NodeId(3)]);
+    write(&client, 5, "late").await;
+    consumer.seek(&tp(0), 8).unwrap();
+    let late = |offset| (offset, "late".to_owned());
+    assert_eq!(values(&mut consumer, 2).await, [late(8), late(9)], "OFFSET_OUT_OF_RANGE at the replica is not the end");
+
+    cluster.set_in_sync("t", 0, &[NodeId(2), NodeId(3)]);
+    consumer.seek(&tp(0), 0).unwrap();
+    values(&mut consumer, 10).await;
+    cluster.kill(NodeId(2));
+    write(&client, 1, "late").await;
+    assert_eq!(values(&mut consumer, 1).await, [late(10)]);
+    cluster.restart(NodeId(2)).await.unwrap();
+    cluster.pause(NodeId(2));
+    write(&client, 1, "late").await;
+    sleep(31 * SECOND).await; // request.timeout.ms
+    assert_eq!(values(&mut consumer, 1).await, [late(11)]);
 }

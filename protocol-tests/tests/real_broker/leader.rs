@@ -1,14 +1,24 @@
-//! A partition's leader moves while records are written and read. Needs a cluster of three nodes.
+//! A partition's leader moves while records are written and read, and records are read from its replicas. Needs a cluster
+//! of three nodes, each in a rack of its own, as `protocol-tests/kafka` makes it.
 
 use crate::peer::Peer;
+use crate::sample::{read_numbers, write_numbers};
 use crate::wiretap::{Moment, Say, Wiretap};
-use crate::{PATIENCE, connect, ends, topic};
+use crate::{PATIENCE, bootstrap, connect, ends, topic};
 use milena::broker::ApiKey;
+use milena::client::{Client, ClientConfig};
+use milena::connect::{BoxStream, Connect, Connecting};
 use milena::consumer::{ConsumerConfig, OffsetReset};
 use milena::ids::TopicPartition;
+use milena::net::tcp::Tcp;
 use milena::producer::{ProducerConfig, ProducerRecord};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[tokio::test]
 #[ignore = "needs a Kafka of three nodes: KAFKA_BOOTSTRAP=host:port"]
@@ -99,4 +109,111 @@ async fn a_leader_that_an_answer_names_is_followed_without_metadata() {
     }
     assert_eq!(ends(&admin, &topic, 1).await, [last as i64]);
     admin.close().await;
+}
+
+/// KIP-320: every move is a new leader epoch, and the position is validated under it before reading goes on.
+#[tokio::test]
+#[ignore = "needs a Kafka of three nodes: KAFKA_BOOTSTRAP=host:port"]
+async fn a_position_is_validated_by_each_new_leader() {
+    let client = connect().await;
+    let topic = topic(&client, "validation", 1, 3).await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let tap = Wiretap::new(move |moment, api| {
+        if (moment, api) == (Moment::Answered, ApiKey::OffsetForLeaderEpoch) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Say::GoOn
+    });
+    let reader = tap.client().await;
+    let config = ConsumerConfig::default().auto_offset_reset(OffsetReset::None);
+    let mut consumer = reader.consumer(config).expect("the configuration is sound");
+    consumer.assign([TopicPartition::new(&*topic, 0)]).await.expect("assigned");
+    consumer.seek(&TopicPartition::new(&*topic, 0), 0).expect("it is assigned");
+    for round in 0..3 {
+        write_numbers(&client, &topic, round * 10..round * 10 + 10).await;
+        let expected: Vec<_> = (round * 10..round * 10 + 10).collect();
+        assert_eq!(read_numbers(&mut consumer, 10).await, expected);
+        assert_eq!(asked.load(Ordering::Relaxed), round as u64, "once per move");
+        Peer::move_leader(&topic, 0).await;
+    }
+    consumer.close(PATIENCE).await.expect("the consumer closes");
+    reader.close().await;
+    client.close().await;
+}
+
+/// KIP-392.
+#[tokio::test]
+#[ignore = "needs a Kafka of three nodes: KAFKA_BOOTSTRAP=host:port"]
+async fn records_are_read_from_the_replica_in_our_rack() {
+    let client = connect().await;
+    let topic = topic(&client, "racks", 1, 3).await;
+    let producer = client.producer(ProducerConfig::default()).expect("a producer");
+    for _ in 0..2_000 {
+        drop(producer.send(ProducerRecord::new(&topic).value(&[7; 1_000])).await.expect("there is room"));
+    }
+    producer.close(PATIENCE).await.expect("the producer closes");
+    let ports: Vec<u16> = bootstrap().split(',').map(|at| at.rsplit(':').next().unwrap().parse().unwrap()).collect();
+    for (number, port) in ports.iter().enumerate() {
+        let counting = Counting::default();
+        let reader = Client::connect(ClientConfig::new(bootstrap().split(',')).connect(counting.clone()))
+            .await
+            .expect("the broker of KAFKA_BOOTSTRAP answers");
+        let config = ConsumerConfig::default()
+            .auto_offset_reset(OffsetReset::Earliest)
+            .client_rack(format!("rack{}", number + 1));
+        let mut consumer = reader.consumer(config).expect("the configuration is sound");
+        consumer.assign([TopicPartition::new(&*topic, 0)]).await.expect("assigned");
+        let mut count = 0;
+        while count < 2_000 {
+            count += consumer.poll(PATIENCE).await.expect("nothing fails").len();
+        }
+        consumer.close(PATIENCE).await.expect("the consumer closes");
+        reader.close().await;
+        let bytes = counting.0.lock().expect("nobody panics").clone();
+        let (near, all) = (bytes.get(port).copied().unwrap_or(0), bytes.values().sum::<u64>());
+        assert!(near > 2_000_000 && all - near < 50_000, "rack{}: {near} of {all} bytes, {bytes:?}", number + 1);
+    }
+    client.close().await;
+}
+
+/// Bytes read, by the port that they came from.
+#[derive(Debug, Clone, Default)]
+struct Counting(Arc<Mutex<BTreeMap<u16, u64>>>);
+
+impl Connect for Counting {
+    fn connect(&self, host: &str, port: u16) -> Connecting {
+        let (stream, bytes) = (Tcp.connect(host, port), self.0.clone());
+        Box::pin(async move { Ok(Box::new(Counted { stream: stream.await?, port, bytes }) as BoxStream) })
+    }
+}
+
+struct Counted {
+    stream: BoxStream,
+    port: u16,
+    bytes: Arc<Mutex<BTreeMap<u16, u64>>>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        *self.bytes.lock().expect("nobody panics").entry(self.port).or_default() +=
+            (into.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
