@@ -23,6 +23,7 @@ mod validate;
 pub use crate::ids::ConsumerGroupMetadata;
 pub use crate::machine::group::assignor::{Assignment, Assignor, GroupMember, Joining, RebalanceProtocol};
 pub use crate::machine::group::group_topics::{GroupTopics, Racks};
+pub use crate::machine::subscription::OffsetSpec;
 pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset};
 pub use offsets::OffsetAndTimestamp;
 pub use rebalance::Revoking;

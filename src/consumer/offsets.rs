@@ -8,6 +8,7 @@ use crate::ids::{LeaderEpoch, NodeId, TopicPartition};
 use crate::machine::subscription::OffsetSpec;
 use crate::net::brokers::Purpose;
 use crate::wire::StrBytes;
+use crate::wire::api_versions::BrokerVersions;
 use crate::wire::fetch::IsolationLevel;
 use crate::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::wire::messages::{BrokerId, ListOffsetsRequest, ListOffsetsResponse, TopicName};
@@ -53,19 +54,30 @@ impl Consumer {
         &self,
         times: HashMap<TopicPartition, i64>,
     ) -> Result<HashMap<TopicPartition, Option<OffsetAndTimestamp>>> {
-        if let Some((name, _)) = times.iter().find(|(_, time)| **time < 0) {
+        self.list_offsets(times.into_iter().map(|(name, time)| (name, OffsetSpec::Timestamp(time))).collect()).await
+    }
+
+    /// Where these places are in their logs; `None` if there is no such record. For read-committed the end is the last
+    /// stable offset.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a negative time, `UnsupportedVersion` for a place that a broker doesn't know yet; else as
+    /// [`beginning_offsets`](Self::beginning_offsets).
+    pub async fn list_offsets(
+        &self,
+        places: HashMap<TopicPartition, OffsetSpec>,
+    ) -> Result<HashMap<TopicPartition, Option<OffsetAndTimestamp>>> {
+        let is_negative = |spec: &OffsetSpec| matches!(spec, OffsetSpec::Timestamp(time) if *time < 0);
+        if let Some((name, _)) = places.iter().find(|(_, spec)| is_negative(spec)) {
             let error = Error::with_message(ErrorKind::InvalidArgument, "a time to look up is not negative");
             return Err(error.partition(name.clone()));
         }
-        let wanted = times.into_iter().map(|(name, time)| (name, OffsetSpec::Timestamp(time))).collect();
         let client = &self.shared.client;
-        look_up(client, self.shared.config.isolation_level, wanted, client.api_deadline()).await
+        look_up(client, self.shared.config.isolation_level, places.into_iter().collect(), client.api_deadline()).await
     }
 
     async fn places(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<HashMap<TopicPartition, i64>> {
-        let wanted = partitions.iter().map(|name| (name.clone(), spec)).collect();
-        let client = &self.shared.client;
-        let found = look_up(client, self.shared.config.isolation_level, wanted, client.api_deadline()).await?;
+        let found = self.list_offsets(partitions.iter().map(|name| (name.clone(), spec)).collect()).await?;
         let place = |(name, at): (TopicPartition, Option<OffsetAndTimestamp>)| match at {
             Some(at) => Ok((name, at.offset)),
             None => Err(Error::with_message(ErrorKind::Malformed, "no offset where there is always one")
@@ -163,13 +175,17 @@ pub(super) async fn ask_leader(
     deadline: Instant,
 ) -> Result<Vec<Result<Option<OffsetAndTimestamp>>>> {
     let connection = client.connection(leader, Purpose::General, deadline).await?;
-    let least = lookups.iter().map(|lookup| lookup.spec.first_version()).max().unwrap_or(1);
-    let version =
-        connection.versions().pick_in::<ListOffsetsRequest>(least..=i16::MAX).map_err(|e| connection.place(e))?;
+    let version = version(connection.versions(), lookups).map_err(|error| connection.place(error))?;
     let request = request(version, isolation, lookups);
     let response = connection.call(&request, version, client.call_timeout(deadline)).await?;
     let place = |error: Error| connection.place(error.api("ListOffsets"));
     Ok(answers(&response, lookups).into_iter().map(|answer| answer.map_err(place)).collect())
+}
+
+/// One that knows all of them: an older one would take a place for a time.
+fn version(versions: &BrokerVersions, lookups: &[Lookup]) -> Result<i16> {
+    let least = lookups.iter().map(|lookup| lookup.spec.first_version()).max().unwrap_or(1);
+    versions.pick_in::<ListOffsetsRequest>(least..=i16::MAX)
 }
 
 fn request(version: i16, isolation: IsolationLevel, lookups: &[Lookup]) -> ListOffsetsRequest {
@@ -210,4 +226,35 @@ fn answers(response: &ListOffsetsResponse, lookups: &[Lookup]) -> Vec<Result<Opt
         }))
     };
     lookups.iter().map(answer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages::ApiVersionsResponse;
+    use crate::wire::messages::api_versions_response::ApiVersion;
+
+    #[test]
+    fn a_place_that_the_broker_does_not_know_yet_is_an_error_and_no_guess() {
+        for (spec, timestamp, first) in [
+            (OffsetSpec::Timestamp(5), 5, 1),
+            (OffsetSpec::Latest, -1, 1),
+            (OffsetSpec::Earliest, -2, 1),
+            (OffsetSpec::MaxTimestamp, -3, 7),
+            (OffsetSpec::EarliestLocal, -4, 8),
+            (OffsetSpec::LatestTiered, -5, 9),
+        ] {
+            let lookup = Lookup { name: TopicPartition::new("t", 0), leader_epoch: None, spec };
+            for max in 1..=9 {
+                let api = ApiVersion::default().with_api_key(2).with_min_version(1).with_max_version(max);
+                let versions = BrokerVersions::new(&ApiVersionsResponse::default().with_api_keys(vec![api]));
+                match version(&versions, std::slice::from_ref(&lookup)) {
+                    Ok(version) => assert_eq!((version, max >= first), (max, true), "{spec:?}"),
+                    Err(error) => assert_eq!((error.kind(), max < first), (ErrorKind::UnsupportedVersion, true)),
+                }
+            }
+            let request = request(first, IsolationLevel::ReadUncommitted, &[lookup]);
+            assert_eq!(request.topics[0].partitions[0].timestamp, timestamp, "{spec:?}");
+        }
+    }
 }

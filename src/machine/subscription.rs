@@ -34,8 +34,12 @@ pub enum OffsetSpec {
     Latest,
     /// The first record with this timestamp or a later one.
     Timestamp(i64),
-    /// The record with the largest timestamp (from ListOffsets v7).
+    /// The record with the largest timestamp (from Kafka 3.0).
     MaxTimestamp,
+    /// The oldest record on the leader's own disk; what is older is in tiered storage (KIP-405, from Kafka 3.4).
+    EarliestLocal,
+    /// The newest record in tiered storage; none if nothing is there (KIP-1005, from Kafka 3.9).
+    LatestTiered,
 }
 
 impl OffsetSpec {
@@ -45,13 +49,20 @@ impl OffsetSpec {
             Self::Latest => -1,
             Self::Earliest => -2,
             Self::MaxTimestamp => -3,
+            Self::EarliestLocal => -4,
+            Self::LatestTiered => -5,
             Self::Timestamp(timestamp) => timestamp,
         }
     }
 
     /// The first version of ListOffsets that knows it.
     pub fn first_version(self) -> i16 {
-        if self == Self::MaxTimestamp { 7 } else { 1 }
+        match self {
+            Self::Earliest | Self::Latest | Self::Timestamp(_) => 1,
+            Self::MaxTimestamp => 7,
+            Self::EarliestLocal => 8,
+            Self::LatestTiered => 9,
+        }
     }
 }
 

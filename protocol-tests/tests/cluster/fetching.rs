@@ -3,7 +3,7 @@
 
 use crate::consumer::{SECOND, Seen, assigned, client, cluster, earliest, fill, tp};
 use milena::broker::{ApiKey, TestCluster};
-use milena::consumer::{Consumer, ConsumerConfig, OffsetReset};
+use milena::consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset, OffsetSpec};
 use milena::error::{ErrorCode, ErrorKind};
 use milena::ids::NodeId;
 use milena::producer::{ProducerConfig, ProducerRecord};
@@ -272,4 +272,77 @@ async fn a_replica_that_dies_or_is_behind_is_left_for_the_leader_and_no_position
     write(&client, 1, "late").await;
     sleep(31 * SECOND).await; // request.timeout.ms
     assert_eq!(values(&mut consumer, 1).await, [late(11)]);
+}
+
+// ---- ListOffsets
+
+#[tokio::test(start_paused = true)]
+async fn every_place_in_a_log_can_be_asked_for() {
+    let (cluster, client) = cluster(1, 2).await;
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    for timestamp in [1000, 9000, 2000] {
+        let record = ProducerRecord::new("t").value("x").partition(0).timestamp(timestamp);
+        producer.send(record).await.unwrap().await.unwrap();
+    }
+    let consumer = client.consumer(earliest()).unwrap();
+    for (spec, expected) in [
+        (OffsetSpec::Earliest, Some((0, -1))),
+        (OffsetSpec::Latest, Some((3, -1))),
+        (OffsetSpec::Timestamp(1500), Some((1, 9000))),
+        (OffsetSpec::Timestamp(9001), None),
+        (OffsetSpec::MaxTimestamp, Some((1, 9000))),
+        (OffsetSpec::EarliestLocal, Some((0, -1))),
+        (OffsetSpec::LatestTiered, None),
+    ] {
+        let found = consumer.list_offsets([(tp(0), spec)].into()).await.unwrap()[&tp(0)];
+        assert_eq!(found.map(|at| (at.offset, at.timestamp)), expected, "{spec:?}");
+    }
+    let empty = consumer.list_offsets([(tp(1), OffsetSpec::MaxTimestamp)].into()).await.unwrap();
+    assert_eq!(empty[&tp(1)], None);
+    drop(cluster);
+}
+
+/// librdkafka 1.8 (3423).
+#[tokio::test(start_paused = true)]
+async fn the_end_for_read_committed_is_the_last_stable_offset() {
+    let (_cluster, client) = cluster(1, 1).await;
+    write(&client, 3, "plain").await;
+    let mut producer = client.transactional_producer("x", ProducerConfig::default()).await.unwrap();
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(ProducerRecord::new("t").value("open").partition(0)).await.unwrap().await.unwrap();
+    for (isolation, end) in [(IsolationLevel::ReadUncommitted, 4), (IsolationLevel::ReadCommitted, 3)] {
+        let mut consumer = assigned(&client, earliest().isolation_level(isolation), 1).await;
+        assert_eq!(consumer.end_offsets(&[tp(0)]).await.unwrap()[&tp(0)], end);
+        assert_eq!(values(&mut consumer, end as usize).await.len(), end as usize);
+        assert_eq!(consumer.lag(&tp(0)), Some(0), "and its lag is of that");
+        consumer.seek_to_end(&[tp(0)]).unwrap();
+        assert!(consumer.poll(SECOND).await.unwrap().is_empty());
+        assert_eq!(consumer.position(&tp(0)), Some(end));
+    }
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_is_known_from_the_answers_and_costs_no_request() {
+    let (cluster, client) = cluster(1, 2).await;
+    fill(&client, 1_000, 100, 2).await;
+    let mut consumer = assigned(&client, earliest().max_poll_records(1), 2).await;
+    assert_eq!(consumer.lag(&tp(0)), None, "nothing is known yet");
+    consumer.poll(SECOND).await.unwrap();
+    cluster.reset_requests();
+    for _ in 0..1_000 {
+        consumer.poll(SECOND).await.unwrap();
+        for partition in [tp(0), tp(1)] {
+            let position = consumer.position(&partition).unwrap();
+            assert_eq!(consumer.lag(&partition), Some(500 - position));
+        }
+        if (0..2).all(|partition| consumer.lag(&tp(partition)) == Some(0)) {
+            break;
+        }
+    }
+    assert_eq!(consumer.lag(&tp(1)), Some(0));
+    assert_eq!(cluster.requests(ApiKey::ListOffsets).count, 0);
+    fill(&client, 10, 100, 1).await;
+    sleep(SECOND).await;
+    assert_eq!(consumer.lag(&tp(0)), Some(10), "also while nobody polls");
 }
