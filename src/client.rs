@@ -173,6 +173,11 @@ impl Client {
         self.inner.brokers.release(owner);
     }
 
+    /// A broker has said where another one listens.
+    pub(crate) fn learn(&self, node: NodeId, host: String, port: u16) {
+        self.inner.brokers.learn(node, host, port);
+    }
+
     /// What is known of the cluster.
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
         self.inner.cluster.borrow().clone()

@@ -191,6 +191,9 @@ async fn fetch(shared: &Shared, plan: &FetchPlan) -> Result<(FetchResponse, usiz
     let timeout = client.call_timeout(deadline) + shared.config.fetch_max_wait;
     let answer = connection.send(fetch::API_KEY, correlation_id, vec![frame], Answer::Expected, timeout).await?;
     let response = fetch::decode(version, &answer).map_err(|error| connection.place(error))?;
+    for (node, host, port) in &response.endpoints {
+        client.learn(*node, host.clone(), *port);
+    }
     Ok((response, answer.len()))
 }
 

@@ -59,6 +59,8 @@ pub struct Brokers {
 #[derive(Debug, Default)]
 struct State {
     nodes: BTreeMap<NodeId, Node>,
+    /// Brokers that others have told of and that the metadata doesn't know yet.
+    learned: BTreeMap<NodeId, Node>,
     slots: HashMap<(Peer, Purpose), Arc<tokio::sync::Mutex<Slot>>>,
     random: fastrand::Rng,
 }
@@ -99,14 +101,24 @@ impl Brokers {
             return;
         }
         let old = std::mem::replace(&mut state.nodes, nodes.clone());
-        let same_place = |id: &NodeId| match (old.get(id), nodes.get(id)) {
+        let State { learned, slots, .. } = &mut *state;
+        let same_place = |id: &NodeId| match (old.get(id).or(learned.get(id)), nodes.get(id).or(learned.get(id))) {
             (Some(old), Some(new)) => (&old.host, old.port) == (&new.host, new.port),
             _ => false,
         };
-        state.slots.retain(|(peer, _), _| match peer {
+        slots.retain(|(peer, _), _| match peer {
             Peer::Node(id) => same_place(id),
             Peer::Bootstrap(_) => true,
         });
+        learned.retain(|id, _| !nodes.contains_key(id));
+    }
+
+    /// A broker has said where another one listens, of which the metadata knows nothing yet (KIP-951).
+    pub fn learn(&self, id: NodeId, host: String, port: u16) {
+        let mut state = self.state();
+        if !state.nodes.contains_key(&id) {
+            state.learned.insert(id, Node { host, port, rack: None });
+        }
     }
 
     /// A connection to `node`, made if there is none. One attempt, after the reconnect backoff if the last one failed.
@@ -234,7 +246,11 @@ impl Brokers {
     fn place(&self, peer: Peer) -> Result<(String, u16, Option<NodeId>)> {
         let found = match peer {
             Peer::Bootstrap(at) => self.config.bootstrap.get(at).map(|(host, port)| (host.clone(), *port, None)),
-            Peer::Node(id) => self.state().nodes.get(&id).map(|node| (node.host.clone(), node.port, Some(id))),
+            Peer::Node(id) => {
+                let state = self.state();
+                let node = state.nodes.get(&id).or(state.learned.get(&id));
+                node.map(|node| (node.host.clone(), node.port, Some(id)))
+            }
         };
         found.ok_or_else(|| {
             let error = Error::with_message(ErrorKind::Connection, "the cluster has no such broker now");

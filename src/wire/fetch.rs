@@ -227,6 +227,8 @@ pub struct FetchResponse {
     pub session_id: i32,
     /// In the broker's order.
     pub partitions: Vec<FetchedPartition>,
+    /// Where the leaders listen that the partitions name (KIP-951, from v16): host and port.
+    pub endpoints: Vec<(NodeId, String, u16)>,
 }
 
 /// A topic as an answer names it.
@@ -298,7 +300,13 @@ fn read(version: i16, cursor: &mut Cursor<'_>) -> Option<FetchResponse> {
         }
         cursor.skip_tags()?;
     }
-    cursor.skip_tags()?; // where the successors listen: metadata says so too
+    let frame = cursor.frame;
+    cursor.tags(|tag, value| {
+        if tag == 0 {
+            response.endpoints = read_endpoints(&mut Cursor { rest: value, frame, flexible: true })?;
+        }
+        Some(())
+    })?;
     cursor.rest.is_empty().then_some(response)
 }
 
@@ -340,6 +348,22 @@ fn read_partition(version: i16, cursor: &mut Cursor<'_>, topic: FetchedTopic) ->
         Some(())
     })?;
     Some(answer)
+}
+
+fn read_endpoints(cursor: &mut Cursor<'_>) -> Option<Vec<(NodeId, String, u16)>> {
+    let mut endpoints = Vec::new();
+    for _ in 0..cursor.length()?.unwrap_or(0) {
+        let node = NodeId(cursor.i32()?);
+        let length = cursor.length()??;
+        let host = String::from_utf8_lossy(cursor.take(length)?).into_owned();
+        let port = cursor.i32()?;
+        if let Some(rack) = cursor.length()? {
+            cursor.take(rack)?;
+        }
+        cursor.skip_tags()?;
+        endpoints.extend(u16::try_from(port).ok().map(|port| (node, host, port)));
+    }
+    Some(endpoints)
 }
 
 /// What is left of a frame. A count from the wire never reserves anything: each element takes bytes, and where they
@@ -431,7 +455,7 @@ mod tests {
     use super::*;
     use crate::wire::StrBytes;
     use crate::wire::messages::fetch_response::{
-        AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+        AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
     };
     use crate::wire::messages::{BrokerId, FetchRequest, ProducerId, TopicName};
     use crate::wire::request::{decode_request, encode_response};
@@ -518,6 +542,11 @@ mod tests {
         if version >= 7 {
             response.session_id = 42;
         }
+        if version >= 16 {
+            let endpoint = NodeEndpoint::default().with_node_id(BrokerId(5)).with_host("b5".into()).with_port(9092);
+            let in_a_rack = endpoint.clone().with_node_id(BrokerId(6)).with_rack(Some("r".into()));
+            response.node_endpoints = vec![endpoint, in_a_rack];
+        }
         let mut frame = encode_response::<FetchRequest>(&response, version, 9).unwrap();
         frame.advance(4);
         frame
@@ -546,6 +575,8 @@ mod tests {
             assert_eq!(first.current_leader, (version >= 12).then_some((NodeId(5), LeaderEpoch(8))));
             assert_eq!(first.diverging, (version >= 12).then_some((3, 77)));
             assert_eq!(&first.records[..], b"batches");
+            let endpoints: &[_] = &[(NodeId(5), "b5".to_owned(), 9092), (NodeId(6), "b5".to_owned(), 9092)];
+            assert_eq!(response.endpoints, if version >= 16 { endpoints } else { &[] });
             assert!(frame.as_ptr_range().contains(&first.records.as_ptr()), "a slice of the frame");
             assert!(second.records.is_empty() && second.aborted.is_empty());
         }

@@ -7,7 +7,10 @@ use milena::consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset, Of
 use milena::error::{ErrorCode, ErrorKind};
 use milena::ids::NodeId;
 use milena::producer::{ProducerConfig, ProducerRecord};
-use tokio::time::sleep;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn open_sessions(cluster: &TestCluster, brokers: i32) -> Vec<(usize, usize, u64)> {
     let count = |node| cluster.fetch_sessions(NodeId(node));
@@ -204,6 +207,36 @@ async fn clean_moves_of_the_leader_cost_one_question_and_no_byte_twice() {
     assert!(cluster.requests(ApiKey::OffsetForLeaderEpoch).count <= 6);
     let (read, stored) = (client.traffic().1 as f64, cluster.stored_bytes("t") as f64);
     assert!(read <= stored * 1.05, "{} read over the wire", read / stored);
+}
+
+/// KIP-951; librdkafka 2.10 took 1.5 s of waits out of it.
+#[tokio::test(start_paused = true)]
+async fn a_leader_switch_waits_for_no_metadata_and_no_backoff_also_to_a_broker_not_known_yet() {
+    for is_known in [true, false] {
+        let (cluster, writer) = cluster(3, 1).await;
+        let moves: [i32; 2] = [2, 3];
+        if !is_known {
+            moves.iter().for_each(|node| cluster.kill(NodeId(*node)));
+        }
+        cluster.move_leader("t", 0, NodeId(1));
+        fill(&writer, 1_000, 1_000, 1).await;
+        let client = client(&cluster);
+        let config = earliest().max_poll_records(1).prefetch_bytes(60_000).max_partition_fetch_bytes(20_000);
+        let mut consumer = assigned(&client, config, 1).await;
+        let mut seen = Seen::default();
+        read(&mut consumer, &mut seen, 100).await;
+        for node in moves {
+            cluster.restart(NodeId(node)).await.unwrap();
+        }
+        cluster.fault(ApiKey::Metadata).error(ErrorCode::LeaderNotAvailable);
+        for node in moves {
+            sleep(SECOND).await;
+            cluster.move_leader("t", 0, NodeId(node));
+            let (started, wanted) = (Instant::now(), seen.count + 200);
+            read(&mut consumer, &mut seen, wanted).await;
+            assert!(started.elapsed() < 10 * MILLISECOND, "known: {is_known}, to {node}: {:?}", started.elapsed());
+        }
+    }
 }
 
 // ---- replicas nearby (KIP-392)

@@ -57,7 +57,7 @@ async fn every_place_in_a_log_that_the_broker_knows_can_be_asked_for() {
         match consumer.list_offsets(HashMap::from([(partition.clone(), spec)])).await {
             Ok(found) => assert_eq!(found[&partition].map(|found| found.offset), offset, "{spec:?}"),
             Err(error) => {
-                assert_eq!((error.kind(), is_old), (ErrorKind::UnsupportedVersion, false), "{spec:?}: {error}")
+                assert_eq!((error.kind(), is_old), (ErrorKind::UnsupportedVersion, false), "{spec:?}: {error}");
             }
         }
     }

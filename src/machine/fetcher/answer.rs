@@ -114,7 +114,7 @@ impl Fetcher {
                 match response.error {
                     None => {
                         unchanged = !plan.session.is_full();
-                        self.take_in(now, plan, response.partitions, length, &mut answered);
+                        self.take_in(now, plan, response, length, &mut answered);
                     }
                     Some(code) if is_about_partitions => {
                         plan.partitions.iter().for_each(|p| self.failed(now, plan, p, code, None, &mut answered));
@@ -145,7 +145,7 @@ impl Fetcher {
         &mut self,
         now: Instant,
         plan: &FetchPlan,
-        partitions: Vec<FetchedPartition>,
+        response: FetchResponse,
         length: usize,
         answered: &mut Answered,
     ) {
@@ -154,7 +154,7 @@ impl Fetcher {
             state.used += length;
         }
         let mut expected = 0;
-        for fetched in partitions {
+        for fetched in response.partitions {
             let Some(at) = find(plan, &fetched, expected) else {
                 // Not asked for, so the broker's session is another than ours.
                 if let Some(state) = self.nodes.get_mut(&plan.node) {
@@ -166,7 +166,14 @@ impl Fetcher {
             let planned = &plan.partitions[at];
             match fetched.error {
                 None => self.fetched(now, plan, planned, &fetched, &lease, answered),
-                Some(code) => self.failed(now, plan, planned, code, fetched.current_leader, answered),
+                Some(code) => {
+                    // Only a leader that can be found (KIP-951).
+                    let is_known = |node: NodeId| {
+                        self.cluster.nodes.contains_key(&node) || response.endpoints.iter().any(|known| known.0 == node)
+                    };
+                    let successor = fetched.current_leader.filter(|(node, _)| is_known(*node));
+                    self.failed(now, plan, planned, code, successor, answered);
+                }
             }
         }
         self.give_back(lease); // unless something of the answer waits for the application
@@ -265,7 +272,6 @@ impl Fetcher {
         answered: &mut Answered,
     ) {
         let reset = self.config.reset;
-        let successor = successor.filter(|(node, _)| self.cluster.nodes.contains_key(node));
         let partition = self.subscription.partitions.get_mut(&planned.name);
         let Some(partition) = partition.filter(|partition| planned.is_awaited(plan, partition)) else { return };
         partition.in_flight = None;

@@ -115,6 +115,24 @@ fn a_leader_that_has_moved_is_followed_without_a_wait() {
     assert!(!rig.fetcher.answer(rig.now, &plan, Ok(answer)).data, "asked for elsewhere already");
 }
 
+/// KIP-951.
+#[test]
+fn a_new_leader_that_is_not_known_yet_is_followed_if_the_old_one_says_where_it_listens() {
+    for endpoints in [vec![], vec![(NodeId(9), "new".to_owned(), 1)]] {
+        let mut log = Log::default();
+        log.records(1);
+        let mut rig = Rig::new(config(), vec![log]);
+        let plan = rig.plan();
+        let (mut response, length) = rig.serve(&plan);
+        response.partitions[0].error = Some(ErrorCode::NotLeaderOrFollower);
+        response.partitions[0].current_leader = Some((NodeId(9), LeaderEpoch(6)));
+        response.endpoints = endpoints.clone();
+        assert!(rig.fetcher.answer(rig.now, &plan, Ok((response, length))).refresh);
+        let expected = if endpoints.is_empty() { vec![] } else { vec![NodeId(9)] };
+        assert_eq!(rig.fetcher.start_nodes(rig.now), expected);
+    }
+}
+
 #[test]
 fn a_partition_that_fails_is_asked_for_with_backoff_and_the_others_go_on() {
     let mut log = Log::default();
