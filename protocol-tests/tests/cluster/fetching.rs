@@ -379,3 +379,58 @@ async fn the_lag_is_known_from_the_answers_and_costs_no_request() {
     sleep(SECOND).await;
     assert_eq!(consumer.lag(&tp(0)), Some(10), "also while nobody polls");
 }
+
+// ---- memory and fairness
+
+#[tokio::test(start_paused = true)]
+async fn what_is_prefetched_stays_within_its_budget_at_ten_times_the_lag() {
+    const BUDGET: usize = 1 << 20;
+    let (cluster, writer) = cluster(2, 20).await;
+    fill(&writer, 12_000, 1_000, 20).await;
+    assert!(cluster.stored_bytes("t") > 10 * BUDGET);
+    let client = client(&cluster);
+    let mut consumer = assigned(&client, earliest().prefetch_bytes(BUDGET).max_poll_records(1), 20).await;
+    let (mut seen, mut most) = (Seen::default(), 0);
+    while seen.count < 12_000 {
+        seen.take(&consumer.poll(SECOND).await.unwrap());
+        sleep(MILLISECOND).await; // an application slower than the brokers
+        most = most.max(consumer.prefetched_bytes());
+    }
+    assert!(most <= BUDGET + (20 << 10), "{most} bytes, which is more than the budget and a batch");
+    assert!(most > BUDGET / 3, "{most} bytes: the budget is there to be used");
+}
+
+/// librdkafka 2853, 1976.
+#[tokio::test(start_paused = true)]
+async fn a_hot_partition_does_not_starve_others_in_a_session_either() {
+    let (cluster, writer) = cluster(1, 10).await;
+    fill(&writer, 5_000, 1_000, 1).await;
+    let client = client(&cluster);
+    let config = earliest().prefetch_bytes(400_000).fetch_max_bytes(100_000).max_partition_fetch_bytes(50_000);
+    let mut consumer = assigned(&client, config.max_poll_records(20), 10).await;
+    let producer = writer.producer(ProducerConfig::default()).unwrap();
+    let (mut written, mut read, mut hot) = (0, 0, 0);
+    let mut since = [None::<usize>; 10];
+    for poll in 0..200 {
+        if poll % 10 == 0 {
+            for partition in 1..10 {
+                let record = ProducerRecord::new("t").value("x").partition(partition);
+                producer.send(record).await.unwrap().await.unwrap();
+                since[partition as usize].get_or_insert(poll);
+                written += 1;
+            }
+        }
+        for record in &consumer.poll(SECOND).await.unwrap() {
+            match record.partition() {
+                0 => hot += 1,
+                partition => {
+                    let began = since[partition as usize].take().unwrap_or(poll);
+                    assert!(poll - began <= 40, "partition {partition} has waited for {} polls", poll - began);
+                    read += 1;
+                }
+            }
+        }
+    }
+    assert!(hot > 1_000, "{hot}: and the hot one is not starved by them");
+    assert!(read > written / 2, "{read} of {written}");
+}

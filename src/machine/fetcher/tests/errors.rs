@@ -55,8 +55,13 @@ fn a_reset_by_duration_without_a_record_that_young_goes_to_the_end() {
     let mut rig = Rig::new(FetcherConfig { reset, ..config() }, vec![Log::default()]);
     rig.fetcher.seek_to(&tp(0), reset).unwrap();
     let lookup = rig.fetcher.resets(rig.now, 10_000).remove(0);
+    assert_eq!(lookup.spec, OffsetSpec::Timestamp(9_000));
+    rig.fetcher.reset_answer(rig.now, &lookup, Err(Error::new(ErrorKind::Timeout)));
+    rig.now += Duration::from_secs(1);
+    let lookup = rig.fetcher.resets(rig.now, 11_000).remove(0);
+    assert_eq!(lookup.spec, OffsetSpec::Timestamp(10_000), "from when it is asked, not from when it was wanted");
     rig.fetcher.reset_answer(rig.now, &lookup, Ok(None));
-    assert_eq!(rig.fetcher.resets(rig.now, 10_000)[0].spec, OffsetSpec::Latest);
+    assert_eq!(rig.fetcher.resets(rig.now, 11_000)[0].spec, OffsetSpec::Latest);
 }
 
 #[test]

@@ -133,6 +133,123 @@ fn two_abort_markers_for_one_producer_and_two_transactions_of_it_do_no_harm() {
 }
 
 #[test]
+fn transactions_that_overlap_end_each_by_its_own_marker() {
+    let mut log = Log::default();
+    let bad = log.write(2, 10, 7, true);
+    let good = log.write(2, 10, 8, true);
+    log.write(1, 10, 7, true);
+    let plain = log.records(1);
+    log.marker(8, true);
+    log.write(1, 10, 7, true);
+    log.abort(7, bad);
+    let next = log.write(1, 10, 7, true);
+    log.marker(7, true);
+    let expected = [good, good + 1, plain, next];
+    assert_eq!(Rig::new(committed(), vec![log.clone()]).read_to_end(1), expected);
+    // From wherever it is begun.
+    for from in 0..log.next {
+        let mut rig = Rig::new(committed(), vec![log.clone()]);
+        rig.fetcher.seek(&tp(0), Position { offset: from, leader_epoch: None }).unwrap();
+        let expected: Vec<_> = expected.into_iter().filter(|offset| *offset >= from).collect();
+        assert_eq!(rig.read_to_end(1), expected, "from {from}");
+    }
+}
+
+/// In any number of fetches and polls, and with a pause in the middle, the same records are seen.
+#[test]
+fn aborted_transactions_are_left_out_however_the_log_is_cut_into_fetches() {
+    for seed in 0..30 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut log, mut expected) = (Log::default(), Vec::new());
+        let mut open: HashMap<i64, Vec<i64>> = HashMap::new();
+        for _ in 0..60 {
+            let (producer, count) = (random.i64(7..10), random.usize(1..4));
+            if random.u8(0..3) > 0 {
+                let first = log.write(count, 30, producer, true);
+                open.entry(producer).or_default().extend(first..first + count as i64);
+            } else if let Some(written) = open.remove(&producer) {
+                match random.bool() {
+                    true => {
+                        log.marker(producer, true);
+                        expected.extend(written);
+                    }
+                    false => log.abort(producer, written[0]),
+                }
+            } else {
+                let first = log.records(count);
+                expected.extend(first..first + count as i64);
+            }
+        }
+        for (producer, written) in open {
+            log.abort(producer, written[0]);
+        }
+        random.shuffle(&mut log.aborted);
+        expected.sort_unstable();
+        let config = FetcherConfig { max_partition_bytes: random.usize(150..3000), ..committed() };
+        let end = log.next;
+        let (mut rig, mut read) = (Rig::new(config, vec![log]), Vec::new());
+        while rig.position(0) < end {
+            rig.try_fetch();
+            if random.u8(0..4) == 0 {
+                rig.fetcher.pause(&tp(0)).unwrap();
+                rig.fetcher.resume(&tp(0)).unwrap();
+            }
+            read.extend(rig.poll(random.usize(1..10)).into_iter().map(|(_, offset)| offset));
+        }
+        assert_eq!(read, expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn control_batches_of_unknown_types_and_emptied_ones_are_passed() {
+    let mut log = Log::default();
+    let good = log.records(1);
+    let bad = log.write(1, 10, 7, true);
+    log.marker(7, false);
+    // A type of a later version in the place of the abort: it ends nothing.
+    let marker = log.batches.pop().unwrap();
+    let key = 61 + 5; // behind the head, and five varints of a byte
+    assert_eq!(&marker[key..key + 4], [0, 0, 0, 0], "version 0, type 0");
+    log.batches.push(patched(&marker, |bytes| bytes[key + 3] = 9));
+    log.write(1, 10, 7, true);
+    log.marker(7, false);
+    let marker = log.batches.pop().unwrap();
+    // What compaction leaves of a marker: a head.
+    log.batches.push(patched(&marker.slice(..61), |bytes| {
+        bytes[8..12].copy_from_slice(&49_i32.to_be_bytes());
+        bytes[57..61].copy_from_slice(&0_i32.to_be_bytes());
+    }));
+    log.abort(7, bad);
+    let after = log.records(1);
+    assert_eq!(Rig::new(committed(), vec![log.clone()]).read_to_end(1), [good, after]);
+    assert_eq!(Rig::new(config(), vec![log]).read_to_end(1).len(), 4);
+}
+
+#[test]
+fn what_compaction_leaves_of_transactions_is_read_as_if_it_were_whole() {
+    let mut log = Log::default();
+    // Of an aborted transaction only the marker, of a committed one a batch with holes and an empty one.
+    let first = log.write(3, 10, 7, true);
+    log.abort(7, first);
+    log.batches.remove(0);
+    let kept = log.write(2, 10, 7, true);
+    let batch = log.batches.pop().unwrap();
+    log.batches.push(patched(&batch, |bytes| bytes[23..27].copy_from_slice(&5_i32.to_be_bytes())));
+    log.next = kept + 6;
+    log.write(1, 10, 7, true);
+    let batch = log.batches.pop().unwrap();
+    log.batches.push(patched(&batch.slice(..61), |bytes| {
+        bytes[8..12].copy_from_slice(&49_i32.to_be_bytes());
+        bytes[57..61].copy_from_slice(&0_i32.to_be_bytes());
+    }));
+    log.marker(7, true);
+    let end = log.next;
+    let mut rig = Rig::new(committed(), vec![log]);
+    assert_eq!(rig.read_to_end(1), [kept, kept + 1]);
+    assert_eq!(rig.position(0), end);
+}
+
+#[test]
 fn what_an_aborted_producer_wrote_outside_of_its_transaction_stays() {
     let mut log = Log::default();
     let bad = log.write(1, 10, 7, true);
