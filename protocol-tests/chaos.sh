@@ -14,7 +14,10 @@ export KFM_DIR=${KFM_DIR:-$PWD/../.kafka} KFM_PORT=${KFM_PORT:-29092}
 what=${1:-}
 case $what in
   producer) export RECORDS=${2:?} RATE=${3:?}; shift 3;;
-  groups)   export LASTS=${2:?}; shift 2;;
+  groups)
+    export LASTS=${2:?}; shift 2
+    # As short for groups of KIP-848 as the members of classic groups have it.
+    export KFM_PROPS="group.consumer.min.session.timeout.ms=6000 group.consumer.session.timeout.ms=6000 group.consumer.min.heartbeat.interval.ms=1000 group.consumer.heartbeat.interval.ms=1000";;
   *) sed -n '2,12p' "$0" >&2; exit 2;;
 esac
 

@@ -3,7 +3,7 @@
 
 use crate::random::Random;
 use milena::client::Client;
-use milena::consumer::{Consumer, ConsumerConfig, Event, IsolationLevel, OffsetReset, Records};
+use milena::consumer::{Consumer, ConsumerConfig, Event, GroupProtocol, IsolationLevel, OffsetReset, Records};
 use milena::error::{Error, ErrorCode, ErrorKind, Result};
 use milena::ids::TopicPartition;
 use milena::producer::{Producer, ProducerConfig, ProducerRecord, TransactionalProducer};
@@ -16,13 +16,15 @@ pub const PARTITIONS: i32 = 4;
 pub const MEMBERS: usize = 3;
 /// `session.timeout.ms`, the shortest that brokers allow.
 pub const SESSION: Duration = Duration::from_secs(6);
+/// `heartbeat.interval.ms`; where the coordinator sets these two, it must be told.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(8);
 
 /// How a group's members are configured, and what its chain promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
-    /// Of `partition.assignment.strategy`.
+    /// The one of `partition.assignment.strategy`; `consumer` stands for `group.protocol=consumer`.
     pub assignor: &'static str,
     /// Members with a `group.instance.id`.
     pub is_static: bool,
@@ -30,7 +32,8 @@ pub struct Variant {
     pub exactly_once: bool,
 }
 
-const ASSIGNORS: [&str; 3] = ["range", "roundrobin", "cooperative-sticky"];
+const CONSUMER: &str = "consumer";
+const ASSIGNORS: [&str; 5] = ["range", "roundrobin", "sticky", "cooperative-sticky", CONSUMER];
 
 impl Variant {
     /// As many consecutive seeds as there are variants have one each.
@@ -142,12 +145,15 @@ impl Member {
         let config = ConsumerConfig::group(self.chain.groups[self.stage].as_str())
             .auto_offset_reset(OffsetReset::Earliest)
             .isolation_level(IsolationLevel::ReadCommitted)
-            .session_timeout(SESSION)
-            .heartbeat_interval(SECOND)
             .max_poll_interval(MAX_POLL_INTERVAL)
             .auto_commit_interval(SECOND)
-            .enable_auto_commit(commits == Commits::ByItself)
-            .partition_assignment_strategy([self.variant.assignor]);
+            .enable_auto_commit(commits == Commits::ByItself);
+        let config = match self.variant.assignor {
+            CONSUMER => config.group_protocol(GroupProtocol::Consumer),
+            assignor => {
+                config.session_timeout(SESSION).heartbeat_interval(HEARTBEAT).partition_assignment_strategy([assignor])
+            }
+        };
         match self.variant.is_static {
             true => config.group_instance_id(self.chain.transactional_id(self.stage, self.slot)),
             false => config,

@@ -17,7 +17,7 @@ use milena::client::{Client, ClientConfig};
 use milena::consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset};
 use milena::ids::TopicPartition;
 use milena::producer::{ProducerConfig, ProducerRecord};
-use protocol_tests::etl::{Chain, MEMBERS, Member, PARTITIONS, Variant};
+use protocol_tests::etl::{Chain, HEARTBEAT, MEMBERS, Member, PARTITIONS, SESSION, Variant};
 use protocol_tests::history::{History, Log, check_chain};
 use protocol_tests::ledger::RecordId;
 use protocol_tests::random::{Random, seeds};
@@ -99,6 +99,7 @@ impl Etl {
         for topic in TOPICS {
             builder = builder.topic(topic, PARTITIONS);
         }
+        let builder = builder.consumer_session_timeout(SESSION).consumer_heartbeat_interval(HEARTBEAT);
         let cluster = builder.transaction_version(1 + random.below(2) as i16).in_memory().start().await;
         let etl = Arc::new(Self {
             seed,

@@ -77,7 +77,7 @@ fn fault(cluster: &TestCluster, random: &mut Random, node: NodeId, late_commits:
 }
 
 /// What may fail, and with which codes.
-const APIS: [(ApiKey, &[ErrorCode]); 12] = {
+const APIS: [(ApiKey, &[ErrorCode]); 14] = {
     use ErrorCode::*;
     [
         (ApiKey::Fetch, &[NotLeaderOrFollower, UnknownTopicOrPartition, KafkaStorageError, UnknownServerError]),
@@ -88,6 +88,11 @@ const APIS: [(ApiKey, &[ErrorCode]); 12] = {
         (ApiKey::JoinGroup, &[CoordinatorLoadInProgress, NotCoordinator, CoordinatorNotAvailable, UnknownMemberId]),
         (ApiKey::SyncGroup, &[NotCoordinator, RebalanceInProgress, UnknownMemberId, IllegalGeneration]),
         (ApiKey::Heartbeat, &[NotCoordinator, RebalanceInProgress, UnknownMemberId, IllegalGeneration]),
+        (
+            ApiKey::ConsumerGroupHeartbeat,
+            &[NotCoordinator, CoordinatorLoadInProgress, UnknownMemberId, FencedMemberEpoch],
+        ),
+        (ApiKey::OffsetForLeaderEpoch, &[NotLeaderOrFollower, UnknownLeaderEpoch]),
         (ApiKey::OffsetCommit, &[CoordinatorLoadInProgress, NotCoordinator, RebalanceInProgress, RequestTimedOut]),
         (ApiKey::OffsetFetch, &[CoordinatorLoadInProgress, NotCoordinator, UnstableOffsetCommit]),
         (ApiKey::Produce, &[NotLeaderOrFollower, NotEnoughReplicas]),
