@@ -129,8 +129,8 @@ impl Consumer {
     /// positions behind it. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// What an application should know: `NoOffset` where `auto.offset.reset=none` leaves no position, `Denied`, a record
-    /// that can't be read ([`Records`]), `Closed`. All but the last concern one partition ([`Error::topic_partition`])
+    /// What an application should know: `NoOffset` or `LogTruncation` where `auto.offset.reset=none` leaves no position,
+    /// `Denied`, a record that can't be read ([`Records`]), `Closed`. All but the last concern one partition ([`Error::topic_partition`])
     /// and pass if their cause does: go on polling, others are read meanwhile. What lasts is told once a second.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
         let deadline = self.shared.client.now() + timeout;

@@ -326,8 +326,9 @@ impl Fetcher {
         let generation = self.subscription.next_generation();
         let Some(partition) = self.subscription.partitions.get_mut(name) else { return };
         let leader_epoch = partition.position.leader_epoch;
+        let state = partition.state;
         partition.move_to(Position { offset, leader_epoch }, generation);
-        partition.check_epoch();
+        partition.state = state; // what lies before a valid position is valid, and a doubtful one stays so
         partition.not_before = Some(now + REMIND);
         self.complain(now, name, error);
         self.wake_source(name);
@@ -498,8 +499,10 @@ impl Fetcher {
                 // Part of the first may have been handed out: the position says how far.
                 let position = partition.position;
                 let from = if fetch.from.offset < position.offset { position } else { fetch.from };
-                partition.next_fetch = from.offset;
-                partition.fetch_epoch = from.leader_epoch;
+                partition.fetch_from(from);
+                if partition.state == FetchState::AwaitValidation {
+                    partition.check_epoch(); // of what is left
+                }
                 for dropped in partition.buffer.split_off(at) {
                     partition.buffered = partition.buffered.saturating_sub(dropped.len());
                     leases.push(dropped.lease);

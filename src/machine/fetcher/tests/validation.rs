@@ -213,6 +213,47 @@ fn a_fenced_epoch_asks_for_metadata_and_an_unknown_one_for_patience() {
     assert_eq!(rig.read_to_end(1), [0]);
 }
 
+#[test]
+fn what_is_left_after_a_pause_or_an_unreadable_batch_is_validated_too_and_never_stuck() {
+    // Paused with more than is kept, and the position is of no known epoch: there is nothing to ask.
+    let mut log = Log::default();
+    log.write(1, 4000, -1, false);
+    let mut rig = Rig::new(FetcherConfig { budget: 14_000, max_partition_bytes: 5000, ..config() }, vec![log; 2]);
+    while rig.fetcher.subscription().get(&tp(1)).unwrap().buffer.is_empty() {
+        rig.fetch();
+    }
+    rig.fetcher.set_cluster(rig.now, cluster(2, &[(OTHER, 6), (OTHER, 6)]));
+    (0..2).for_each(|partition| rig.fetcher.pause(&tp(partition)).unwrap());
+    assert_eq!(rig.fetcher.subscription().get(&tp(1)).unwrap().next_fetch, 0, "nothing is left of it");
+    (0..2).for_each(|partition| rig.fetcher.resume(&tp(partition)).unwrap());
+    for validation in rig.fetcher.validations(rig.now) {
+        assert_eq!(validation.name, tp(0));
+        rig.fetcher.validated(rig.now, &validation, Ok(Some((LeaderEpoch(5), validation.offset))));
+    }
+    while !rig.poll(500).is_empty() {}
+    assert!(matches!(rig.fetcher.step(rig.now, OTHER), Step::Fetch(plan) if plan.partitions.len() == 2));
+
+    // Unreadable after the validation: the epoch is an old one, and good.
+    let mut rig = moved(config());
+    rig.say(Some((5, 10)));
+    assert_eq!(rig.poll(500).len(), 5);
+    let generation = rig.fetcher.subscription().get(&tp(0)).unwrap().generation;
+    rig.fetcher.unreadable(rig.now, &tp(0), generation, 5, Error::new(ErrorKind::Malformed));
+    rig.now += REMIND;
+    assert_eq!(rig.fetches_from(), Some(5));
+
+    // And during it: the question is asked again.
+    let mut rig = moved(config());
+    let validation = rig.validation();
+    let generation = rig.fetcher.subscription().get(&tp(0)).unwrap().generation;
+    rig.fetcher.unreadable(rig.now, &tp(0), generation, 0, Error::new(ErrorKind::Malformed));
+    rig.fetcher.validated(rig.now, &validation, Ok(Some((LeaderEpoch(5), 10))));
+    assert_eq!(rig.fetches_from(), None);
+    rig.now += REMIND;
+    rig.say(Some((5, 10)));
+    assert_eq!(rig.fetches_from(), Some(0));
+}
+
 /// librdkafka 2.10 (4778, 4964).
 #[test]
 fn a_topic_made_anew_begins_by_the_policy_and_not_at_the_old_ones_offset() {
