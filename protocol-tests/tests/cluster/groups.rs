@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-const TOPIC: &str = "clicks";
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const TOPIC: &str = "clicks";
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-async fn cluster(partitions: i32) -> TestCluster {
+pub(crate) async fn cluster(partitions: i32) -> TestCluster {
     TestCluster::builder().brokers(3).topic(TOPIC, partitions).in_memory().start().await.unwrap()
 }
 
@@ -44,7 +44,7 @@ async fn member(cluster: &TestCluster, config: ConsumerConfig) -> Consumer {
 }
 
 /// `count` records, dealt over the partitions; the value is the number.
-async fn produce(cluster: &TestCluster, partitions: i32, numbers: std::ops::Range<u32>) {
+pub(crate) async fn produce(cluster: &TestCluster, partitions: i32, numbers: std::ops::Range<u32>) {
     let producer = client(cluster).producer(ProducerConfig::default()).unwrap();
     for number in numbers {
         let value = number.to_be_bytes();
@@ -55,7 +55,7 @@ async fn produce(cluster: &TestCluster, partitions: i32, numbers: std::ops::Rang
 }
 
 /// Polls all of them in turn, for so long.
-async fn poll_all(consumers: &mut [&mut Consumer], wait: Duration) -> Vec<u32> {
+pub(crate) async fn poll_all(consumers: &mut [&mut Consumer], wait: Duration) -> Vec<u32> {
     let end = Instant::now() + wait;
     let mut read = vec![];
     while Instant::now() < end {
@@ -69,12 +69,12 @@ async fn poll_all(consumers: &mut [&mut Consumer], wait: Duration) -> Vec<u32> {
     read
 }
 
-fn held(consumer: &Consumer) -> BTreeSet<i32> {
+pub(crate) fn held(consumer: &Consumer) -> BTreeSet<i32> {
     consumer.assignment().iter().map(|partition| partition.partition).collect()
 }
 
 /// Everything that `next` tells for so long, records left out.
-async fn events(consumer: &mut Consumer, wait: Duration) -> Vec<String> {
+pub(crate) async fn events(consumer: &mut Consumer, wait: Duration) -> Vec<String> {
     let end = Instant::now() + wait;
     let mut told = vec![];
     while Instant::now() < end {

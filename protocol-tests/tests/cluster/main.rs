@@ -9,6 +9,7 @@ mod closing;
 mod consumer;
 mod etl;
 mod fetching;
+mod consumer_groups;
 mod groups;
 mod network;
 mod partitioners;
