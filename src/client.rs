@@ -6,7 +6,7 @@ pub use config::ClientConfig;
 use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{CoordinatorKey, NodeId};
 use crate::machine::metadata::{Cluster, Metadata, MetadataConfig, TopicMetadata};
-use crate::machine::{Clock, Machine, backoff::Backoff};
+use crate::machine::{Clock, Machine, Offload, backoff::Backoff};
 use crate::net::brokers::{Brokers, BrokersConfig, Purpose};
 use crate::net::clock::NetClock;
 use crate::net::connection::{Connection, ConnectionConfig, Traffic};
@@ -141,6 +141,11 @@ impl Client {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         self.inner.tasks.spawn(future)
+    }
+
+    /// Where work that takes long is done; it is counted as tasks are.
+    pub(crate) fn offload(&self) -> Arc<dyn Offload> {
+        Arc::new(self.inner.tasks.clone())
     }
 
     /// A seed for something random, which follows from the client's.

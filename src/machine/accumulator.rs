@@ -3,8 +3,9 @@
 //! What holds, and what the speed rests on:
 //! - A record is written once, in wire form, under one short lock (its partition's). No allocation, task, channel or waker
 //!   per record. Whatever costs more than an atomic happens once per batch.
-//! - A full batch is detached under the lock and compressed outside of it. A placeholder keeps its place in the queue, and
-//!   drain stops at the first batch that is not sealed yet: the order of a partition is the order of appends.
+//! - A full batch is detached under the lock and compressed outside of it, on the task that found it full, or on another
+//!   thread if that would block a task for long. A placeholder keeps its place in the queue, and drain stops at the first
+//!   batch that is not sealed yet: the order of a partition is the order of appends.
 //! - Lock order: partition, then schedule. No other lock is held across another.
 //! - Memory is reserved per batch when it opens, by capacity, from one semaphore: first come, first served, and
 //!   `try_append` doesn't overtake those who wait. It comes back when the batch is done, never earlier.
@@ -24,11 +25,12 @@ pub use pool::capacity_for;
 pub use schedule::{Attention, Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
-use super::Clock;
+use super::{Clock, Offload};
 use super::batch::{Halves, ProducerBatch};
 use pool::BufferPool;
 use schedule::{Progress, Schedule, wake_sender};
 use load::{Available, Leader};
+use seal::Helpers;
 use topic::Slot;
 use super::partitioner::{Partitioning, Sticky};
 use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
@@ -40,7 +42,7 @@ use crate::record::compression::{Compression, Compressor};
 use crate::record::encode::max_record_size;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -129,6 +131,8 @@ pub struct RecordAccumulator {
     finished: Notify,
     next_index: AtomicUsize,
     yield_due: AtomicBool,
+    /// Who compresses what takes long.
+    helpers: Option<Helpers>,
 }
 
 impl RecordAccumulator {
@@ -149,7 +153,25 @@ impl RecordAccumulator {
             finished: Notify::new(),
             next_index: AtomicUsize::new(0),
             yield_due: AtomicBool::new(false),
+            helpers: None,
         }
+    }
+
+    /// As [`new`](Self::new), and batches that take long to compress go to `offload`.
+    pub fn with_offload(config: AccumulatorConfig, clock: Arc<dyn Clock>, offload: Arc<dyn Offload>) -> Arc<Self> {
+        let long = seal::long(config.compression, config.level);
+        Self::with_helpers(config, clock, offload, long)
+    }
+
+    /// Batches from `long` bytes on go there.
+    fn with_helpers(
+        config: AccumulatorConfig,
+        clock: Arc<dyn Clock>,
+        offload: Arc<dyn Offload>,
+        long: usize,
+    ) -> Arc<Self> {
+        let helpers = |this: &Weak<Self>| Some(Helpers::new(this.clone(), offload, long));
+        Arc::new_cyclic(|this| Self { helpers: helpers(this), ..Self::new(config, clock) })
     }
 
     /// The topic's partitions, `partitions` of them at least from now on. There are never fewer than before: what is
@@ -326,6 +348,13 @@ impl RecordAccumulator {
                     return Drained::Lingers(open.ready_at);
                 }
             }
+            if self.is_long(open) {
+                // It will be announced when it is sealed.
+                let detached = state.detach(|| readiness.now());
+                drop(state);
+                self.seal(topic, partition, detached);
+                return Drained::Nothing;
+            }
             // Nobody else drains, so the batch keeps its place while it is in our hands.
             let open = state.open.take();
             state.announced = true;
@@ -339,24 +368,29 @@ impl RecordAccumulator {
 
     /// When the oldest batch of a partition that the sender has not taken fails.
     pub fn oldest_deadline(&self, topic: &TopicQueues, partition: u32) -> Option<Instant> {
-        let state = lock(&topic.partition(partition)?.state);
-        match state.full.front() {
-            Some(Slot::Sealed(batch)) => Some(batch.deadline),
-            Some(Slot::Sealing(_)) => None,
-            None => state.open.as_ref().map(|open| open.deadline),
-        }
+        lock(&topic.partition(partition)?.state).oldest_deadline()
     }
 
     /// For the sender: the oldest batch of a partition if its time is up, whatever it waits for.
     pub fn take_expired(&self, topic: &Arc<TopicQueues>, partition: u32, now: Instant) -> Option<ProducerBatch> {
-        if self.oldest_deadline(topic, partition)? > now {
+        let queue = topic.partition(partition)?;
+        let mut state = lock(&queue.state);
+        if state.oldest_deadline()? > now {
             return None;
         }
-        let all = Readiness { now, flush_until: u64::MAX, all: true, prompt: None };
-        match self.drain(topic, partition, all) {
-            Drained::Batch(batch) => Some(batch),
-            _ => None,
+        state.announced = true;
+        if let Some(slot) = state.full.pop_front() {
+            queue.recount(&state);
+            state.leader.iter().for_each(|leader| leader.on_taken(now));
+            return match slot {
+                Slot::Sealed(batch) => Some(batch),
+                Slot::Sealing(_) => None, // has no deadline yet
+            };
         }
+        let open = state.open.take()?;
+        queue.recount(&state);
+        drop(state);
+        self.compress(topic, partition, open, Compression::None) // nobody will read it
     }
 
     /// A batch has its outcome: those who flush may go on.

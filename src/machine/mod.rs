@@ -82,3 +82,11 @@ pub trait Clock: Send + Sync {
     /// Wall time in milliseconds since 1970; cheap enough for each record.
     fn unix_millis(&self) -> i64;
 }
+
+/// Threads for work that would keep a task from others for long.
+pub trait Offload: Send + Sync {
+    /// Runs it there, soon.
+    fn offload(&self, work: Box<dyn FnOnce() + Send>);
+    /// How much of it may run side by side.
+    fn threads(&self) -> usize;
+}

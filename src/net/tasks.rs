@@ -1,7 +1,10 @@
 //! Tasks on the user's runtime, counted, so that a test can say that none is left, and told when it is time to end.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::machine::Offload;
 use std::future::Future;
+use std::num::NonZero;
+use std::thread::available_parallelism;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -62,6 +65,21 @@ impl Tasks {
     /// Waits until all have ended.
     pub async fn ended(&self) {
         let _ = self.live.subscribe().wait_for(|live| *live == 0).await;
+    }
+}
+
+/// On the runtime's threads for what blocks; counted as well.
+impl Offload for Tasks {
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) {
+        let guard = Live::new(&self.live);
+        let _detached = self.runtime.spawn_blocking(move || {
+            let _guard = guard;
+            work();
+        });
+    }
+
+    fn threads(&self) -> usize {
+        available_parallelism().map_or(1, NonZero::get)
     }
 }
 

@@ -57,8 +57,8 @@ impl Client {
     fn start_producer(&self, config: &ProducerConfig, transactional_id: Option<Arc<str>>) -> Result<Producer> {
         let request_timeout = self.config().request_timeout;
         let backoff = (self.config().retry_backoff, self.config().retry_backoff_max);
-        let accumulator = RecordAccumulator::new(config.accumulator(request_timeout)?, Arc::new(self.clock()));
-        let accumulator = Arc::new(accumulator);
+        let (settings, clock) = (config.accumulator(request_timeout)?, Arc::new(self.clock()));
+        let accumulator = RecordAccumulator::with_offload(settings, clock, self.offload());
         let sender = Sender::new(config.sender(backoff, transactional_id, self.seed())?, accumulator.clone());
         let (commands, inbox) = mpsc::unbounded_channel();
         let failure = Arc::new(OnceLock::new());

@@ -12,6 +12,7 @@ mod fetching;
 mod consumer_groups;
 mod groups;
 mod network;
+mod large_batches;
 mod partitioners;
 mod producer;
 mod producer_rules;

@@ -21,7 +21,7 @@ const RUNS: usize = 2000;
 const HOUR: Duration = Duration::from_secs(3600);
 
 struct World {
-    accumulator: RecordAccumulator,
+    accumulator: Arc<RecordAccumulator>,
     topic: Arc<TopicQueues>,
     clock: Arc<ManualClock>,
     /// What the sender has taken, in its order: partition, who wrote it and as which one.
@@ -30,14 +30,28 @@ struct World {
     purges: bool,
 }
 
+struct Threads;
+
+impl Offload for Threads {
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) {
+        drop(thread::spawn(work));
+    }
+
+    fn threads(&self) -> usize {
+        2
+    }
+}
+
 impl World {
     fn new(config: AccumulatorConfig) -> Arc<Self> {
         Self::with(config, false)
     }
 
+    /// In every other run a batch of 100 bytes takes long to compress, and helpers do it.
     fn with(config: AccumulatorConfig, purges: bool) -> Arc<Self> {
         let clock = ManualClock::new();
-        let accumulator = RecordAccumulator::new(config, clock.clone());
+        let long = if thread_rng().gen_bool(0.5) { 100 } else { usize::MAX };
+        let accumulator = RecordAccumulator::with_helpers(config, clock.clone(), Arc::new(Threads), long);
         let topic = accumulator.add_topic("clicks", 2);
         Arc::new(Self { accumulator, topic, clock, taken: Mutex::default(), purges })
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::machine::batch::{Acknowledged, Settled, Ticket};
 use crate::machine::partitioner::{Partitioner, RecordToPlace, murmur2};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -64,16 +65,51 @@ pub(crate) fn detach<'a>(
     move || accumulator.seal(topic, partition, detached)
 }
 
+/// Does what it is given when the test says so, two of it at a time at most.
+#[derive(Default)]
+pub(crate) struct Later(Mutex<VecDeque<Box<dyn FnOnce() + Send>>>);
+
+impl Later {
+    fn given(&self) -> usize {
+        lock(&self.0).len()
+    }
+
+    fn run_one(&self) {
+        let work = lock(&self.0).pop_front().expect("there is work");
+        work();
+    }
+}
+
+impl Offload for Later {
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) {
+        lock(&self.0).push_back(work);
+    }
+
+    fn threads(&self) -> usize {
+        2
+    }
+}
+
 struct Rig {
     clock: Arc<ManualClock>,
-    accumulator: RecordAccumulator,
+    accumulator: Arc<RecordAccumulator>,
     topic: Arc<TopicQueues>,
 }
 
 impl Rig {
     fn new(config: AccumulatorConfig, partitions: usize) -> Self {
         let clock = ManualClock::new();
-        let accumulator = RecordAccumulator::new(config, clock.clone());
+        Self::of(Arc::new(RecordAccumulator::new(config, clock.clone())), clock, partitions)
+    }
+
+    /// With somebody else to compress what takes long.
+    fn with_offload(config: AccumulatorConfig, partitions: usize) -> (Self, Arc<Later>) {
+        let (clock, later) = (ManualClock::new(), Arc::new(Later::default()));
+        let accumulator = RecordAccumulator::with_offload(config, clock.clone(), later.clone());
+        (Self::of(accumulator, clock, partitions), later)
+    }
+
+    fn of(accumulator: Arc<RecordAccumulator>, clock: Arc<ManualClock>, partitions: usize) -> Self {
         let topic = accumulator.add_topic("clicks", partitions);
         Self { clock, accumulator, topic }
     }
@@ -503,6 +539,58 @@ fn a_batch_that_is_being_compressed_keeps_its_place() {
     assert!(rig.take().is_empty(), "nothing overtakes");
     first();
     assert_eq!(rig.take().iter().map(|batch| batch.id).collect::<Vec<_>>(), [0, 1]);
+}
+
+fn large(compression: Compression) -> AccumulatorConfig {
+    AccumulatorConfig { compression, batch_size: 1 << 20, buffer_memory: 32 << 20, ..config() }
+}
+
+#[test]
+fn what_takes_long_to_compress_is_compressed_elsewhere_and_nothing_overtakes_it() {
+    let (rig, later) = Rig::with_offload(large(Compression::Gzip), 1);
+    let first = rig.append(0, 1_000_000).unwrap();
+    rig.append(0, 100_000).unwrap(); // the first is full
+    assert_eq!(later.given(), 1);
+    let until = rig.accumulator.flush();
+    assert!(rig.take().is_empty(), "nothing of the partition goes before it");
+    assert_eq!((later.given(), rig.accumulator.unfinished_records(until)), (1, 2));
+    later.run_one();
+    let mut batches = rig.take();
+    assert_eq!((batches.len(), later.given()), (1, 1), "and now the second, which lingers no more");
+    rig.append(0, 10).unwrap();
+    rig.clock.advance(5);
+    assert!(rig.take().is_empty(), "not even what is sealed at once");
+    later.run_one();
+    batches.extend(rig.take());
+    assert_eq!(batches.iter().map(|batch| batch.id).collect::<Vec<_>>(), [0, 1, 2]);
+    batches.into_iter().for_each(|batch| rig.finish(batch));
+    assert!(first.result().is_some());
+    assert_eq!(rig.accumulator.free_memory(), 32 << 20);
+}
+
+#[test]
+fn there_are_as_many_who_compress_as_threads_and_none_comes_when_nothing_takes_long() {
+    let (rig, later) = Rig::with_offload(large(Compression::Zstd), 5);
+    for partition in 0..5 {
+        rig.append(partition, 900_000).unwrap();
+    }
+    rig.accumulator.flush();
+    assert!(rig.take().is_empty());
+    assert_eq!(later.given(), 2);
+    later.run_one();
+    let batches = rig.take();
+    assert_eq!(batches.len(), 5, "until nothing waits");
+    batches.into_iter().for_each(|batch| rig.finish(batch));
+    rig.append(0, 900_000).unwrap();
+    rig.accumulator.flush();
+    rig.take();
+    assert_eq!(later.given(), 2, "one is done, one has not begun, and one has come");
+    for (compression, bytes) in [(Compression::None, 900_000), (Compression::Lz4, 100_000), (Compression::Gzip, 16_000)] {
+        let (rig, later) = Rig::with_offload(large(compression), 1);
+        rig.append(0, bytes).unwrap();
+        rig.accumulator.flush();
+        assert_eq!((rig.take().len(), later.given()), (1, 0), "{compression:?}");
+    }
 }
 
 /// A look at each of 10,000 partitions for every batch would cost a hundred times as much.

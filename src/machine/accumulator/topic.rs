@@ -73,6 +73,15 @@ impl QueueState {
         }
         Some(open)
     }
+
+    /// When the oldest batch fails, unless it is being compressed.
+    pub(super) fn oldest_deadline(&self) -> Option<Instant> {
+        match self.full.front() {
+            Some(Slot::Sealed(batch)) => Some(batch.deadline),
+            Some(Slot::Sealing(_)) => None,
+            None => self.open.as_ref().map(|open| open.deadline),
+        }
+    }
 }
 
 impl PartitionQueue {

@@ -253,3 +253,19 @@ fn what_has_waited_for_metadata_until_its_time_is_up_fails_then_however_long_it_
     assert!(rig.sender.poll_timeout().is_none_or(|at| at > rig.clock.now()));
     assert_eq!(rig.accumulator.free_memory(), 10_000);
 }
+
+/// Nobody looks at the deadline of what is in another's hands: it has to be told when it comes back.
+#[test]
+fn what_is_still_being_compressed_when_its_time_is_up_fails_as_soon_as_it_is_done() {
+    let mut rig = Rig::new(&[-1]);
+    let ticket = rig.append(0);
+    let (accumulator, topic) = (rig.accumulator.clone(), rig.topic.clone());
+    let compress = crate::machine::accumulator::tests::detach(&accumulator, &topic, 0);
+    rig.flush();
+    rig.clock.advance(120_000);
+    rig.turn();
+    assert!(ticket.result().is_none() && rig.sender.poll_timeout().is_none_or(|at| at > rig.clock.now()));
+    compress();
+    rig.turn();
+    assert_eq!(certainty(&ticket), (ErrorKind::Timeout, Certainty::NotSent));
+}
