@@ -281,7 +281,7 @@ impl Producer {
         let queues = self.shared.accumulator.topic(name).or_else(|| {
             let topic = self.shared.client.cluster().topics.get(name)?.clone();
             self.shared.client.want_topics([topic.name.clone()], true);
-            Some(self.shared.accumulator.add_topic(name, topic.partitions.len()))
+            Some(self.shared.add_topic(name, topic.partitions.len()))
         })?;
         Some(self.remember(queues))
     }
@@ -406,7 +406,21 @@ impl Shared {
         }
         let topic = self.client.topic(name, true, began + self.max_block).await;
         let topic = topic.map_err(|error| error.certainty(Certainty::NotSent))?;
-        Ok((self.accumulator.add_topic(name, topic.partitions.len()), began))
+        Ok((self.add_topic(name, topic.partitions.len()), began))
+    }
+
+    /// The sender tells a topic's leaders when they change; who adds the topic, what they are by then.
+    fn add_topic(&self, name: &str, partitions: usize) -> Arc<TopicQueues> {
+        let queues = self.accumulator.add_topic(name, partitions);
+        loop {
+            let cluster = self.client.cluster();
+            if let Some(topic) = cluster.topics.get(name) {
+                self.accumulator.set_leaders(&queues, topic.partitions.iter().map(|partition| partition.leader));
+            }
+            if self.client.cluster().generation == cluster.generation {
+                return queues; // else the sender may have been first with what is newer
+            }
+        }
     }
 
     /// Appends without waiting; `None` if it has to.
@@ -537,7 +551,7 @@ impl Shared {
             if !record.partition.is_some_and(|partition| (0..count as i64).contains(&i64::from(partition))) {
                 return Err(error);
             }
-            self.accumulator.add_topic(queues.name(), count);
+            self.add_topic(queues.name(), count);
             self.append_when_there_is_room(queues, sticky, record, Some(began), callback).await
         })
     }

@@ -1,5 +1,6 @@
 //! Whole clients against the test broker, in memory and on virtual time.
 
+mod adaptive;
 mod admin;
 mod broker_clients;
 mod broker_groups;
