@@ -88,7 +88,9 @@ fn asked_for(
             .with_name(if version < 12 { name.or_else(|| Some(TopicName::default())) } else { name })
             .with_error_code(code.to_wire())
     };
-    let name: Arc<str> = match &wanted.name {
+    // Who asks by id may leave the name empty instead of null, as the Java client does.
+    let by_id = !wanted.topic_id.is_nil();
+    let name: Arc<str> = match wanted.name.as_ref().filter(|_| !by_id) {
         Some(name) => (***name).into(),
         None => match state.topic_name(TopicId(wanted.topic_id.into_bytes())) {
             Some(name) => name,

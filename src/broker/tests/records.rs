@@ -278,6 +278,18 @@ async fn an_auto_created_topic_is_unknown_first_and_there_the_next_time() {
     }
 }
 
+/// The Java client 4.3.1 asks so for what it is assigned by a pattern; it took the topic to be called "".
+#[tokio::test(start_paused = true)]
+async fn metadata_is_asked_for_by_id_whether_the_name_is_null_or_empty() {
+    let cluster = cluster().await;
+    let mut peer = Peer::connect(&cluster, 1).await;
+    for called in [None, Some(name(""))] {
+        let topic = MetadataRequestTopic::default().with_name(called).with_topic_id(cluster.topic_id("t"));
+        let topic = peer.call(12, &MetadataRequest::default().with_topics(Some(vec![topic]))).await.topics.remove(0);
+        assert_eq!((topic.error_code, topic.name, topic.topic_id), (0, Some(name("t")), cluster.topic_id("t")));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_hold_but_for_the_first_batch_of_an_answer() {
     let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();
