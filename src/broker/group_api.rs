@@ -3,7 +3,7 @@
 //! Groups over the wire; what they decide is in `groups`.
 //!
 //! - JoinGroup v1 adds the rebalance timeout, v4 gives the member its id first, v5 knows static members, v7 names the
-//!   protocol type, v9 tells a static leader that came back to skip the assignment.
+//!   protocol type, v8 says why (KIP-800, and LeaveGroup v5), v9 tells a static leader that came back to skip the assignment.
 //! - SyncGroup v5 says which protocol the member means. LeaveGroup v3 takes many members, and static ones by name.
 //! - DescribeGroups v6 says `GROUP_ID_NOT_FOUND` where older ones say `Dead`. ListGroups v4 filters by state, v5 by type.
 
@@ -82,6 +82,7 @@ impl AsJoin for JoinGroupRequest {
             protocols: self.protocols.iter().map(|own| (own.name.to_string(), copied(&own.metadata))).collect(),
             takes_id_first: on.version >= 4,
             skips_assignment: on.version >= 9,
+            reason: owned(self.reason.as_ref()),
         }
     }
 }
@@ -177,16 +178,17 @@ impl Api for LeaveGroupRequest {
         if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
             return self.refuse(code);
         }
-        let mut leave = |member_id: &str, instance_id: Option<&str>| {
+        let mut leave = |member_id: &str, instance_id: Option<&str>, reason: Option<&StrBytes>| {
             let group = state.groups.get_mut(&**self.group_id).ok_or(ErrorCode::UnknownMemberId)?;
+            group.note(owned(reason));
             group.leave(on.now(), member_id, instance_id)
         };
         if on.version < 3 {
-            let code = leave(&self.member_id, None).err().map_or(0, ErrorCode::to_wire);
+            let code = leave(&self.member_id, None, None).err().map_or(0, ErrorCode::to_wire);
             return LeaveGroupResponse::default().with_error_code(code);
         }
         let members = self.members.iter().map(|member| {
-            let outcome = leave(&member.member_id, member.group_instance_id.as_deref());
+            let outcome = leave(&member.member_id, member.group_instance_id.as_deref(), member.reason.as_ref());
             MemberResponse::default()
                 .with_member_id(member.member_id.clone())
                 .with_group_instance_id(member.group_instance_id.clone())

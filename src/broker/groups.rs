@@ -17,7 +17,7 @@ use super::server_assignors::Topics;
 use crate::error::ErrorCode;
 use crate::ids::TopicId;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -28,6 +28,9 @@ pub(super) struct GroupSettings {
     pub initial_rebalance_delay: Duration,
     pub min_session_timeout: Duration,
 }
+
+/// How many reasons are kept.
+const REASONS: usize = 100;
 
 /// `group.max.session.timeout.ms`.
 const MAX_SESSION_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -68,6 +71,8 @@ pub(super) struct Join {
     pub takes_id_first: bool,
     /// The client knows that a leader may be told not to assign (v9).
     pub skips_assignment: bool,
+    /// Why it joins (KIP-800).
+    pub reason: Option<String>,
 }
 
 /// The answer to a JoinGroup.
@@ -168,6 +173,8 @@ pub(super) struct Group {
     initial: Option<(Instant, bool)>,
     initial_delay: Duration,
     ids_given: u64,
+    /// Why members have joined and left, as far as they said (KIP-800); the newest last.
+    pub reasons: VecDeque<String>,
     pub offsets: BTreeMap<(Arc<str>, i32), Committed>,
     /// Offsets sent to a transaction that is still open, by its producer id.
     pub transactional: BTreeMap<i64, BTreeMap<(Arc<str>, i32), Committed>>,
@@ -179,6 +186,7 @@ impl Group {
         if self.consumer.as_ref().is_some_and(|consumer| consumer.members.is_empty()) {
             self.begin_anew(None);
         }
+        self.note(join.reason.clone());
         self.initial_delay = settings.initial_rebalance_delay;
         match self.admit(settings, &join) {
             Err(code) => {
@@ -186,6 +194,31 @@ impl Group {
             }
             Ok(()) if join.member_id.is_empty() => self.join_newcomer(now, join, reply),
             Ok(()) => self.join_known(now, join, reply),
+        }
+    }
+
+    /// Keeps what a member gives as its reason, for who looks into the group.
+    pub(super) fn note(&mut self, reason: Option<String>) {
+        if let Some(reason) = reason {
+            if self.reasons.len() == REASONS {
+                self.reasons.pop_front();
+            }
+            self.reasons.push_back(reason);
+        }
+    }
+
+    /// Another broker coordinates the group from now on: who waits is sent there.
+    pub(super) fn unload(&mut self, now: Instant) {
+        for member in &mut self.members {
+            if let Some(joining) = member.joining.take() {
+                member.heard(now);
+                let _ = joining.send(Joined::refused(&member.id, ErrorCode::NotCoordinator));
+            }
+            if let Some(syncing) = member.syncing.take() {
+                member.heard(now);
+                member.synced = false;
+                let _ = syncing.send(Err(ErrorCode::NotCoordinator));
+            }
         }
     }
 

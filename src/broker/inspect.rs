@@ -10,6 +10,7 @@ use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
 use crate::record::decode::open;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One record as it lies in the log.
@@ -98,9 +99,17 @@ impl TestCluster {
         self.shared.state().coordinator(GROUP, group)
     }
 
-    /// Makes `node` coordinate a group. Members, generation and offsets move with it.
+    /// Makes `node` coordinate a group. Members, generation and offsets move with it; who waits for a rebalance is answered
+    /// `NOT_COORDINATOR`.
     pub fn move_coordinator(&self, group: &str, node: NodeId) {
-        self.shared.state().coordinators.insert((GROUP, group.into()), node);
+        let mut state = self.shared.state();
+        let before = state.coordinator(GROUP, group);
+        state.coordinators.insert((GROUP, group.into()), node);
+        if state.coordinator(GROUP, group) != before
+            && let Some(group) = state.groups.get_mut(group)
+        {
+            group.unload(self.shared.clock.now());
+        }
     }
 
     /// Makes `node` coordinate a transactional id.
@@ -111,7 +120,15 @@ impl TestCluster {
     /// Stops a broker: its port is closed, its connections break, others lead what it led. Nothing written is lost, but
     /// what the followers [have not got yet](super::Builder::replication_lag).
     pub fn kill(&self, node: NodeId) {
-        self.shared.state().stop_node(node);
+        let mut state = self.shared.state();
+        let own = |id: &&Arc<str>| state.coordinator(GROUP, id) == Some(node);
+        let own: Vec<_> = state.groups.keys().filter(own).cloned().collect();
+        for id in own {
+            let group = state.groups.get_mut(&id);
+            group.into_iter().for_each(|group| group.unload(self.shared.clock.now()));
+        }
+        state.stop_node(node);
+        drop(state);
         self.shared.deadlines.notify_one();
     }
 
@@ -264,6 +281,12 @@ impl TestCluster {
     pub fn group(&self, group: &str) -> Option<(&'static str, i32, usize)> {
         let state = self.shared.state();
         state.groups.get(group).map(Group::summary)
+    }
+
+    /// Why members of a classic group have joined and left, as far as they said (KIP-800): the last hundred, oldest first.
+    pub fn group_reasons(&self, group: &str) -> Vec<String> {
+        let state = self.shared.state();
+        state.groups.get(group).map(|group| group.reasons.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The members of a consumer group (KIP-848) by their ids; none of a classic one.

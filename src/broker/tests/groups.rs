@@ -297,6 +297,40 @@ async fn a_member_that_shares_no_assignor_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_rebalance_is_sent_to_the_new_coordinator_at_once_and_goes_on_there() {
+    let cluster = TestCluster::builder().brokers(2).topic("t", 1).in_memory().start().await.unwrap();
+    cluster.move_coordinator("g", NodeId(1));
+    let (mut first, second) = pair(&cluster).await;
+    let again = first.request().with_session_timeout_ms(SESSION + 1);
+    let leads_anew = first.peer.call(9, &again);
+    let (parked, ()) = tokio::join!(leads_anew, async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cluster.move_coordinator("g", NodeId(2));
+    });
+    assert_eq!(parked.error_code, ErrorCode::NotCoordinator.to_wire());
+    let mut moved = [first, second];
+    for member in &mut moved {
+        member.peer = Peer::connect(&cluster, 2).await;
+    }
+    let [mut first, mut second] = moved;
+    let (one, two) = tokio::join!(first.join(), second.join());
+    assert_eq!((one.error_code, two.error_code, one.generation_id), (0, 0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reasons_are_kept_for_who_looks() {
+    let cluster = cluster().await;
+    let mut member = Member::new(&cluster).await;
+    member.join().await;
+    let again = member.request().with_reason(Some("the topics have changed".into()));
+    member.peer.call(9, &again).await;
+    let leaving = MemberIdentity::default().with_member_id(member.id.clone()).with_reason(Some("the end".into()));
+    let request = LeaveGroupRequest::default().with_group_id(group()).with_members(vec![leaving]);
+    member.peer.call(5, &request).await;
+    assert_eq!(cluster.group_reasons("g"), ["the topics have changed", "the end"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_the_coordinator_answers_for_a_group() {
     let cluster = TestCluster::builder().brokers(2).topic("t", 1).in_memory().start().await.unwrap();
     cluster.move_coordinator("g", NodeId(2));
