@@ -128,11 +128,17 @@ fn begin(state: &mut State, on: &Context, request: &FetchRequest) -> Result<Plan
     node.sessions.begin(now, claim, wanted, &forgotten, |id| names.get(&id).cloned())
 }
 
+/// Not found before a log was looked for.
+fn is_unknown(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
+}
+
 fn failed(index: i32, code: ErrorCode) -> PartitionData {
     PartitionData::default()
         .with_partition_index(index)
         .with_error_code(code.to_wire())
         .with_high_watermark(-1)
+        .with_aborted_transactions(is_unknown(code).then(Vec::new))
         .with_records(Some(Bytes::new()))
 }
 
@@ -256,11 +262,12 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
             .with_log_start_offset(if on.version >= 5 { log.start_offset() } else { -1 });
         if let Ok(Some((epoch, end_offset))) = diverged(partition, &wanted.partition) {
             let diverging = EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset);
-            answers.push(Answered { wanted, data: data.with_diverging_epoch(diverging), batches: Vec::new() });
+            let data = data.with_diverging_epoch(diverging).with_aborted_transactions(None);
+            answers.push(Answered { wanted, data, batches: Vec::new() });
             continue;
         }
         if let Some(preferred) = preferred {
-            let data = data.with_preferred_read_replica(BrokerId(preferred.0));
+            let data = data.with_preferred_read_replica(BrokerId(preferred.0)).with_aborted_transactions(None);
             answers.push(Answered { wanted, data, batches: Vec::new() });
             continue;
         }
@@ -283,6 +290,8 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
         };
         answers.push(Answered { wanted, data: data.with_aborted_transactions(aborted), batches: slice.batches });
     }
+    // Apache tells of these last.
+    answers.sort_by_key(|answer| ErrorCode::from_wire(answer.data.error_code).is_some_and(is_unknown));
     finish(state, on, plan.kind, answers)
 }
 

@@ -172,13 +172,14 @@ impl FetchSessions {
         &mut self,
         now: Instant,
         claim: Claim,
-        wanted: Vec<Wanted>,
+        mut wanted: Vec<Wanted>,
         forgotten: &[(TopicId, Arc<str>, i32)],
         names: impl Fn(TopicId) -> Option<Arc<str>>,
     ) -> Result<Plan, ErrorCode> {
         if matches!(claim.epoch, INITIAL | FINAL) {
             self.sessions.remove(&claim.session);
             let kind = if claim.epoch == FINAL { Kind::Sessionless } else { Kind::Full };
+            name_once(&mut wanted);
             return Ok(Plan { kind, partitions: wanted });
         }
         let session = self.sessions.get_mut(&claim.session).ok_or(ErrorCode::FetchSessionIdNotFound)?;
@@ -237,7 +238,6 @@ impl FetchSessions {
         };
         for (wanted, data) in answered {
             let key = key(wanted.id, wanted.name.as_ref(), wanted.partition.partition);
-            session.take(&key); // named twice: the last one counts
             let mut cached = Cached::new(wanted);
             cached.high_watermark = data.high_watermark;
             cached.log_start_offset = data.log_start_offset;
@@ -305,6 +305,20 @@ impl FetchSessions {
     pub(super) fn sizes(&self) -> impl ExactSizeIterator<Item = usize> {
         self.sessions.values().map(|session| session.partitions.len())
     }
+}
+
+/// Of a partition that is named twice the last one counts, at the place of the first.
+fn name_once(wanted: &mut Vec<Wanted>) {
+    let mut places: HashMap<Key, usize> = HashMap::new();
+    let mut once: Vec<Wanted> = Vec::with_capacity(wanted.len());
+    for one in wanted.drain(..) {
+        let place = *places.entry(key(one.id, one.name.as_ref(), one.partition.partition)).or_insert(once.len());
+        match once.get_mut(place) {
+            Some(first) => *first = one,
+            None => once.push(one),
+        }
+    }
+    *wanted = once;
 }
 
 fn next_epoch(epoch: i32) -> i32 {

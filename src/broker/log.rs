@@ -256,7 +256,7 @@ impl Log {
         if epoch == current {
             return Some((epoch, self.end_offset));
         }
-        if epoch > current {
+        if epoch < 0 || epoch > current {
             return None;
         }
         let end = self.epochs.iter().find(|(known, _)| *known > epoch).map_or(self.end_offset, |(_, first)| *first);
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(log.epoch_end(1, 2), Some((1, 8)));
         assert_eq!(log.epoch_end(2, 2), Some((2, 10)));
         assert_eq!(log.epoch_end(3, 5), Some((2, 10)), "epochs that wrote nothing");
-        assert_eq!(log.epoch_end(6, 5), None);
+        assert_eq!((log.epoch_end(6, 5), log.epoch_end(-1, 5)), (None, None));
         assert_eq!(Log::default().epoch_end(1, 2), Some((1, 0)));
         assert_eq!((log.epoch_at(0), log.epoch_at(5), log.epoch_at(10)), (Some(0), Some(1), Some(2)));
         log.delete_before(8);

@@ -49,6 +49,16 @@ fn the_epoch_goes_from_the_largest_number_to_one() {
 }
 
 #[test]
+fn a_partition_that_is_named_twice_is_served_once_as_it_was_named_last() {
+    let mut broker = Broker::new(1);
+    let named = [0, 1, 0].map(wanted);
+    let mut twice = named.to_vec();
+    twice[2].partition.fetch_offset = 7;
+    let plan = broker.sessions.begin(broker.now, claim(0, 0), twice.clone(), &[], |_| None).unwrap();
+    assert_eq!((plan.kind, plan.partitions), (Kind::Full, vec![twice[2].clone(), twice[1].clone()]));
+}
+
+#[test]
 fn a_full_cache_opens_no_session_while_all_are_young_and_in_use() {
     let mut broker = Broker::new(2);
     let ids = [broker.open(1), broker.open(1)];

@@ -190,6 +190,20 @@ async fn a_topic_that_was_deleted_or_made_anew_is_told_apart_from_one_that_never
     assert_eq!(partitions(&answer).next().unwrap().error_code, ErrorCode::UnknownTopicId.to_wire(), "not in a session");
 }
 
+/// As seen of a Kafka 4.3.1: what a client can't tell apart by the code, it may by the shape.
+#[tokio::test(start_paused = true)]
+async fn partitions_that_there_are_not_come_last_and_only_they_have_a_list_of_aborted_transactions() {
+    let cluster = cluster().await;
+    let mut reader = Reader::new(&cluster, 17).await;
+    let request = reader.request(&[(9, 0), (0, 0), (1, 99)]);
+    let answer = reader.ask(&request).await;
+    let told: Vec<_> = partitions(&answer)
+        .map(|told| (told.partition_index, told.error_code, told.aborted_transactions.is_some()))
+        .collect();
+    let (unknown, out) = (ErrorCode::UnknownTopicOrPartition.to_wire(), ErrorCode::OffsetOutOfRange.to_wire());
+    assert_eq!(told, [(0, 0, false), (1, out, false), (9, unknown, true)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_answer_does_not_starve_the_last_partition() {
     let cluster = cluster().await;
