@@ -168,6 +168,19 @@ impl Client {
         (self.inner.config.retry_backoff, self.inner.config.retry_backoff_max)
     }
 
+    /// Waits until it may be tried again, if that is in time.
+    ///
+    /// # Errors
+    /// `error`, if it isn't.
+    pub(crate) async fn wait_to_retry(&self, backoff: &mut Backoff, deadline: Instant, error: Error) -> Result<()> {
+        let wait = backoff.next_wait();
+        if self.now() + wait >= deadline {
+            return Err(error);
+        }
+        self.sleep(wait).await;
+        Ok(())
+    }
+
     /// Waits; for retries.
     pub(crate) async fn sleep(&self, wait: Duration) {
         crate::net::clock::sleep_until(self.now() + wait).await;
@@ -293,13 +306,8 @@ impl Client {
         loop {
             match self.inner.brokers.any(deadline.into()).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => {
-                    let wait = backoff.next_wait();
-                    if error.is_closed() || self.now() + wait >= deadline {
-                        return Err(error);
-                    }
-                    self.sleep(wait).await;
-                }
+                Err(error) if error.is_closed() => return Err(error),
+                Err(error) => self.wait_to_retry(&mut backoff, deadline, error).await?,
             }
         }
     }
@@ -338,13 +346,7 @@ impl Client {
         loop {
             let connection = self.retry_connecting(deadline).await?;
             match self.call_on(&connection, request, deadline).await {
-                Err(error) if error.is_retriable() => {
-                    let wait = backoff.next_wait();
-                    if self.now() + wait >= deadline {
-                        return Err(error);
-                    }
-                    self.sleep(wait).await;
-                }
+                Err(error) if error.is_retriable() => self.wait_to_retry(&mut backoff, deadline, error).await?,
                 done => return done,
             }
         }

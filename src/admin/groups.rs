@@ -4,7 +4,6 @@ use super::topics::name;
 use super::{Admin, GroupDescription, GroupListing, GroupOffset, MemberDescription, Outcomes, outcome};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{CoordinatorKey, LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
-use crate::machine::backoff::Backoff;
 use crate::net::brokers::Purpose;
 use crate::wire::group_protocol::{PROTOCOL_TYPE, decode_assignment, str_bytes};
 use crate::wire::group_requests::{fit_offset_fetch, lift_offset_fetch};
@@ -40,7 +39,9 @@ impl Admin {
                 let answer = answer.and_then(|answer| outcome(answer.error_code, None, None).map(|()| answer));
                 let waited = match answer {
                     Ok(answer) => break answer,
-                    Err(error) if error.is_retriable() => self.wait(&mut backoff, deadline, error).await,
+                    Err(error) if error.is_retriable() => {
+                        self.client.wait_to_retry(&mut backoff, deadline, error).await
+                    }
                     Err(error) => Err(error),
                 };
                 waited.map_err(|error| error.api("ListGroups").node(*node))?;
@@ -296,20 +297,10 @@ impl Admin {
                 Err(error) => Err(error),
             };
             match asked {
-                Err(error) if error.is_retriable() => self.wait(&mut backoff, deadline, error).await?,
+                Err(error) if error.is_retriable() => self.client.wait_to_retry(&mut backoff, deadline, error).await?,
                 done => return done,
             }
         }
-    }
-
-    /// Waits until it may be asked again, if that is in time.
-    async fn wait(&self, backoff: &mut Backoff, deadline: Instant, error: Error) -> Result<()> {
-        let wait = backoff.next_wait();
-        if self.client.now() + wait >= deadline {
-            return Err(error);
-        }
-        self.client.sleep(wait).await;
-        Ok(())
     }
 }
 

@@ -61,11 +61,7 @@ impl Admin {
                 Err(error) if error.is_retriable() && error.delivery_certainty() == Some(Certainty::NotSent) => error,
                 Err(error) => return Err(error),
             };
-            let wait = backoff.next_wait();
-            if self.client.now() + wait >= deadline {
-                return Err(error);
-            }
-            self.client.sleep(wait).await;
+            self.client.wait_to_retry(&mut backoff, deadline, error).await?;
             self.client.refreshed(cluster.generation, deadline).await?;
         }
     }
