@@ -14,7 +14,7 @@ use protocol_tests::etl::{Chain, Journal, MEMBERS, Member, PARTITIONS, Variant};
 use protocol_tests::history::{History, Log, check_chain};
 use protocol_tests::ledger::RecordId;
 use protocol_tests::random::Random;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::env;
 use std::io::Write;
 use std::process::Stdio;
@@ -41,6 +41,8 @@ struct Scene {
     calm: AtomicBool,
     done: AtomicBool,
     lives: AtomicU64,
+    /// What members ended by, and how often.
+    failures: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Scene {
@@ -68,6 +70,7 @@ async fn a_chain_of_groups_loses_skips_and_rereads_nothing_and_does_not_stall() 
         calm: AtomicBool::new(false),
         done: AtomicBool::new(false),
         lives: AtomicU64::new(0),
+        failures: Mutex::default(),
     });
     let mut places = JoinSet::new();
     for stage in 0..2 {
@@ -105,7 +108,8 @@ async fn a_chain_of_groups_loses_skips_and_rereads_nothing_and_does_not_stall() 
     }
     admin.close().await;
 
-    let what = format!("seed {seed}, {variant:?}");
+    let failures = std::mem::take(&mut *scene.failures.lock().expect("no holder panics"));
+    let what = format!("seed {seed}, {variant:?}, members ended by {failures:#?}");
     let mut logs = Vec::new();
     for name in &chain.topics {
         let mut log = Log::new();
@@ -251,7 +255,9 @@ impl Place {
                 told_of_calm = true;
                 tell(child, "calm\n").await;
             }
-            if timeout(SECOND / 5, child.wait()).await.is_ok() {
+            sleep(SECOND / 5).await;
+            // Not by `wait`, which closes its standard input.
+            if child.try_wait().expect("it can be asked").is_some() {
                 return; // it has come to its end by itself
             }
             if self.random.one_in(100) && !calm() {
@@ -295,6 +301,7 @@ async fn listen(scene: Arc<Scene>, stage: usize, name: String, output: tokio::pr
                 "assigned" => scene.history(stage).assigned(&name, number(1) as i32, &partitions(2)),
                 "gone" => scene.history(stage).gone(&name, &partitions(1)),
                 "read" => scene.history(stage).read(&name, &partition(1), number(2)),
+                "failed" => *scene.failures.lock().expect("no holder panics").entry(told.to_owned()).or_default() += 1,
                 other => panic!("{name} tells {other}"),
             }
         }
@@ -368,9 +375,13 @@ async fn a_member_of_a_group() {
         std::process::abort(); // the parent has gone
     };
     let working = async {
-        let Ok((consumer, worked)) = member.work(&client, &journal, || over.load(Ordering::Relaxed)).await else {
-            return;
+        let (consumer, worked) = match member.work(&client, &journal, || over.load(Ordering::Relaxed)).await {
+            Ok(worked) => worked,
+            Err(error) => return say(&format!("failed {error}")),
         };
+        if let Err(error) = &worked {
+            say(&format!("failed {error}"));
+        }
         if worked.is_ok() && close.load(Ordering::Relaxed) {
             let _ = consumer.close(10 * SECOND).await; // its error is about what will be read again
         } else {
