@@ -1,9 +1,10 @@
 //! What a record costs on the caller's task: `cargo bench --bench accumulator --features unstable-internals,lz4`.
 //!
 //! Appends of 100 bytes to batches of 16 KB, drained, settled and released by the same thread, without a network: choice of
-//! the partition, lock, encoding, ticket, and a share of seal and memory per batch. Each figure is the best of several
-//! rounds, in nanoseconds a record. `-- sticky 4 none 1` runs one cell, once, on a clock that stands still: for `valgrind
-//! --tool=callgrind`, whose count of instructions a busy machine doesn't change, and which has no vDSO for the real one.
+//! the partition, lock, encoding, ticket, and a share of seal and memory per batch. Each figure is CPU time, the best of
+//! several rounds, in nanoseconds a record. `-- sticky 4 none 1` runs one cell, once, on a clock that stands still: for
+//! `valgrind --tool=callgrind`, whose count of instructions a busy machine doesn't change, and which has no vDSO for the
+//! real one.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and prints it")]
 
 use milena::ids::NodeId;
@@ -15,6 +16,7 @@ use milena::machine::batch::{Acknowledged, Settled};
 use milena::machine::partitioner::{Partitioning, Sticky};
 use milena::net::clock::NetClock;
 use milena::record::compression::Compression;
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -49,11 +51,7 @@ fn main() {
 /// while this one drains.
 fn side_by_side(threads: u32) -> Duration {
     let (accumulator, topic) = accumulator(4, Compression::None, Arc::new(NetClock::System));
-    let cpu = || {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    };
-    let start = cpu();
+    let start = cpu(ClockId::ProcessCPUTime);
     std::thread::scope(|scope| {
         let appending: Vec<_> = (0..threads)
             .map(|seed| {
@@ -75,7 +73,13 @@ fn side_by_side(threads: u32) -> Duration {
             std::thread::sleep(Duration::from_micros(100));
         }
     });
-    cpu() - start
+    cpu(ClockId::ProcessCPUTime) - start
+}
+
+/// User and system: the others on the machine don't count.
+fn cpu(of: ClockId) -> Duration {
+    let time = clock_gettime(of);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn record<'a>(key: Option<&'a [u8]>, value: &'a [u8]) -> NewRecord<'a> {
@@ -145,7 +149,7 @@ fn round(target: &str, partitions: usize, compression: Compression, clock: Arc<d
     let (accumulator, topic) = accumulator(partitions, compression, clock);
     let (sticky, value) = (Sticky::new(7), [b'x'; 100]);
     let mut ready = Vec::new();
-    let start = Instant::now();
+    let start = cpu(ClockId::ThreadCPUTime);
     if target == "many" {
         let (mut chunk, mut order, mut tickets) = (Vec::new(), Order::default(), Tickets::default());
         for i in 0..RECORDS / 250 {
@@ -168,7 +172,7 @@ fn round(target: &str, partitions: usize, compression: Compression, clock: Arc<d
             }
         }
     }
-    let took = start.elapsed();
+    let took = cpu(ClockId::ThreadCPUTime) - start;
     accumulator.flush();
     finish(&accumulator, &mut ready);
     took

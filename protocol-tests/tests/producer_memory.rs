@@ -139,6 +139,33 @@ async fn allocations(producer: &Producer, records: usize) -> usize {
     change.allocations + change.reallocations
 }
 
+/// As [`allocations`], by four tasks with a handle each.
+async fn allocations_of_four(producer: &Producer, records: usize) -> usize {
+    let four: Vec<_> = (0..4).map(|_| (producer.topic("clicks"), Vec::with_capacity(records / 4))).collect();
+    let region = Region::new(ALLOCATOR);
+    let tasks: Vec<_> = four
+        .into_iter()
+        .map(|(topic, mut deliveries): (_, Vec<Delivery>)| {
+            tokio::spawn(async move {
+                for _ in 0..records / 4 {
+                    deliveries.push(topic.send(topic.record().value(&[b'x'; 100])).await.unwrap());
+                }
+                deliveries
+            })
+        })
+        .collect();
+    let mut sent = Vec::with_capacity(4);
+    for task in tasks {
+        sent.push(task.await.unwrap());
+    }
+    assert_eq!(producer.flush(Duration::from_secs(60)).await.unwrap(), 0);
+    let change = region.change();
+    for delivery in sent.into_iter().flatten() {
+        delivery.await.unwrap();
+    }
+    change.allocations + change.reallocations
+}
+
 /// As [`allocations`], with `send_many` of a thousand at a time.
 async fn allocations_of_many(producer: &Producer, records: usize) -> usize {
     let topic = producer.topic("clicks");
@@ -168,6 +195,10 @@ async fn nothing_per_record_and_at_most_eight_times_per_batch() {
         println!("{compression:?}: {count} allocations, {batches} batches, {records} records");
         assert!(count <= 8 * batches, "{compression:?}: {count} allocations for {batches} batches");
         assert!(count * 10 < records, "{compression:?}: {count} for {records} records");
+        allocations_of_four(&producer, records).await;
+        let four = allocations_of_four(&producer, records).await;
+        println!("{compression:?}: {four} allocations of four tasks");
+        assert!(four <= 8 * batches + 100, "{compression:?}: {four}, the tasks apart");
         allocations_of_many(&producer, records).await;
         let many = allocations_of_many(&producer, records).await;
         println!("{compression:?}: {many} allocations with send_many");

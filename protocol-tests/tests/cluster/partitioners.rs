@@ -89,6 +89,31 @@ async fn ignored_keys_go_where_records_without_a_key_go() {
     assert!(kept.iter().all(|partition| *partition == 6), "{kept:?}");
 }
 
+/// Tasks that share a choice would share a partition's lock for each record.
+#[tokio::test(start_paused = true)]
+async fn each_clone_of_a_handle_has_a_choice_of_its_own() {
+    let (_cluster, client) = cluster(1, 64).await;
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let topic = producer.topic("clicks");
+    producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap();
+    let producers: Vec<_> = (0..4).map(|_| producer.clone()).collect();
+    let topics: Vec<_> = (0..4).map(|_| topic.clone()).collect();
+    let (mut last, mut met) = (vec![None; 64], 0);
+    for _ in 0..2000 {
+        for handle in 0..8 {
+            let record = ProducerRecord::new("clicks").value(&[b'x'; 100]);
+            let delivery = match topics.get(handle) {
+                Some(topic) => topic.send(record).await.unwrap(),
+                None => producers[handle - 4].send(record).await.unwrap(),
+            };
+            let before = last[delivery.partition() as usize].replace(handle);
+            met += usize::from(before.is_some_and(|before| before != handle));
+        }
+    }
+    assert!(met < 16_000 / 5, "{met} records of 16000 went where another handle had just been");
+    producer.close(std::time::Duration::from_secs(1)).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partitioner_of_ones_own_is_asked() {
     #[derive(Debug)]

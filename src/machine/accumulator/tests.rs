@@ -1,5 +1,8 @@
 //! The accumulator by itself: what is ready when, what memory does, where records go. Time is moved by hand.
 
+#[cfg(not(shuttle))]
+mod sharing;
+
 use super::*;
 use crate::machine::batch::{Acknowledged, Settled, Ticket};
 use crate::machine::partitioner::{Partitioner, RecordToPlace, murmur2};
@@ -11,27 +14,27 @@ use std::task::{Context, Poll};
 /// A clock that the test moves.
 pub(crate) struct ManualClock {
     start: Instant,
-    elapsed: Mutex<Duration>,
+    elapsed: std::sync::Mutex<Duration>, // not of those that are counted
 }
 
 impl ManualClock {
     #[allow(clippy::disallowed_methods, reason = "a test's start of time")]
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), elapsed: Mutex::default() })
+        Arc::new(Self { start: Instant::now(), elapsed: Default::default() })
     }
 
     pub(crate) fn advance(&self, millis: u64) {
-        *lock(&self.elapsed) += Duration::from_millis(millis);
+        *self.elapsed.lock().unwrap() += Duration::from_millis(millis);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
-        self.start + *lock(&self.elapsed)
+        self.start + *self.elapsed.lock().unwrap()
     }
 
     fn unix_millis(&self) -> i64 {
-        1_700_000_000_000 + lock(&self.elapsed).as_millis() as i64
+        1_700_000_000_000 + self.elapsed.lock().unwrap().as_millis() as i64
     }
 }
 
