@@ -7,6 +7,7 @@ use super::validate::validate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::machine::fetcher::{Answered, FetchPlan, ResetLookup, Step};
+use crate::machine::metadata::Cluster;
 use crate::machine::subscription::Position;
 use crate::net::brokers::Purpose;
 use crate::net::clock::sleep_until;
@@ -30,8 +31,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
     let mut clusters = shared.client.watch_cluster();
     let mut tasks: Vec<JoinHandle<()>> = Vec::new();
     let (mut lookups, mut validations) = (FuturesUnordered::new(), FuturesUnordered::new());
-    let cluster = clusters.borrow_and_update().clone();
-    shared.change(|fetcher, now| fetcher.set_cluster(now, cluster));
+    set_cluster(&shared, clusters.borrow_and_update().clone());
     while !shared.is_closed() {
         let unix_millis = shared.unix_millis();
         let (start, resets, doubtful, wake_at) = shared.change(|fetcher, now| {
@@ -54,8 +54,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
                     shared.fail(Error::with_message(ErrorKind::Closed, "the client is closed"));
                     break;
                 }
-                let cluster = clusters.borrow_and_update().clone();
-                shared.change(|fetcher, now| fetcher.set_cluster(now, cluster));
+                set_cluster(&shared, clusters.borrow_and_update().clone());
             }
             Some((resets, answer)) = lookups.next() => apply(&shared, resets, answer),
             Some(()) = validations.next() => {}
@@ -101,6 +100,11 @@ fn by_leader<T>(questions: Vec<T>, leader: impl Fn(&T) -> NodeId) -> BTreeMap<No
         by_leader.entry(leader(&question)).or_default().push(question);
     }
     by_leader
+}
+
+fn set_cluster(shared: &Shared, cluster: Arc<Cluster>) {
+    shared.change(|fetcher, now| fetcher.set_cluster(now, cluster));
+    shared.data.notify_one(); // there may be something to tell: a topic that is not ours to read
 }
 
 type LookedUp = Result<Vec<Result<Option<OffsetAndTimestamp>>>>;

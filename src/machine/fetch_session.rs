@@ -85,6 +85,10 @@ impl FetchSession {
         if self.epoch > INITIAL_EPOCH && topic_ids != self.topic_ids {
             self.epoch = INITIAL_EPOCH; // a session has its topics by id or by name, not both
         }
+        let is_lost = |partition: &PlannedPartition| partition.is_end_unknown && self.cached.contains_key(&partition.name);
+        if self.epoch > INITIAL_EPOCH && partitions.iter().any(is_lost) {
+            self.epoch = INITIAL_EPOCH; // the broker thinks that we know, and would say no more until it changes
+        }
         self.topic_ids = topic_ids;
         let mut request = SessionRequest { id: self.id, epoch: self.epoch, topic_ids, forgotten: Vec::new() };
         if request.is_full() {
@@ -186,6 +190,7 @@ mod tests {
             offset,
             max_bytes: 1000,
             is_news: false,
+            is_end_unknown: false,
             generation: 0,
         }
     }
@@ -345,6 +350,17 @@ mod tests {
         assert!(!rig.asked.as_ref().unwrap().0.topic_ids, "by name, all of them");
         assert!(rig.answer(43, None));
         assert_eq!(rig.ask(vec![unnamed, partition(1, 0)]), (43, 1, vec![], vec![]));
+    }
+
+    /// It was taken away and has come back, or its first answer was of no use any more: its end would never be told.
+    #[test]
+    fn a_partition_whose_end_we_do_not_know_and_the_broker_thinks_we_do_makes_the_next_fetch_a_full_one() {
+        let mut rig = Rig::open();
+        let unknown = || PlannedPartition { is_end_unknown: true, ..partition(1, 0) };
+        assert_eq!(rig.ask(vec![partition(0, 0), unknown()]), (42, 0, vec![0, 1], vec![]));
+        assert!(rig.answer(43, None));
+        let new = PlannedPartition { is_end_unknown: true, ..partition(5, 0) };
+        assert_eq!(rig.ask(vec![partition(0, 0), partition(1, 0), new]), (43, 1, vec![5], vec![]), "it is told of a new one");
     }
 
     #[test]

@@ -123,6 +123,8 @@ pub struct PlannedPartition {
     pub max_bytes: i32,
     /// Whether the broker has to be told; else it knows from the Fetches before (KIP-227).
     pub is_news: bool,
+    /// Whether no answer has said yet where its log ends. A session's answers say that only when it changes.
+    pub is_end_unknown: bool,
     pub(in crate::machine) generation: u64,
 }
 
@@ -385,7 +387,7 @@ impl Fetcher {
         let done = partition.buffer.pop_front();
         self.ready.pop_front();
         partition.queued = false;
-        if partition.buffer.is_empty() {
+        if taken.is_ok() && partition.buffer.is_empty() {
             partition.position.offset = partition.position.offset.max(partition.next_fetch);
             if partition.end.is_some() {
                 self.tell.insert(name.clone());
@@ -500,8 +502,10 @@ impl Fetcher {
                 let position = partition.position;
                 let from = if fetch.from.offset < position.offset { position } else { fetch.from };
                 partition.fetch_from(from);
-                if partition.state == FetchState::AwaitValidation {
-                    partition.check_epoch(); // of what is left
+                match partition.state {
+                    FetchState::AwaitValidation => partition.check_epoch(), // of what is left
+                    // An answer under way is of what comes behind the gap that this makes.
+                    _ => partition.in_flight = None,
                 }
                 for dropped in partition.buffer.split_off(at) {
                     partition.buffered = partition.buffered.saturating_sub(dropped.len());

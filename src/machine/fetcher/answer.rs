@@ -61,6 +61,7 @@ impl Fetcher {
                 offset: partition.next_fetch,
                 max_bytes: to_i32(max_bytes),
                 is_news: true,
+                is_end_unknown: partition.high_watermark.is_none(),
                 generation: partition.generation,
                 name,
             });
@@ -113,7 +114,9 @@ impl Fetcher {
                 let is_about_partitions = state.session.answered(plan.id, &plan.session, &plan.partitions, &response);
                 match response.error {
                     None => {
-                        unchanged = !plan.session.is_full();
+                        // A throttled Fetch is answered with nothing at all.
+                        let is_withheld = response.throttle_ms > 0 && response.partitions.is_empty();
+                        unchanged = !plan.session.is_full() && !is_withheld;
                         self.take_in(now, plan, response, length, &mut answered);
                     }
                     Some(code) if is_about_partitions => {
@@ -153,11 +156,13 @@ impl Fetcher {
         if let Some(state) = self.nodes.get_mut(&plan.node) {
             state.used += length;
         }
-        let mut expected = 0;
+        let (mut expected, mut is_ours) = (0, true);
         for fetched in response.partitions {
             let Some(at) = find(plan, &fetched, expected) else {
                 // Not asked for, so the broker's session is another than ours.
-                if let Some(state) = self.nodes.get_mut(&plan.node) {
+                if std::mem::replace(&mut is_ours, false)
+                    && let Some(state) = self.nodes.get_mut(&plan.node)
+                {
                     state.session.refused();
                 }
                 continue;
@@ -278,7 +283,9 @@ impl Fetcher {
         partition.caught_up = None;
         partition.retry_later(now, &self.config);
         tracing::debug!(partition = %planned.name, %code, node = %plan.node, "Fetch failed");
-        if partition.preferred_replica.take().is_some() {
+        // By who has answered: the lease may have ended meanwhile.
+        let is_replica = Some(plan.node) != partition.leader;
+        if partition.preferred_replica.take().is_some() || is_replica {
             // A replica that is behind, or none any more: its leader knows. At once, unless that was the answer before.
             if partition.failures == 1 {
                 partition.not_before = None;

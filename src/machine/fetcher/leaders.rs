@@ -125,7 +125,7 @@ impl Fetcher {
     }
 
     pub(super) fn look_up_leaders(&mut self, now: Instant) {
-        let (mut hopeless, mut anew) = (Vec::new(), Vec::new());
+        let (mut hopeless, mut anew, mut changed) = (Vec::new(), Vec::new(), Vec::new());
         for (name, partition) in &mut self.subscription.partitions {
             let Some(topic) = self.cluster.topics.get(&name.topic) else {
                 let code = self.cluster.errors.get(&name.topic).filter(|code| !code.is_retriable());
@@ -154,8 +154,10 @@ impl Fetcher {
                 partition.in_flight = None;
                 partition.not_before = None;
                 partition.check_epoch();
+                changed.push(name.clone());
             }
         }
+        changed.iter().for_each(|name| self.enqueue(name)); // it may be readable again
         for name in anew {
             self.drop_buffer(&name);
             self.reset(now, &name, "the topic was made anew");

@@ -2,10 +2,13 @@
 //! new leader, by the epoch of the last record read. Without an unclean election it always has.
 
 use super::{Answered, Fetcher};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::ids::{LeaderEpoch, NodeId, TopicPartition};
 use crate::machine::subscription::{FetchState, OffsetReset, Position};
 use std::time::Instant;
+
+/// How often a leader that knows less than the position is not believed.
+const DOUBTS: u32 = 5;
 
 /// A position to validate.
 #[derive(Debug, Clone)]
@@ -73,6 +76,13 @@ impl Fetcher {
                 return answered;
             }
             Ok(Some((_, end))) if end >= partition.next_fetch => partition.state = FetchState::Fetching,
+            // A leader of an epoch before the position's has been deposed and does not know it. Not for ever: a committed
+            // epoch may be of a topic that was made anew since.
+            Ok(_) if Some(validation.epoch) > validation.leader_epoch && partition.failures < DOUBTS => {
+                let error = Error::broker(ErrorCode::UnknownLeaderEpoch).api("OffsetForLeaderEpoch");
+                self.not_looked_up(now, name, error, &mut answered);
+                return answered;
+            }
             Err(_) => partition.state = FetchState::Fetching, // a broker that can't say: as if there were no epochs
             Ok(_) if !partition.buffer.is_empty() => {
                 // What waits for the application is gone from the log, perhaps only that: look from the position.

@@ -208,3 +208,32 @@ fn small_polls_hand_out_every_record_once_and_fetch_none_twice() {
         assert!(rig.served <= stored * 110 / 100, "seed {seed}: {} bytes read of {stored}", rig.served);
     }
 }
+
+/// What came behind the gap that a pause makes was taken for what follows: the records between were never read.
+#[test]
+fn a_pause_that_drops_something_drops_the_fetch_behind_it_too() {
+    let log = |batches| {
+        let mut log = Log::default();
+        (0..batches).for_each(|_| {
+            log.write(1, 1000, -1, false);
+        });
+        log
+    };
+    let config = FetcherConfig { budget: 10_000, max_partition_bytes: 4_500, ..config() };
+    let mut rig = Rig::new(config, vec![log(4), log(3)]);
+    rig.fetch();
+    rig.fetcher.pause(&tp(0)).unwrap(); // takes nearly all that may be kept of paused ones
+    rig.fetch();
+    let plan = rig.plan();
+    assert_eq!(plan.partitions[0].offset, 2);
+    rig.fetcher.pause(&tp(1)).unwrap();
+    rig.fetcher.resume(&tp(1)).unwrap();
+    let answer = rig.serve(&plan);
+    rig.fetcher.answer(rig.now, &plan, Ok(answer));
+    let mut read = Vec::new();
+    for _ in 0..5 {
+        read.extend(rig.poll(500).into_iter().map(|(_, offset)| offset));
+        rig.try_fetch();
+    }
+    assert_eq!(read, [0, 1, 2]);
+}

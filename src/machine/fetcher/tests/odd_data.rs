@@ -306,3 +306,30 @@ fn the_epoch_of_the_last_batch_goes_into_the_position_markers_included() {
     let positions: HashMap<_, _> = rig.fetcher.subscription().positions().collect();
     assert_eq!((positions[&tp(0)].offset, positions[&tp(0)].leader_epoch), (1, Some(LeaderEpoch(5))));
 }
+
+#[test]
+fn what_follows_on_a_marker_that_can_not_be_read_is_not_skipped() {
+    let mut log = Log::default();
+    log.write(2, 10, 7, true);
+    log.marker(7, true);
+    log.records(3);
+    let marker = &log.batches[1];
+    log.batches[1] = {
+        let mut bytes = marker.to_vec();
+        *bytes.last_mut().unwrap() ^= 1; // its checksum is wrong now
+        bytes.into()
+    };
+    let mut rig = Rig::new(committed(), vec![log]);
+    rig.fetch();
+    let mut read = Vec::new();
+    let mut errors = 0;
+    for _ in 0..4 {
+        match rig.fetcher.poll(rig.now, 500) {
+            Polled::Records(records) => read.extend(records.iter().map(|part| part.from)),
+            Polled::Failed(_) => errors += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((read.len(), errors), (1, 1));
+    assert_eq!(rig.position(0), 2, "where the marker is, until somebody seeks past it");
+}

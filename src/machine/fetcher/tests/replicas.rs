@@ -165,3 +165,18 @@ fn a_replica_that_nobody_knows_or_that_is_the_leader_itself_is_not_followed() {
         assert_eq!(rig.read_to_end(1).len(), 5);
     }
 }
+
+#[test]
+fn a_replica_that_is_behind_when_its_lease_has_ended_resets_nothing() {
+    let mut rig = following();
+    assert!(rig.replies(OTHER, |_| {}).data);
+    assert_eq!(rig.poll(500).len(), 20);
+    let under_way = rig.asked(OTHER);
+    rig.now = rig.fetcher.next_lookup().unwrap();
+    assert_eq!(rig.fetcher.start_nodes(rig.now), [NODE]);
+    let (mut response, length) = rig.serve(&under_way);
+    response.partitions[0].error = Some(ErrorCode::OffsetOutOfRange);
+    rig.fetcher.answer(rig.now, &under_way, Ok((response, length)));
+    assert!(rig.fetcher.resets(rig.now, 0).is_empty());
+    assert_eq!(rig.position(0), 20);
+}
