@@ -106,6 +106,7 @@ impl OffsetCommit {
         if let Some(last) = self.queue.back_mut()
             && is_waiting
             && last.reply.is_none()
+            && !last.was_sent // or what is tried again would have a new deadline each time
             && commit.reply.is_none()
         {
             last.left.extend(commit.left);
@@ -278,7 +279,13 @@ impl OffsetCommit {
                     {
                         retry = true;
                     }
-                    code if code.is_retriable() => retry = true,
+                    // A topic that was deleted comes back seldom: only who waits for it tries it again, or a revocation would
+                    // wait for this (KAFKA-13310).
+                    code if code.is_retriable()
+                        && (code != ErrorCode::UnknownTopicOrPartition || commit.reply.is_some()) =>
+                    {
+                        retry = true;
+                    }
                     code => {
                         if matches!(code, ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId) {
                             expelled = Some(code);

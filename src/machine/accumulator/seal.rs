@@ -128,6 +128,7 @@ impl RecordAccumulator {
             batch.settle(Settled::Failed(error));
             self.release(batch); // whoever flushes finds the memory free
             self.on_settled(id);
+            self.wake(); // only now all of a transaction may have its outcome
         }
     }
 

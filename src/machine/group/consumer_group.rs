@@ -358,6 +358,7 @@ impl Membership for ConsumerMembership {
                 && self.heartbeat.is_none()
             {
                 self.left(then);
+                self.decide(now, out); // it may have been subscribed again meanwhile
             }
             return;
         };

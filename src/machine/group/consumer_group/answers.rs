@@ -86,7 +86,7 @@ impl ConsumerMembership {
             self.heartbeat_interval = Duration::from_millis(interval);
         }
         self.next_heartbeat = now + self.heartbeat_interval;
-        if self.sent.as_ref().map(|sent| &sent.topics) != self.topics.as_ref() {
+        if self.topics.is_some() && self.sent.as_ref().map(|sent| &sent.topics) != self.topics.as_ref() {
             self.next_heartbeat = now;
         }
         let epoch = GenerationId(answer.member_epoch);

@@ -154,3 +154,21 @@ fn offsets_are_read_stable_and_completely_or_not_at_all() {
     let error = told.lock().unwrap().pop().unwrap().unwrap_err();
     assert_eq!((error.kind(), error.topic_partition()), (ErrorKind::Malformed, Some(&("t", 1).into())));
 }
+
+/// KAFKA-13310: a revocation waited for it, and each later commit gave it a new deadline.
+#[test]
+fn a_commit_of_a_deleted_topic_that_nobody_waits_for_is_not_tried_again() {
+    let mut play = Play::cooperative().stable(&[0]);
+    play.commit(0, 5, None);
+    let (id, _) = play.commit_sent();
+    play.commit_answer(id, 0, Some(ErrorCode::UnknownTopicOrPartition));
+    play.wait(Duration::from_secs(1));
+    assert!(play.next().is_none_or(|(_, call)| !matches!(call.request, GroupRequest::OffsetCommit(_))));
+    let told = Told::default();
+    play.commit(0, 5, told.reply());
+    let (id, _) = play.commit_sent();
+    play.commit_answer(id, 0, Some(ErrorCode::UnknownTopicOrPartition));
+    play.wait(Duration::from_secs(1));
+    play.commit_sent();
+    assert!(told.all().is_empty(), "who waits for it tries again");
+}
