@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests against a real broker wait on the real clock")]
 
 use crate::groups::{PARTITIONS, config, each_once, held, member, mixed, pair, poll, resumed, until, write};
+use crate::mixed_groups::{THREE, three};
 use crate::peer::Peer;
 use crate::{PATIENCE, connect, fresh, topic};
 use milena::admin::NewTopic;
@@ -42,6 +43,12 @@ async fn ours_and_librdkafka_share_a_group_that_the_coordinator_balances() {
     for theirs_first in [false, true] {
         mixed(Peer::Librdkafka, "consumer", theirs_first).await;
     }
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port, and its peers"]
+async fn three_clients_share_a_group_that_the_coordinator_balances() {
+    three(THREE, "consumer").await;
 }
 
 async fn failure(consumer: &mut Consumer) -> Error {

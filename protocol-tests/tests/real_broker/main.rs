@@ -16,6 +16,7 @@ mod failover;
 mod fetching;
 mod groups;
 mod leader;
+mod mixed_groups;
 mod offsets;
 mod peer;
 mod refused_retry;
