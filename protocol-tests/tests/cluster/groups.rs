@@ -11,6 +11,7 @@ use milena::ids::{NodeId, OffsetAndMetadata, TopicPartition};
 use milena::producer::{ProducerConfig, ProducerRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) const TOPIC: &str = "clicks";
@@ -172,6 +173,29 @@ async fn a_static_member_that_restarts_takes_its_partitions_back_and_the_others_
     };
     assert_eq!(fenced.code(), Some(ErrorCode::FencedInstanceId));
     assert!(two.poll(SECOND).await.is_err(), "and stays so");
+}
+
+/// A move takes two rebalances, and of each the members learn by a heartbeat. All send theirs at the same time after the
+/// first: the second began a whole interval later, and a newcomer read nothing for up to two.
+#[tokio::test(start_paused = true)]
+async fn a_cooperative_newcomer_has_its_share_after_little_more_than_a_heartbeat_interval() {
+    for phase in 0..7 {
+        let cluster = cluster(12).await;
+        let config = || config().heartbeat_interval(3 * SECOND);
+        let mut members = JoinSet::new();
+        for _ in 0..3 {
+            let mut member = member(&cluster, config()).await;
+            members.spawn(async move { while member.next(60 * SECOND).await.is_ok() {} });
+        }
+        sleep(20 * SECOND + phase * SECOND / 2).await;
+        let start = Instant::now();
+        let mut newcomer = member(&cluster, config()).await;
+        while held(&newcomer).len() < 3 {
+            newcomer.next(60 * SECOND).await.unwrap().expect("it gets its share");
+        }
+        assert!(start.elapsed() < 4 * SECOND, "{:?} in phase {phase}", start.elapsed());
+        assert!(members.try_join_next().is_none(), "the others read on");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests against a real broker wait on the real clock")]
 
 use crate::groups::{PARTITIONS, config, each_once, held, member, mixed, pair, poll, resumed, until, write};
+use crate::large_group::join;
 use crate::mixed_groups::{THREE, three};
 use crate::peer::Peer;
 use crate::{PATIENCE, connect, fresh, topic};
@@ -49,6 +50,15 @@ async fn ours_and_librdkafka_share_a_group_that_the_coordinator_balances() {
 #[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port, and its peers"]
 async fn three_clients_share_a_group_that_the_coordinator_balances() {
     three(THREE, "consumer").await;
+}
+
+/// The coordinator says how often members ask, 5 s by default. A move takes three asks: the newcomer's, that of the member
+/// which has to give, and the newcomer's again.
+#[tokio::test]
+#[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port"]
+async fn one_more_member_of_fifty_takes_its_share_and_nothing_else_moves() {
+    let took = join("consumer", |config| config).await;
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 async fn failure(consumer: &mut Consumer) -> Error {

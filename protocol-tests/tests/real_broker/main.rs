@@ -15,6 +15,7 @@ mod consumer_groups;
 mod failover;
 mod fetching;
 mod groups;
+mod large_group;
 mod leader;
 mod mixed_groups;
 mod offsets;

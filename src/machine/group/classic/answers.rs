@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{GenerationId, NodeId, TopicPartition};
 use crate::machine::RequestId;
 use crate::machine::coordinator::Coordinator;
-use crate::machine::group::assignor::{GroupMember, all_topics};
+use crate::machine::group::assignor::{GroupMember, RebalanceProtocol, all_topics};
 use crate::machine::group::group_topics::GroupTopics;
 use crate::machine::group::membership::Membership;
 use crate::machine::group::refusal::refused;
@@ -154,6 +154,10 @@ impl ClassicMembership {
         let added: Vec<_> = assigned.into_iter().filter(|partition| !owned(partition)).collect();
         self.owned.add(&added);
         self.state = State::Stable;
+        if self.protocol == RebalanceProtocol::Cooperative {
+            // Whoever gave something up joins again at once, and the others can learn of it only by a heartbeat.
+            self.next_heartbeat = now + self.config.heartbeat_interval / 4;
+        }
         if !revoked.is_empty() {
             self.revoke(now, revoked, out);
             self.rejoin = Some("partitions were given up");
