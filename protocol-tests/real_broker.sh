@@ -15,7 +15,7 @@ trap './kafka wipe' EXIT
 ./kafka wipe
 ./kafka start "$version" "$nodes"
 
-bootstrap=127.0.0.1:$KFM_PORT arguments=(--skip chaos::)
+bootstrap=127.0.0.1:$KFM_PORT arguments=(--skip chaos:: --skip limits::)
 if [ "$nodes" = 3 ]; then
   bootstrap+=",127.0.0.1:$((KFM_PORT + 10)),127.0.0.1:$((KFM_PORT + 20))"
 else

@@ -6,7 +6,8 @@
 //!   cargo test -p protocol-tests --test real_broker -- --include-ignored
 //! ```
 //! `KAFKA_JARS` holds the jars of the Java client (`protocol-tests/kafka resolve 4.3.1` gets them). On a cluster of one
-//! node add `--skip leader`, below Kafka 4.0 `--skip consumer_groups`. `--skip chaos` leaves the nodes alive: that one has a script of its own, `chaos.sh`.
+//! node add `--skip leader`, below Kafka 4.0 `--skip consumer_groups`. `--skip chaos` leaves the nodes alive, `--skip
+//! limits` the release build alone: these have scripts of their own, `chaos.sh` and `limits.sh`.
 
 mod chaos;
 mod codecs;
@@ -17,6 +18,7 @@ mod fetching;
 mod groups;
 mod large_group;
 mod leader;
+mod limits;
 mod mixed_groups;
 mod offsets;
 mod peer;
