@@ -34,6 +34,7 @@ pub struct ConsumerConfig {
     pub(crate) max_poll_interval: Duration,
     pub(crate) enable_auto_commit: bool,
     pub(crate) auto_commit_interval: Duration,
+    pub(crate) enable_auto_offset_store: bool,
     pub(crate) partition_assignment_strategy: Vec<String>,
     pub(crate) assignors: Vec<Arc<dyn Assignor>>,
     pub(crate) group_protocol: GroupProtocol,
@@ -62,6 +63,7 @@ impl Default for ConsumerConfig {
             max_poll_interval: Duration::from_secs(300),
             enable_auto_commit: true,
             auto_commit_interval: Duration::from_secs(5),
+            enable_auto_offset_store: true,
             partition_assignment_strategy: vec!["range".into(), "cooperative-sticky".into()],
             assignors: vec![],
             group_protocol: GroupProtocol::Classic,
@@ -95,6 +97,7 @@ impl ConsumerConfig {
         "max.poll.interval.ms",
         "enable.auto.commit",
         "auto.commit.interval.ms",
+        "enable.auto.offset.store",
         "partition.assignment.strategy",
         "group.protocol",
         "group.remote.assignor",
@@ -223,7 +226,8 @@ impl ConsumerConfig {
         self
     }
 
-    /// `enable.auto.commit`: what earlier polls returned is committed every `auto.commit.interval.ms`, before a
+    /// `enable.auto.commit`: what earlier polls returned (or what was marked, without
+    /// [`enable.auto.offset.store`](Self::enable_auto_offset_store)) is committed every `auto.commit.interval.ms`, before a
     /// revocation and on close. Default: yes.
     pub fn enable_auto_commit(mut self, enable: bool) -> Self {
         self.enable_auto_commit = enable;
@@ -233,6 +237,14 @@ impl ConsumerConfig {
     /// `auto.commit.interval.ms`. Default: 5 s.
     pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
         self.auto_commit_interval = interval;
+        self
+    }
+
+    /// `enable.auto.offset.store` (librdkafka's name): what was handed out counts as processed with the next poll. With
+    /// `false` only what you [`mark_processed`](super::Consumer::mark_processed) does, for auto-commit and for
+    /// [`commit`](super::Consumer::commit) alike: for applications whose work outlasts a poll. Default: yes.
+    pub fn enable_auto_offset_store(mut self, enable: bool) -> Self {
+        self.enable_auto_offset_store = enable;
         self
     }
 
@@ -309,6 +321,7 @@ impl ConsumerConfig {
             "max.poll.interval.ms" => self.max_poll_interval = settings::millis(key, value)?,
             "enable.auto.commit" => self.enable_auto_commit = settings::boolean(key, value)?,
             "auto.commit.interval.ms" => self.auto_commit_interval = settings::millis(key, value)?,
+            "enable.auto.offset.store" => self.enable_auto_offset_store = settings::boolean(key, value)?,
             "partition.assignment.strategy" => self.partition_assignment_strategy = settings::list(value),
             "group.protocol" => {
                 self.group_protocol = match value.to_ascii_lowercase().as_str() {
@@ -406,7 +419,11 @@ mod tests {
                 "auto.offset.reset" => "earliest",
                 "isolation.level" => "read_committed",
                 "group.protocol" => "CONSUMER",
-                "enable.partition.eof" | "allow.auto.create.topics" | "check.crcs" | "enable.auto.commit" => "TRUE",
+                "enable.partition.eof"
+                | "allow.auto.create.topics"
+                | "check.crcs"
+                | "enable.auto.commit"
+                | "enable.auto.offset.store" => "TRUE",
                 _ => "1000",
             };
             assert!(ConsumerConfig::default().set(key, value).unwrap(), "{key}");

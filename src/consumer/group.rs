@@ -166,11 +166,11 @@ impl Group {
         now + self.max_poll_interval / 3
     }
 
-    /// Commits what was handed out, if that is new, as auto-commit does.
+    /// Commits what counts as processed, if that is new, as auto-commit does.
     fn commit_processed(&mut self, now: Instant, shared: &Shared, only: Option<&[TopicPartition]>) {
         let Some(auto) = &mut self.auto_commit else { return };
         auto.next = now + auto.interval;
-        let mut positions = shared.change(|fetcher, _| fetcher.subscription().positions().collect::<HashMap<_, _>>());
+        let mut positions = shared.processed();
         match only {
             // The last chance: also what was sent before, and perhaps failed.
             Some(only) => positions.retain(|partition, _| only.contains(partition)),
@@ -269,6 +269,8 @@ impl Group {
     }
 
     fn guard(&self, id: RevocationId, partitions: Vec<TopicPartition>, shared: &Arc<Shared>) -> Revoking {
+        // What was handed out was committed when the revocation was told; marks come while it is worked off.
+        let commits_marks = self.auto_commit.is_some() && !shared.config.enable_auto_offset_store;
         let (progress, shared, commands) = (self.progress.clone(), Arc::downgrade(shared), self.weak());
         let revoked = partitions.clone();
         Revoking::new(partitions, move || {
@@ -282,11 +284,22 @@ impl Group {
                     progress.tenures.remove(partition);
                 });
             }
+            let mut last = None;
             if let Some(shared) = shared.upgrade() {
+                if commits_marks {
+                    let mut marks = shared.processed();
+                    marks.retain(|partition, _| revoked.contains(partition));
+                    last = Some((marks, shared.client.api_deadline())).filter(|(marks, _)| !marks.is_empty());
+                }
                 shared.set_assignment(revoked, vec![]);
             }
             if let Some(commands) = commands.upgrade() {
-                let _ = commands.send(Box::new(move |machine, now| machine.revoked(now, id)));
+                let _ = commands.send(Box::new(move |machine, now| {
+                    if let Some((marks, deadline)) = last {
+                        machine.commit(now, marks, deadline, None);
+                    }
+                    machine.revoked(now, id);
+                }));
             }
         })
     }
@@ -393,7 +406,7 @@ impl Consumer {
     /// # Errors
     /// `Closed` if the client is.
     pub async fn unsubscribe(&mut self) -> Result<()> {
-        let positions = self.positions();
+        let positions = self.shared.processed();
         let deadline = self.shared.client.api_deadline();
         if let Some(group) = &mut self.group {
             if group.auto_commit.is_some() && !positions.is_empty() {
@@ -416,7 +429,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Commits the positions: that everything handed out so far is processed. Waits for the coordinator's answer, and
+    /// Commits the positions: that everything handed out so far is processed (without `enable.auto.offset.store`, what was
+    /// [marked](Self::mark_processed)). Waits for the coordinator's answer, and
     /// behind commits before it. During a rebalance it waits for that, too, and commits what is still ours.
     ///
     /// # Errors
@@ -424,19 +438,21 @@ impl Consumer {
     /// reader; go on polling. `Timeout` after `default.api.timeout.ms`, `Denied`, `Config` without a group. What could be
     /// committed is. Dropping the future loses only the answer.
     pub async fn commit(&self) -> Result<()> {
-        self.commit_offsets(self.positions()).await
+        self.commit_offsets(self.shared.processed()).await
     }
 
-    /// Commits these offsets, each the *next* record to read.
+    /// Commits these offsets, each the *next* record to read: [`Records::next_offsets`](super::Records::next_offsets), or
+    /// of one record [`behind`](super::ConsumerRecord::behind).
     ///
     /// # Errors
     /// As [`commit`](Self::commit); nothing is committed if one of the partitions is not assigned to this member.
-    pub async fn commit_offsets(&self, offsets: HashMap<TopicPartition, OffsetAndMetadata>) -> Result<()> {
+    pub async fn commit_offsets(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<()> {
         let group = self.group()?;
-        if let Some((partition, _)) = offsets.iter().find(|(_, offset)| offset.offset < 0) {
-            let error = Error::with_message(ErrorKind::InvalidArgument, "an offset is not negative");
-            return Err(error.partition(partition.clone()));
-        }
+        let offsets: HashMap<_, _> = offsets.into_iter().collect();
+        offsets.iter().try_for_each(|(partition, offset)| check_offset(partition, offset))?;
         if offsets.is_empty() {
             return Ok(());
         }
@@ -444,14 +460,39 @@ impl Consumer {
         group.ask(move |machine, now, reply| machine.commit(now, offsets, deadline, Some(reply))).await
     }
 
-    /// Commits the positions without waiting. Commits stay in the order of their calls; one that fails is logged.
+    /// As [`commit`](Self::commit), without waiting. Commits stay in the order of their calls; one that fails is logged.
     /// Nothing happens without a group.
     pub fn commit_async(&self) {
         let Ok(group) = self.group() else { return };
-        let (positions, deadline) = (self.positions(), self.shared.client.api_deadline());
+        let (positions, deadline) = (self.shared.processed(), self.shared.client.api_deadline());
         if !positions.is_empty() {
             group.command(move |machine, now| machine.commit(now, positions, deadline, None));
         }
+    }
+
+    /// Marks as processed what is before these offsets: that is what `commit` and auto-commit then commit with
+    /// `enable.auto.offset.store=false`; with the default, marks change nothing. Takes what
+    /// [`commit_offsets`](Self::commit_offsets) takes, asks nobody, and doesn't wait.
+    ///
+    /// Of the marks of a partition the last counts, also when it goes back: who works on the records of a partition in any
+    /// other order marks what all of them are through with. Auto-commit commits marks every `auto.commit.interval.ms`, those
+    /// of a partition that is revoked when its [`Revoking`] is done, and all on close. A partition that is gone takes its
+    /// mark along; when it comes back, it has none.
+    ///
+    /// # Errors
+    /// `State` if a partition is not assigned (any more): its new reader begins where it was committed. `InvalidArgument` for a
+    /// negative offset. The others are marked all the same.
+    pub fn mark_processed(&self, offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>) -> Result<()> {
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        self.shared.change(|fetcher, _| {
+            let mut outcome = Ok(());
+            for (partition, offset) in offsets {
+                let marked =
+                    check_offset(&partition, &offset).and_then(|()| fetcher.mark_processed(&partition, offset));
+                outcome = outcome.and(marked);
+            }
+            outcome
+        })
     }
 
     /// What the group has committed of these partitions; one without a commit is not in the answer. Offsets that an
@@ -485,7 +526,7 @@ impl Consumer {
     pub(super) async fn leave_group(&mut self, deadline: Instant) -> Result<()> {
         let Some(mut group) = self.group.take() else { return Ok(()) };
         group.events.close(); // nobody is told any more, so the task need not wait to tell
-        let positions = self.positions();
+        let positions = self.shared.processed();
         let committed = match group.auto_commit {
             Some(_) if !positions.is_empty() => {
                 let (reply, answer) = oneshot::channel();
@@ -511,6 +552,14 @@ impl Consumer {
             None => Err(Error::with_message(ErrorKind::Timeout, "the group was not left in time")),
         }
     }
+}
+
+fn check_offset(partition: &TopicPartition, offset: &OffsetAndMetadata) -> Result<()> {
+    if offset.offset < 0 {
+        let error = Error::with_message(ErrorKind::InvalidArgument, "an offset is not negative");
+        return Err(error.partition(partition.clone()));
+    }
+    Ok(())
 }
 
 /// Looks up where the group stands and starts there, unless the partition has gone or changed hands meanwhile.

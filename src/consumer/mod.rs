@@ -293,7 +293,7 @@ impl Consumer {
         self.shared.change(|fetcher, _| fetcher.memory().0)
     }
 
-    /// Commits what was handed out, if auto-commit is on, leaves the group, ends the tasks and closes the connections,
+    /// Commits what was handed out (or [marked](Self::mark_processed)), if auto-commit is on, leaves the group, ends the tasks and closes the connections,
     /// within `timeout`.
     ///
     /// # Errors
@@ -377,6 +377,14 @@ impl Shared {
         self.change(|fetcher, now| fetcher.change_assignment(now, removed, added));
         self.supervise.notify_one();
         self.data.notify_one();
+    }
+
+    /// What a commit without offsets commits: what was handed out or, without `enable.auto.offset.store`, what was marked.
+    fn processed(&self) -> HashMap<TopicPartition, OffsetAndMetadata> {
+        self.change(|fetcher, _| match self.config.enable_auto_offset_store {
+            true => fetcher.subscription().positions().collect(),
+            false => fetcher.subscription().processed().collect(),
+        })
     }
 
     /// Says where a partition starts that was assigned with [`Start::Later`]; a seek that came first counts.

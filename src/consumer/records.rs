@@ -262,7 +262,9 @@ impl<'a> Iterator for RecordBatch<'a> {
         match self.batch.next()? {
             Ok(view) => {
                 let log_append_time = self.batch.header().attributes.is_log_append_time();
-                Some(Ok(ConsumerRecord { name: &self.part.fetched.name, view, log_append_time, shared: None }))
+                let leader_epoch = self.batch.header().partition_leader_epoch;
+                let name = &self.part.fetched.name;
+                Some(Ok(ConsumerRecord { name, view, log_append_time, leader_epoch, shared: None }))
             }
             Err(error) => {
                 let offset = self.batch.header().base_offset.max(self.part.fetched.from);
@@ -340,7 +342,8 @@ impl<'a> Iterator for Iter<'a> {
                 Some(Ok(view)) => {
                     let name = &self.records.parts.get(self.part)?.fetched.name;
                     let log_append_time = batch.header().attributes.is_log_append_time();
-                    return Some(ConsumerRecord { name, view, log_append_time, shared: Some(shared) });
+                    let leader_epoch = batch.header().partition_leader_epoch;
+                    return Some(ConsumerRecord { name, view, log_append_time, leader_epoch, shared: Some(shared) });
                 }
                 Some(Err(error)) => {
                     let offset = batch.header().base_offset;
@@ -367,6 +370,7 @@ pub struct ConsumerRecord<'a> {
     name: &'a TopicPartition,
     view: RecordView<'a>,
     log_append_time: bool,
+    leader_epoch: i32,
     shared: Option<&'a SharedBatch>,
 }
 
@@ -389,6 +393,17 @@ impl<'a> ConsumerRecord<'a> {
     /// Its offset in the partition.
     pub fn offset(&self) -> i64 {
         self.view.offset
+    }
+
+    /// The epoch of the leader that wrote it, if known (KIP-320).
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        LeaderEpoch::from_wire(self.leader_epoch)
+    }
+
+    /// Where to go on behind this record, as a commit or a mark takes it: `consumer.commit_offsets([record.behind()])`.
+    /// All that is before it in the partition counts as processed then, too.
+    pub fn behind(&self) -> (TopicPartition, OffsetAndMetadata) {
+        behind(self.name, self.offset(), self.leader_epoch())
     }
 
     /// Milliseconds since 1970; -1 if there is none.
@@ -423,6 +438,7 @@ impl<'a> ConsumerRecord<'a> {
         OwnedRecord {
             topic_partition: self.name.clone(),
             offset: self.offset(),
+            leader_epoch: self.leader_epoch(),
             timestamp: self.timestamp(),
             timestamp_type: self.timestamp_type(),
             key: self.key().map(part),
@@ -451,6 +467,8 @@ pub struct OwnedRecord {
     pub topic_partition: TopicPartition,
     /// Its offset in the partition.
     pub offset: i64,
+    /// The epoch of the leader that wrote it, if known (KIP-320).
+    pub leader_epoch: Option<LeaderEpoch>,
     /// Milliseconds since 1970; -1 if there is none.
     pub timestamp: i64,
     /// What the timestamp is the time of.
@@ -461,6 +479,21 @@ pub struct OwnedRecord {
     pub value: Option<Bytes>,
     /// Names and values in their order, duplicates included.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
+}
+
+impl OwnedRecord {
+    /// As [`ConsumerRecord::behind`].
+    pub fn behind(&self) -> (TopicPartition, OffsetAndMetadata) {
+        behind(&self.topic_partition, self.offset, self.leader_epoch)
+    }
+}
+
+fn behind(
+    name: &TopicPartition,
+    offset: i64,
+    leader_epoch: Option<LeaderEpoch>,
+) -> (TopicPartition, OffsetAndMetadata) {
+    (name.clone(), OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::new(offset + 1) })
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use super::fetch_session::{FetchSession, SessionRequest};
 use super::metadata::Cluster;
 use super::subscription::{FetchState, OffsetReset, OffsetSpec, Partition, Position, Start, SubscriptionState};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId, TopicId, TopicPartition};
+use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicId, TopicPartition};
 use crate::wire::fetch::{FetchParameters, IsolationLevel};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -214,6 +214,14 @@ impl Fetcher {
     /// What is assigned, and how far it was read.
     pub fn subscription(&self) -> &SubscriptionState {
         &self.subscription
+    }
+
+    /// See [`SubscriptionState::mark_processed`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mark_processed(&mut self, name: &TopicPartition, offset: OffsetAndMetadata) -> Result<()> {
+        self.subscription.mark_processed(name, offset)
     }
 
     /// The sessions that brokers keep for us, to be ended. No Fetch may follow.

@@ -136,6 +136,8 @@ pub struct Partition {
     pub(in crate::machine) fetch_epoch: Option<LeaderEpoch>,
     pub(in crate::machine) generation: u64,
     pub(in crate::machine) paused: bool,
+    /// How far the application says that it is through; gone with the partition.
+    pub(in crate::machine) processed: Option<OffsetAndMetadata>,
     /// The Fetch or ListOffsets under way that this partition is part of.
     pub(in crate::machine) in_flight: Option<u64>,
     /// After an error: not asked for before this.
@@ -176,6 +178,7 @@ impl Partition {
             fetch_epoch: None,
             generation,
             paused: false,
+            processed: None,
             in_flight: None,
             not_before: None,
             failures: 0,
@@ -305,5 +308,19 @@ impl SubscriptionState {
             let Position { offset, leader_epoch } = partition.position()?;
             Some((name.clone(), OffsetAndMetadata { offset, leader_epoch, metadata: String::new() }))
         })
+    }
+
+    /// What was marked as processed, of each partition of which something was.
+    pub fn processed(&self) -> impl Iterator<Item = (TopicPartition, OffsetAndMetadata)> + '_ {
+        self.partitions.iter().filter_map(|(name, partition)| Some((name.clone(), partition.processed.clone()?)))
+    }
+
+    /// The application is through with everything before this offset. Replaces what was marked before.
+    ///
+    /// # Errors
+    /// `State` if the partition is not assigned.
+    pub fn mark_processed(&mut self, name: &TopicPartition, offset: OffsetAndMetadata) -> Result<()> {
+        self.get_mut(name)?.processed = Some(offset);
+        Ok(())
     }
 }

@@ -25,11 +25,11 @@ fn client_over(cluster: &TestCluster, connect: impl Connect) -> Client {
     Client::new(ClientConfig::new([cluster.bootstrap()]).connect(connect).virtual_time().seed(7)).unwrap()
 }
 
-fn client(cluster: &TestCluster) -> Client {
+pub(crate) fn client(cluster: &TestCluster) -> Client {
     client_over(cluster, cluster.connector())
 }
 
-fn config() -> ConsumerConfig {
+pub(crate) fn config() -> ConsumerConfig {
     ConsumerConfig::group("g")
         .auto_offset_reset(OffsetReset::Earliest)
         .enable_auto_commit(false)
@@ -38,7 +38,7 @@ fn config() -> ConsumerConfig {
         .partition_assignment_strategy(["cooperative-sticky"])
 }
 
-async fn member(cluster: &TestCluster, config: ConsumerConfig) -> Consumer {
+pub(crate) async fn member(cluster: &TestCluster, config: ConsumerConfig) -> Consumer {
     let mut consumer = client(cluster).consumer(config).unwrap();
     consumer.subscribe([TOPIC]).await.unwrap();
     consumer

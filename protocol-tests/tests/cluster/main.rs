@@ -13,6 +13,7 @@ mod etl;
 mod fetching;
 mod groups;
 mod large_batches;
+mod marks;
 mod network;
 mod partitioners;
 mod producer;

@@ -245,7 +245,7 @@ pub(crate) async fn resumed(client: &Client, group: &str, assignor: &str) -> Con
     }
     let at = |partition: i32| milena::ids::TopicPartition::new(&*topic, partition);
     let offset = OffsetAndMetadata { metadata: "{\"window\":7}".into(), ..OffsetAndMetadata::new(4) };
-    let offsets = (0..PARTITIONS).map(|partition| (at(partition), offset.clone())).collect();
+    let offsets = (0..PARTITIONS).map(|partition| (at(partition), offset.clone()));
     one.commit_offsets(offsets).await.expect("committed");
     assert_eq!(one.committed(&[at(3)]).await.expect("known")[&at(3)], offset);
     one.close(PATIENCE).await.expect("left");
