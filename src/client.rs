@@ -212,6 +212,11 @@ impl Client {
         self.command(move |metadata, _| metadata.want(topics, auto_create));
     }
 
+    /// Keeps [`Cluster::listed`] fresh from now on.
+    pub(crate) fn list_all_topics(&self) {
+        self.command(|metadata, _| metadata.list_all());
+    }
+
     /// What was seen under `generation` was wrong: asks again, unless there has been an answer since.
     pub(crate) fn refresh(&self, generation: u64) {
         self.command(move |metadata, now| metadata.invalidate(now, generation));

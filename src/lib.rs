@@ -84,6 +84,7 @@ pub mod properties;
 pub mod record;
 #[cfg(feature = "test-broker")]
 pub mod testing;
+mod topic_regex;
 internal! {
     mod machine;
     mod net;

@@ -11,16 +11,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &["ids"]),
     ("connect", &["error"]),
     ("settings", &["error"]),
+    ("topic_regex", &[]),
     ("wire", &["error", "ids"]),
     ("record", &["error", "ids"]),
-    ("machine", &["error", "ids", "record", "wire"]), // sans-IO: no socket, clock or task
+    ("machine", &["error", "ids", "record", "topic_regex", "wire"]), // sans-IO: no socket, clock or task
     ("net", &["connect", "error", "ids", "machine", "wire"]),
     ("client", &["connect", "error", "ids", "machine", "net", "settings", "wire"]),
     ("producer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
     ("consumer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
     ("properties", &["client", "consumer", "error", "producer"]),
     ("admin", &["client", "error", "ids", "net", "wire"]),
-    ("broker", &["connect", "error", "ids", "record", "wire"]), // shares bytes with the client, never logic
+    ("broker", &["connect", "error", "ids", "record", "topic_regex", "wire"]), // shares bytes with the client, never logic
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record"]),
     (
         "pipeline",

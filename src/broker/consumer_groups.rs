@@ -16,8 +16,8 @@ use super::consumer_members::{ConsumerMember, LEAVES, LEAVES_FOR_A_WHILE};
 use super::groups::{Commit, Identity};
 use super::server_assignors::{Assignor, Partitions, Subscriber, Topics};
 use super::state::Refusal;
-use super::topic_regex::TopicRegex;
 use crate::error::ErrorCode;
+use crate::topic_regex::TopicRegex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +123,10 @@ impl ConsumerGroup {
         beat: Beat,
     ) -> Result<Beaten, Refusal> {
         if let Some(regex) = &beat.regex {
-            TopicRegex::new(regex).map_err(|why| (ErrorCode::InvalidRegularExpression, why))?;
+            TopicRegex::new(regex).map_err(|why| {
+                let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}.");
+                (ErrorCode::InvalidRegularExpression, message)
+            })?;
         }
         let before = self.admit(now, &beat)?;
         let full = beat.is_full();

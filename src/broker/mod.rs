@@ -28,7 +28,7 @@
 //! | `replication` | what followers have, brokers that are paused |
 //! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions` | the API families |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
-//! | `consumer_groups consumer_members server_assignors topic_regex consumer_group_api` | groups of KIP-848, likewise |
+//! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `control` | faults on command, the request log |
 //! | `clock` | the one clock |
 
@@ -58,7 +58,6 @@ mod producers;
 mod replication;
 mod server_assignors;
 mod state;
-mod topic_regex;
 mod topics;
 mod transactions;
 

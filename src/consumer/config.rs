@@ -27,6 +27,7 @@ pub struct ConsumerConfig {
     pub(crate) partition_eof: bool,
     pub(crate) client_rack: String,
     pub(crate) allow_auto_create_topics: bool,
+    pub(crate) exclude_internal_topics: bool,
     pub(crate) group_id: Option<String>,
     pub(crate) group_instance_id: Option<String>,
     pub(crate) session_timeout: Duration,
@@ -56,6 +57,7 @@ impl Default for ConsumerConfig {
             partition_eof: false,
             client_rack: String::new(),
             allow_auto_create_topics: true,
+            exclude_internal_topics: true,
             group_id: None,
             group_instance_id: None,
             session_timeout: Duration::from_secs(45),
@@ -89,6 +91,7 @@ impl ConsumerConfig {
         "enable.partition.eof",
         "client.rack",
         "allow.auto.create.topics",
+        "exclude.internal.topics",
         "check.crcs",
         "group.id",
         "group.instance.id",
@@ -188,6 +191,13 @@ impl ConsumerConfig {
     /// `allow.auto.create.topics`: asking for a topic may create it, where the broker does that. Default: yes.
     pub fn allow_auto_create_topics(mut self, allow: bool) -> Self {
         self.allow_auto_create_topics = allow;
+        self
+    }
+
+    /// `exclude.internal.topics`: a [`TopicPattern`](super::TopicPattern) that this client matches leaves out Kafka's own topics,
+    /// such as `__consumer_offsets`. By name they can be subscribed to whatever this is. Default: yes.
+    pub fn exclude_internal_topics(mut self, exclude: bool) -> Self {
+        self.exclude_internal_topics = exclude;
         self
     }
 
@@ -312,6 +322,7 @@ impl ConsumerConfig {
             "enable.partition.eof" => self.partition_eof = settings::boolean(key, value)?,
             "client.rack" => value.clone_into(&mut self.client_rack),
             "allow.auto.create.topics" => self.allow_auto_create_topics = settings::boolean(key, value)?,
+            "exclude.internal.topics" => self.exclude_internal_topics = settings::boolean(key, value)?,
             "check.crcs" if settings::boolean(key, value)? => {}
             "check.crcs" => return Err(settings::invalid(key, value, &"checksums are always verified")),
             "group.id" => self.group_id = text(value),
@@ -419,7 +430,8 @@ mod tests {
                 "auto.offset.reset" => "earliest",
                 "isolation.level" => "read_committed",
                 "group.protocol" => "CONSUMER",
-                "enable.partition.eof"
+                "exclude.internal.topics"
+                | "enable.partition.eof"
                 | "allow.auto.create.topics"
                 | "check.crcs"
                 | "enable.auto.commit"

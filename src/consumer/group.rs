@@ -12,7 +12,7 @@
 mod task;
 
 use super::rebalance::Revoking;
-use super::{Consumer, ConsumerConfig, Event, GroupProtocol, Shared};
+use super::{Consumer, ConsumerConfig, Event, GroupProtocol, Shared, TopicPattern};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ConsumerGroupMetadata, GenerationId, OffsetAndMetadata, TopicPartition};
@@ -25,6 +25,7 @@ use crate::machine::subscription::Start;
 use crate::net::drive::Command;
 use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use task::{GroupCaller, run};
@@ -79,7 +80,7 @@ struct AutoCommit {
 
 impl Group {
     /// The group of this configuration, if it has one. Nothing is asked of a broker yet.
-    pub(super) fn new(client: &Client, config: &ConsumerConfig) -> Result<Option<Self>> {
+    pub(super) fn new(client: &Client, config: &ConsumerConfig, auto_create: Arc<AtomicBool>) -> Result<Option<Self>> {
         let Some(group_id) = config.group_id.as_deref().map(Arc::<str>::from) else { return Ok(None) };
         let now = client.now();
         let instance_id: Option<Arc<str>> = config.group_instance_id.as_deref().map(Arc::from);
@@ -100,8 +101,7 @@ impl Group {
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (tell, events) = mpsc::channel(16);
-        let caller =
-            GroupCaller { client: client.clone(), id: client.next_id(), auto_create: config.allow_auto_create_topics };
+        let caller = GroupCaller { client: client.clone(), id: client.next_id(), auto_create };
         let task = client.spawn(run(ConsumerCoordinator::new(now, machine), caller, inbox, tell));
         let interval = config.auto_commit_interval;
         let auto_commit = AutoCommit { interval, next: now + interval, last: HashMap::new() };
@@ -364,39 +364,57 @@ impl Consumer {
             let error = Error::with_message(ErrorKind::InvalidArgument, "a topic's name has 1 to 249 characters");
             return Err(error.topic(wrong.clone()));
         }
-        self.join(SubscribedTopics::names(topics.iter().cloned().collect()))?;
-        self.shared.client.want_topics(topics, self.shared.config.allow_auto_create_topics);
+        let (names, auto_create) = (topics.iter().cloned().collect(), self.shared.config.allow_auto_create_topics);
+        self.join(auto_create, move |machine, now| machine.subscribe(now, SubscribedTopics::names(names)))?;
+        self.shared.client.want_topics(topics, auto_create);
         Ok(())
     }
 
-    /// As [`subscribe`](Self::subscribe), for every topic, now and later, whose *whole* name the coordinator matches with
-    /// this regular expression: `clicks-.*`, where `^clicks` would match no `clicks-1`. It is RE2's, and takes
-    /// [`GroupProtocol::Consumer`] and ConsumerGroupHeartbeat v1 (Apache Kafka from 4.0).
+    /// As [`subscribe`](Self::subscribe), for every topic, now and later, that the [`TopicPattern`] means. Nothing is created
+    /// for it. Who matches:
+    ///
+    /// - In a classic group, and for a pattern with an [`exclude`](TopicPattern::exclude) list, this client does, as Java for
+    ///   `subscribe(Pattern)`. It asks for the names of all topics every `metadata.max.age.ms`, so that is how late a new topic
+    ///   may be noticed; one that is deleted, half a minute after. The group is joined when they are first known, and
+    ///   rebalances whenever they have changed; each member matches for itself. Kafka's own topics are left out,
+    ///   unless [`exclude.internal.topics`](ConsumerConfig::exclude_internal_topics) is off.
+    /// - Otherwise, with [`GroupProtocol::Consumer`], the coordinator does, by what it thinks internal. That takes
+    ///   ConsumerGroupHeartbeat v1 (Apache Kafka from 4.0); an expression that it can't read although we can, polls tell
+    ///   (`InvalidRegularExpression`).
     ///
     /// # Errors
-    /// As `subscribe`; `Config` with another protocol, `InvalidArgument` for an empty expression. One that the broker
-    /// can't read, polls tell (`InvalidRegularExpression`).
-    pub async fn subscribe_pattern(&mut self, regex: impl Into<String>) -> Result<()> {
-        let regex: Arc<str> = regex.into().into();
+    /// As `subscribe`.
+    pub async fn subscribe_pattern(&mut self, pattern: TopicPattern) -> Result<()> {
         self.shared.check_open()?;
-        if self.shared.config.group_protocol != GroupProtocol::Consumer {
-            let message = "only a coordinator of group.protocol=consumer matches regular expressions";
-            return Err(Error::with_message(ErrorKind::Config, message));
+        let config = &self.shared.config;
+        match pattern.for_broker().filter(|_| config.group_protocol == GroupProtocol::Consumer) {
+            Some(regex) => self.join(false, move |machine, now| machine.subscribe(now, SubscribedTopics::Regex(regex))),
+            None => {
+                let pattern = pattern.with_internal(!config.exclude_internal_topics);
+                let cluster = self.shared.client.watch_cluster();
+                self.join(false, move |machine, now| {
+                    let known = cluster.borrow().clone();
+                    machine.subscribe_pattern(now, pattern, &known);
+                })?;
+                self.shared.client.list_all_topics();
+                Ok(())
+            }
         }
-        if regex.is_empty() {
-            return Err(Error::with_message(ErrorKind::InvalidArgument, "an empty expression matches no topic"));
-        }
-        self.join(SubscribedTopics::Regex(regex))
     }
 
-    fn join(&mut self, topics: SubscribedTopics) -> Result<()> {
-        let group = self.group_mut()?;
+    fn join(
+        &mut self,
+        auto_create: bool,
+        subscribe: impl FnOnce(&mut ConsumerCoordinator, Instant) + Send + 'static,
+    ) -> Result<()> {
+        let group = self.group.as_mut().ok_or_else(no_group)?;
         if group.manual {
             return Err(Error::with_message(ErrorKind::State, "partitions are assigned by hand; unsubscribe first"));
         }
+        self.shared.auto_create.store(auto_create, Ordering::Relaxed);
         group.subscribed = true;
         (group.last_polled, group.failed) = (None, None);
-        group.command(move |machine, now| machine.subscribe(now, topics));
+        group.command(subscribe);
         Ok(())
     }
 
@@ -516,10 +534,6 @@ impl Consumer {
 
     fn group(&self) -> Result<&Group> {
         self.group.as_ref().ok_or_else(no_group)
-    }
-
-    fn group_mut(&mut self) -> Result<&mut Group> {
-        self.group.as_mut().ok_or_else(no_group)
     }
 
     /// Auto-commit, then LeaveGroup, by `deadline`; what is not done then is left to the session timeout.

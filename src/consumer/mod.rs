@@ -23,6 +23,7 @@ mod validate;
 pub use crate::ids::ConsumerGroupMetadata;
 pub use crate::machine::group::assignor::{Assignment, Assignor, GroupMember, Joining, RebalanceProtocol};
 pub use crate::machine::group::group_topics::{GroupTopics, Racks};
+pub use crate::machine::group::topic_pattern::TopicPattern;
 pub use crate::machine::subscription::OffsetSpec;
 pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset};
 pub use offsets::OffsetAndTimestamp;
@@ -39,6 +40,7 @@ use crate::net::clock::sleep_until;
 use group::Group;
 use records::Common;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -77,8 +79,9 @@ impl Client {
     /// `Config` for settings that can't be or that contradict each other.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.check()?;
-        let group = Group::new(self, &config)?;
-        let shared = Arc::new(Shared::new(self.clone(), config));
+        let auto_create = Arc::new(AtomicBool::new(config.allow_auto_create_topics));
+        let group = Group::new(self, &config, auto_create.clone())?;
+        let shared = Arc::new(Shared::new(self.clone(), config, auto_create));
         let supervisor = self.spawn(fetch::supervise(shared.clone()));
         Ok(Consumer { shared, group, supervisor: Some(supervisor) })
     }
@@ -110,6 +113,7 @@ impl Consumer {
         let removed: Vec<_> = assigned.difference(&wanted).cloned().collect();
         let added: Vec<_> = wanted.difference(&assigned).cloned().collect();
         self.shared.check_open()?;
+        self.shared.auto_create.store(self.shared.config.allow_auto_create_topics, Ordering::Relaxed);
         let Some(group) = &mut self.group else {
             self.shared.set_assignment(removed, added.into_iter().map(|name| (name, Start::Reset)).collect());
             return Ok(());
@@ -327,6 +331,8 @@ pub(crate) struct Shared {
     /// Tells its connections from others'.
     pub(crate) id: u64,
     common: Arc<Common>,
+    /// Asking for a topic may create it: `allow.auto.create.topics`, but for topics that a pattern has matched.
+    auto_create: Arc<AtomicBool>,
     state: Mutex<State>,
     /// Rung when the application has something to look at.
     data: Notify,
@@ -343,7 +349,7 @@ struct State {
 }
 
 impl Shared {
-    fn new(client: Client, config: ConsumerConfig) -> Self {
+    fn new(client: Client, config: ConsumerConfig, auto_create: Arc<AtomicBool>) -> Self {
         let (retry_backoff, retry_backoff_max) = client.retry_backoff();
         let fetcher = Fetcher::new(FetcherConfig {
             budget: config.prefetch_bytes,
@@ -362,6 +368,7 @@ impl Shared {
             client,
             common: Arc::new(Common::new(config.max_decompressed_bytes)),
             config,
+            auto_create,
             state: Mutex::new(State { fetcher, wakes: BTreeMap::new(), closed: None }),
             data: Notify::new(),
             supervise: Notify::new(),
@@ -372,7 +379,7 @@ impl Shared {
     pub(crate) fn set_assignment(&self, removed: Vec<TopicPartition>, added: Vec<(TopicPartition, Start)>) {
         let topics: BTreeSet<_> = added.iter().map(|(name, _)| name.topic.clone()).collect();
         if !topics.is_empty() {
-            self.client.want_topics(topics, self.config.allow_auto_create_topics);
+            self.client.want_topics(topics, self.auto_create.load(Ordering::Relaxed));
         }
         self.change(|fetcher, now| fetcher.change_assignment(now, removed, added));
         self.supervise.notify_one();

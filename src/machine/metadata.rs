@@ -43,6 +43,9 @@ pub struct Cluster {
     pub nodes: BTreeMap<NodeId, Node>,
     /// The topics that someone has asked for and that exist.
     pub topics: HashMap<Arc<str>, Arc<TopicMetadata>>,
+    /// The names of all topics as of the last listing, and whether each is internal; none before
+    /// [`Metadata::list_all`] and its answer.
+    pub listed: Option<Arc<BTreeMap<Arc<str>, bool>>>,
     /// Why the last answer had nothing of a topic that was asked for.
     pub errors: HashMap<Arc<str>, ErrorCode>,
 }
@@ -113,6 +116,17 @@ struct Wanted {
     unknown_since: Option<Instant>,
 }
 
+/// The question for all topics. It is asked by age alone: what it is for, patterns, wants to know what is new, and of what is
+/// read of a matched topic the other questions tell.
+#[derive(Debug)]
+enum Listing {
+    /// With the next question, or the next try.
+    Due,
+    Asked(RequestId),
+    /// Not before this.
+    Fresh(Instant),
+}
+
 /// Keeps the picture of the cluster fresh.
 ///
 /// ```text
@@ -127,6 +141,7 @@ pub struct Metadata {
     cluster: Arc<Cluster>,
     wanted: BTreeMap<Arc<str>, Wanted>,
     asked: Vec<RequestId>,
+    listing: Option<Listing>,
     /// Something was asked for after the requests under way were made.
     again: bool,
     next_refresh: Option<Instant>,
@@ -146,6 +161,7 @@ impl Metadata {
             cluster: Arc::default(),
             wanted: BTreeMap::new(),
             asked: Vec::new(),
+            listing: None,
             again: false,
             next_refresh: None,
             backoff,
@@ -167,6 +183,14 @@ impl Metadata {
             wanted.auto_create |= auto_create;
         }
         if missing {
+            self.refresh_now();
+        }
+    }
+
+    /// Finds out what all topics are called, now and every `metadata.max.age.ms`, see [`Cluster::listed`].
+    pub fn list_all(&mut self) {
+        if self.listing.is_none() {
+            self.listing = Some(Listing::Due);
             self.refresh_now();
         }
     }
@@ -197,6 +221,13 @@ impl Metadata {
         &self.cluster
     }
 
+    fn listing_at(&self) -> Option<Instant> {
+        match self.listing {
+            Some(Listing::Fresh(until)) => Some(until),
+            _ => None,
+        }
+    }
+
     fn refresh_now(&mut self) {
         if self.asked.is_empty() {
             self.ask();
@@ -220,6 +251,10 @@ impl Metadata {
         if !create.is_empty() {
             self.push(create, true);
         }
+        if matches!(self.listing, Some(Listing::Due)) {
+            let id = self.send(MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false));
+            self.listing = Some(Listing::Asked(id));
+        }
     }
 
     fn push(&mut self, topics: Vec<Arc<str>>, create: bool) {
@@ -230,10 +265,34 @@ impl Metadata {
         let request = MetadataRequest::default()
             .with_topics(Some(topics.into_iter().map(named).collect()))
             .with_allow_auto_topic_creation(create);
+        self.send(request);
+    }
+
+    fn send(&mut self, request: MetadataRequest) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         self.asked.push(id);
         self.requests.push((id, request));
+        id
+    }
+
+    fn on_listing(&mut self, now: Instant, response: &Result<MetadataResponse>) -> bool {
+        // A broker that knows no brokers yet knows no topics either.
+        let Some(response) = response.as_ref().ok().filter(|response| !response.brokers.is_empty()) else {
+            self.listing = Some(Listing::Due);
+            return false;
+        };
+        self.listing = Some(Listing::Fresh(now + self.config.max_age));
+        let is_there = |topic: &&MetadataResponseTopic| {
+            matches!(ErrorCode::from_wire(topic.error_code), None | Some(ErrorCode::LeaderNotAvailable))
+        };
+        let named = |topic: &MetadataResponseTopic| Some((Arc::from(topic.name.as_ref()?.as_str()), topic.is_internal));
+        let mut cluster = Cluster::clone(&self.cluster);
+        cluster.generation += 1;
+        cluster.listed = Some(Arc::new(response.topics.iter().filter(is_there).filter_map(named).collect()));
+        self.cluster = Arc::new(cluster);
+        self.changed = true;
+        true
     }
 
     fn on_answer(&mut self, now: Instant, response: MetadataResponse) -> bool {
@@ -283,6 +342,10 @@ fn merge(
                 let since = *wanted.unknown_since.get_or_insert(now);
                 if now.saturating_duration_since(since) >= PROPAGATION {
                     cluster.topics.remove(&name);
+                    // It was listed while it was there.
+                    if let Some(listed) = cluster.listed.as_mut().filter(|listed| listed.contains_key(&name)) {
+                        Arc::make_mut(listed).remove(&name);
+                    }
                 }
             } else if !error.is_retriable() {
                 cluster.topics.remove(&name);
@@ -337,7 +400,10 @@ impl Machine for Metadata {
     fn handle_response(&mut self, now: Instant, id: RequestId, response: Result<MetadataResponse, Error>) {
         let Some(at) = self.asked.iter().position(|asked| *asked == id) else { return };
         self.asked.swap_remove(at);
-        let complete = response.is_ok_and(|response| self.on_answer(now, response));
+        let complete = match self.listing {
+            Some(Listing::Asked(listing)) if listing == id => self.on_listing(now, &response),
+            _ => response.is_ok_and(|response| self.on_answer(now, response)),
+        };
         if self.asked.is_empty() && self.again {
             self.ask();
         } else if complete {
@@ -352,6 +418,10 @@ impl Machine for Metadata {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        if self.listing_at().is_some_and(|at| at <= now) {
+            self.listing = Some(Listing::Due);
+            self.refresh_now();
+        }
         if self.asked.is_empty() && self.next_refresh.is_some_and(|at| at <= now) {
             self.ask();
         }
@@ -370,7 +440,7 @@ impl Machine for Metadata {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.next_refresh.filter(|_| self.asked.is_empty())
+        self.next_refresh.filter(|_| self.asked.is_empty()).into_iter().chain(self.listing_at()).min()
     }
 
     fn is_closed(&self) -> bool {

@@ -149,3 +149,67 @@ fn an_unanswered_request_is_asked_again_and_the_picture_kept() {
     assert_eq!(metadata.cluster().nodes.len(), 1);
     assert!(metadata.poll_timeout().unwrap() < now + Duration::from_secs(1));
 }
+
+/// Answers everything else, and gives the question for all topics.
+fn next_listing(metadata: &mut Metadata, now: Instant) -> Option<RequestId> {
+    let mut listing = None;
+    while let Some((id, request)) = metadata.poll_request() {
+        match request.topics {
+            None => listing = Some(id),
+            Some(_) => metadata.handle_response(now, id, answer(vec![])),
+        }
+    }
+    listing
+}
+
+#[test]
+fn all_topics_are_listed_by_age_and_a_listing_that_says_nothing_changes_nothing() {
+    let (mut metadata, mut now) = machine();
+    assert_eq!(next_listing(&mut metadata, now), None, "nobody has asked for it");
+    metadata.list_all();
+    let names = |metadata: &Metadata| metadata.cluster().listed.as_ref().map(|listed| listed.keys().cloned().collect());
+    let id = next_listing(&mut metadata, now).expect("a listing is due at once");
+    assert_eq!(names(&metadata), None::<Vec<Arc<str>>>);
+    metadata.handle_response(now, id, answer(vec![topic("a", 1, &[0]), topic("b", 2, &[0]), unknown("c")]));
+    assert_eq!(names(&metadata), Some(vec!["a".into(), "b".into()]));
+    assert!(metadata.cluster().topics.is_empty(), "a name is all that is kept");
+    metadata.list_all();
+    metadata.invalidate(now, metadata.cluster().generation);
+    assert_eq!(next_listing(&mut metadata, now), None, "it is not asked again with every question");
+    now += Duration::from_secs(300);
+    metadata.handle_timeout(now);
+    let nothing = Ok(MetadataResponse::default().with_topics(vec![topic("z", 3, &[0])])); // of a broker that just begins
+    for said in [Err(Error::new(crate::error::ErrorKind::Connection)), nothing] {
+        let id = next_listing(&mut metadata, now).expect("a listing is due");
+        metadata.handle_response(now, id, said);
+        assert_eq!(names(&metadata), Some(vec!["a".into(), "b".into()]));
+        now = metadata.poll_timeout().expect("soon");
+        metadata.handle_timeout(now);
+    }
+    let id = next_listing(&mut metadata, now).expect("a listing is due");
+    metadata.handle_response(now, id, answer(vec![topic("b", 2, &[0])]));
+    assert_eq!(names(&metadata), Some(vec!["b".into()]));
+}
+
+#[test]
+fn a_topic_that_is_gone_for_good_is_listed_no_longer() {
+    let (mut metadata, mut now) = machine();
+    metadata.want(["a".into()], false);
+    metadata.list_all();
+    let is_listed = |metadata: &Metadata| metadata.cluster().listed.as_ref().is_some_and(|listed| listed.contains_key("a"));
+    while let Some((id, _)) = metadata.poll_request() {
+        metadata.handle_response(now, id, answer(vec![topic("a", 1, &[0])]));
+    }
+    assert!(is_listed(&metadata));
+    let mut seconds = 0;
+    metadata.invalidate(now, metadata.cluster().generation);
+    while is_listed(&metadata) {
+        while let Some((id, _)) = metadata.poll_request() {
+            metadata.handle_response(now, id, answer(vec![unknown("a")]));
+        }
+        (now, seconds) = (now + Duration::from_secs(1), seconds + 1);
+        metadata.handle_timeout(now);
+        assert!(seconds < 60);
+    }
+    assert!(seconds >= 30, "brokers learn of changes one after the other: {seconds} s");
+}

@@ -16,6 +16,7 @@ mod large_batches;
 mod marks;
 mod network;
 mod partitioners;
+mod patterns;
 mod producer;
 mod producer_rules;
 mod purge;

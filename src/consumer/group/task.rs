@@ -15,6 +15,7 @@ use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::metadata_response::MetadataResponseTopic;
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, mpsc};
@@ -64,12 +65,14 @@ pub(super) struct GroupCaller {
     pub(super) client: Client,
     /// Whose connections these are: heartbeats on one, what a broker may park on another.
     pub(super) id: u64,
-    pub(super) auto_create: bool,
+    /// See [`Shared`](crate::consumer::Shared).
+    pub(super) auto_create: Arc<AtomicBool>,
 }
 
 impl Call<ConsumerCoordinator> for GroupCaller {
     fn call(&self, call: GroupCall) -> impl Future<Output = Result<GroupResponse>> + Send {
-        let (client, id, auto_create) = (self.client.clone(), self.id, self.auto_create);
+        let (client, id) = (self.client.clone(), self.id);
+        let auto_create = self.auto_create.load(Ordering::Relaxed);
         async move {
             let deadline = client.now() + call.timeout;
             let answer = match call.to {

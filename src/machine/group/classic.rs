@@ -156,7 +156,7 @@ impl Membership for ClassicMembership {
             SubscribedTopics::Names(names) => names,
             SubscribedTopics::Regex(_) => {
                 self.topics.get_or_insert_default();
-                let why = "the coordinator of a classic group matches no regular expressions: group.protocol=consumer";
+                let why = "the coordinator of a classic group matches no regular expressions";
                 return self.fail(Error::with_message(ErrorKind::Config, why), out);
             }
         };
@@ -164,6 +164,12 @@ impl Membership for ClassicMembership {
             self.rejoin = Some("the subscription has changed");
         }
         self.topics = Some(topics);
+    }
+
+    fn matched(&mut self, _now: Instant, names: Vec<Arc<str>>) {
+        if self.topics.as_ref().is_some_and(|topics| *topics != names) {
+            (self.topics, self.rejoin) = (Some(names), Some("the topics that the pattern matches have changed"));
+        }
     }
 
     fn unsubscribe(&mut self, out: &mut Out) {

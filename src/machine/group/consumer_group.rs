@@ -175,6 +175,14 @@ impl Membership for ConsumerMembership {
         }
     }
 
+    fn matched(&mut self, now: Instant, names: Vec<Arc<str>>) {
+        let names = SubscribedTopics::Names(names);
+        if self.topics.as_ref().is_some_and(|topics| *topics != names) {
+            self.topics = Some(names);
+            self.next_heartbeat = now;
+        }
+    }
+
     fn unsubscribe(&mut self, _out: &mut Out) {
         if self.is_ending() {
             return;

@@ -32,6 +32,10 @@ pub trait Membership: fmt::Debug + Send {
     /// See [`super::ConsumerCoordinator::subscribe`].
     fn subscribe(&mut self, now: Instant, topics: SubscribedTopics, out: &mut Out);
 
+    /// The topics that a member's pattern matches are these now. Not the application's doing: it is no poll, and nothing
+    /// happens to one who has not subscribed or whose group has failed.
+    fn matched(&mut self, now: Instant, names: Vec<Arc<str>>);
+
     /// See [`super::ConsumerCoordinator::unsubscribe`].
     fn unsubscribe(&mut self, out: &mut Out);
 

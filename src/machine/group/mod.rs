@@ -25,6 +25,7 @@ mod simulation_tests;
 pub mod sticky;
 #[cfg(test)]
 mod tests;
+pub mod topic_pattern;
 
 use super::backoff::Backoff;
 use super::coordinator::Coordinator;
@@ -48,6 +49,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use topic_pattern::TopicPattern;
 
 /// What a member of a group goes by.
 #[derive(Debug, Clone)]
@@ -223,6 +225,8 @@ pub struct ConsumerCoordinator {
     fetches: OffsetFetch,
     out: Out,
     request_timeout: Duration,
+    /// What of the cluster's topics the application wants, and whether the group has been joined for it.
+    pattern: Option<(TopicPattern, bool)>,
     /// How often the application has unsubscribed: what was told before does not concern it after.
     round: u64,
 }
@@ -248,20 +252,30 @@ impl ConsumerCoordinator {
             fetches: OffsetFetch::new(config.clone(), backoff(3)),
             out: Out::default(),
             request_timeout: config.request_timeout,
+            pattern: None,
             round: 0,
         }
     }
 
     /// Joins the group for these topics, or joins it anew if they have changed.
     pub fn subscribe(&mut self, now: Instant, topics: SubscribedTopics) {
+        self.pattern = None;
         self.membership.subscribe(now, topics, &mut self.out);
         self.step(now);
+    }
+
+    /// As `subscribe`, for what this matches of the topics that there are, now and later. The group is joined when they are
+    /// known: to join it without any would be a rebalance in vain.
+    pub fn subscribe_pattern(&mut self, now: Instant, pattern: TopicPattern, cluster: &Arc<Cluster>) {
+        self.pattern = Some((pattern, false));
+        self.metadata(now, cluster);
     }
 
     /// Leaves the group, but stays ready for another `subscribe`. What is held is gone without an event, and events of
     /// before carry an older round than what this returns.
     pub fn unsubscribe(&mut self, now: Instant) -> u64 {
         self.round += 1;
+        self.pattern = None;
         self.out.events.clear();
         self.membership.unsubscribe(&mut self.out);
         self.step(now);
@@ -283,6 +297,14 @@ impl ConsumerCoordinator {
     /// The client's metadata has changed.
     pub fn metadata(&mut self, now: Instant, cluster: &Arc<Cluster>) {
         self.membership.metadata(cluster);
+        if let Some((pattern, joined)) = &mut self.pattern
+            && let Some(names) = pattern.topics(cluster)
+        {
+            match std::mem::replace(joined, true) {
+                true => self.membership.matched(now, names),
+                false => self.membership.subscribe(now, SubscribedTopics::Names(names), &mut self.out),
+            }
+        }
         self.step(now);
     }
 

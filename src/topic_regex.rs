@@ -1,5 +1,5 @@
-//! Regular expressions over topic names, as a coordinator takes them: RE2's syntax, the whole name has to match. In
-//! linear time, whatever the expression.
+//! Regular expressions over topic names, for client and test broker alike: RE2's syntax, as coordinators take it (KIP-848);
+//! the whole name has to match. In linear time, whatever the expression.
 
 use regex_automata::nfa::thompson::{self, pikevm::PikeVM};
 use regex_automata::util::syntax;
@@ -9,30 +9,26 @@ const MAX_SIZE: usize = 1 << 20;
 
 /// A compiled expression.
 #[derive(Debug)]
-pub(super) struct TopicRegex(PikeVM);
+pub(crate) struct TopicRegex(PikeVM);
 
 impl TopicRegex {
     /// # Errors
     /// Says what is wrong with it.
-    pub(super) fn new(regex: &str) -> Result<Self, String> {
+    pub(crate) fn new(regex: &str) -> Result<Self, String> {
         let whole = format!("^(?:{regex})$");
         // Names are ASCII, and so are RE2's classes.
         let syntax = syntax::Config::new().unicode(false).utf8(false);
         // By itself first: `a)(b` is made whole by the group around it.
-        syntax::parse_with(regex, &syntax).map_err(|error| refused(regex, &error))?;
+        syntax::parse_with(regex, &syntax).map_err(|error| error.to_string())?;
         let limit = thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_SIZE));
         let compiled = PikeVM::builder().syntax(syntax).thompson(limit).build(&whole);
-        let compiled = compiled.map_err(|error| refused(regex, &error))?;
+        let compiled = compiled.map_err(|error| error.to_string())?;
         Ok(Self(compiled))
     }
 
-    pub(super) fn is_match(&self, name: &str) -> bool {
+    pub(crate) fn is_match(&self, name: &str) -> bool {
         self.0.is_match(&mut self.0.create_cache(), name)
     }
-}
-
-fn refused(regex: &str, why: &dyn std::fmt::Display) -> String {
-    format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}.")
 }
 
 #[cfg(test)]
