@@ -55,6 +55,8 @@ pub(super) struct Group {
     progress: Arc<Mutex<Progress>>,
     auto_commit: Option<AutoCommit>,
     last_polled: Option<Instant>,
+    /// Assignments taken.
+    rebalances: u64,
     max_poll_interval: Duration,
 }
 
@@ -68,6 +70,8 @@ struct Progress {
     revoking: Option<RevocationId>,
     /// For the application.
     failures: Vec<Error>,
+    /// When the coordinator last took a heartbeat.
+    last_heartbeat: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -101,7 +105,9 @@ impl Group {
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (tell, events) = mpsc::channel(16);
-        let caller = GroupCaller { client: client.clone(), id: client.next_id(), auto_create };
+        let progress: Arc<Mutex<Progress>> = Arc::default();
+        let caller =
+            GroupCaller { client: client.clone(), id: client.next_id(), auto_create, progress: progress.clone() };
         let task = client.spawn(run(ConsumerCoordinator::new(now, machine), caller, inbox, tell));
         let interval = config.auto_commit_interval;
         let auto_commit = AutoCommit { interval, next: now + interval, last: HashMap::new() };
@@ -120,9 +126,10 @@ impl Group {
             subscribed: false,
             manual: false,
             failed: None,
-            progress: Arc::default(),
+            progress,
             auto_commit: config.enable_auto_commit.then_some(auto_commit),
             last_polled: None,
+            rebalances: 0,
             max_poll_interval: config.max_poll_interval,
         }))
     }
@@ -225,6 +232,7 @@ impl Group {
             }
             GroupEvent::Assigned { partitions, generation, member_id } => {
                 (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
+                self.rebalances += 1;
                 self.start(partitions.clone(), shared);
                 Event::Assigned(partitions)
             }
@@ -327,6 +335,11 @@ impl Group {
         if let Some(auto) = &mut self.auto_commit {
             auto.last.retain(|partition, _| !partitions.contains(partition));
         }
+    }
+
+    /// How many assignments were taken, and when the coordinator last took a heartbeat.
+    pub(super) fn vital_signs(&self) -> (u64, Option<Instant>) {
+        (self.rebalances, self.progress().last_heartbeat)
     }
 
     fn outside(&mut self) {

@@ -14,6 +14,7 @@
 mod config;
 mod fetch;
 mod group;
+mod metrics;
 mod offsets;
 mod rebalance;
 mod records;
@@ -26,6 +27,7 @@ pub use crate::machine::group::group_topics::{GroupTopics, Racks};
 pub use crate::machine::group::topic_pattern::TopicPattern;
 pub use crate::machine::subscription::OffsetSpec;
 pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset};
+pub use metrics::{ConsumerMetrics, PartitionMetrics};
 pub use offsets::OffsetAndTimestamp;
 pub use rebalance::Revoking;
 pub use records::{ConsumerRecord, Iter, OwnedRecord, RecordBatch, Records, TimestampType};
@@ -83,7 +85,7 @@ impl Client {
         let group = Group::new(self, &config, auto_create.clone())?;
         let shared = Arc::new(Shared::new(self.clone(), config, auto_create));
         let supervisor = self.spawn(fetch::supervise(shared.clone()));
-        Ok(Consumer { shared, group, supervisor: Some(supervisor) })
+        Ok(Consumer { shared, group, supervisor: Some(supervisor), last_poll: None })
     }
 }
 
@@ -95,6 +97,7 @@ pub struct Consumer {
     pub(crate) shared: Arc<Shared>,
     group: Option<Group>,
     supervisor: Option<JoinHandle<()>>,
+    last_poll: Option<Instant>,
 }
 
 impl Consumer {
@@ -159,6 +162,7 @@ impl Consumer {
             group.on_poll(&self.shared);
         }
         loop {
+            self.last_poll = Some(self.shared.client.now());
             // The group first: no record of a partition is handed out that is lost, or not yet told of.
             if let Some(group) = &mut self.group
                 && let Some(event) = group.take(&self.shared)?

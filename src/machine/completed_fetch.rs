@@ -68,6 +68,16 @@ impl CompletedFetch {
         self.batches.len()
     }
 
+    /// When the first record left was made, or stored, as its batch has it.
+    pub(in crate::machine) fn timestamp(&self) -> Option<i64> {
+        let header = BatchHeader::parse(&self.batches).ok()??;
+        let timestamp = match header.attributes.is_log_append_time() {
+            true => header.max_timestamp, // the other is the producer's
+            false => header.base_timestamp,
+        };
+        Some(timestamp).filter(|timestamp| *timestamp >= 0)
+    }
+
     pub(in crate::machine) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }

@@ -351,7 +351,7 @@ impl Fetcher {
         }
         let (mut records, mut count) = (Vec::new(), 0);
         while let Some(name) = self.ready.front().cloned() {
-            match self.hand_out(&name, max_records.saturating_sub(count), &mut records) {
+            match self.hand_out(now, &name, max_records.saturating_sub(count), &mut records) {
                 Ok(taken) => count += taken,
                 Err(error) => {
                     // What was read so far is good; the error is told by the next poll.
@@ -371,7 +371,13 @@ impl Fetcher {
     }
 
     /// Hands out what waits of the partition at the front of the queue.
-    fn hand_out(&mut self, name: &TopicPartition, most: usize, out: &mut Vec<FetchedRecords>) -> Result<usize> {
+    fn hand_out(
+        &mut self,
+        now: Instant,
+        name: &TopicPartition,
+        most: usize,
+        out: &mut Vec<FetchedRecords>,
+    ) -> Result<usize> {
         let Some(partition) = self.subscription.partitions.get_mut(name).filter(|partition| partition.is_readable()) else {
             self.ready.pop_front();
             if let Some(partition) = self.subscription.partitions.get_mut(name) {
@@ -384,10 +390,13 @@ impl Fetcher {
             self.ready.pop_front();
             return Ok(0);
         };
-        let before = fetch.len();
+        let (before, position) = (fetch.len(), partition.position.offset);
         let from = (name, partition.generation);
         let taken = fetch.take(from, &mut partition.position, self.config.isolation, most, out);
         partition.buffered = partition.buffered.saturating_sub(before - fetch.len());
+        if partition.position.offset > position {
+            partition.last_progress = Some(now);
+        }
         if !fetch.is_empty() && taken.is_ok() {
             return taken;
         }

@@ -146,6 +146,8 @@ pub struct Partition {
     pub(in crate::machine) high_watermark: Option<i64>,
     pub(in crate::machine) last_stable_offset: Option<i64>,
     pub(in crate::machine) log_start_offset: Option<i64>,
+    /// When the position last moved by handing out.
+    pub(in crate::machine) last_progress: Option<Instant>,
     /// What has arrived and was not handed out, in order.
     pub(in crate::machine) buffer: VecDeque<CompletedFetch>,
     pub(in crate::machine) buffered: usize,
@@ -185,6 +187,7 @@ impl Partition {
             high_watermark: None,
             last_stable_offset: None,
             log_start_offset: None,
+            last_progress: None,
             buffer: VecDeque::new(),
             buffered: 0,
             queued: false,
@@ -220,6 +223,21 @@ impl Partition {
     /// From the first to the last of the answers in a row that found everything handed out and nothing new.
     pub fn caught_up(&self) -> Option<(Instant, Instant)> {
         self.caught_up
+    }
+
+    /// Bytes of batches that have arrived and were not handed out.
+    pub fn bytes_buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// When the position last moved by handing out; `None` if it never did.
+    pub fn last_progress(&self) -> Option<Instant> {
+        self.last_progress
+    }
+
+    /// The timestamp of the first batch that has arrived and was not handed out, in milliseconds since 1970.
+    pub fn oldest_buffered(&self) -> Option<i64> {
+        self.buffer.front()?.timestamp()
     }
 
     /// Goes on elsewhere. What is buffered or under way is stale from now on; the caller gives the buffer's room back.

@@ -14,6 +14,7 @@ mod fetching;
 mod groups;
 mod large_batches;
 mod marks;
+mod metrics;
 mod network;
 mod partitioners;
 mod patterns;

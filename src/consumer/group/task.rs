@@ -1,5 +1,6 @@
 //! The group's task: drives the machine, and gives it the brokers and the client's metadata.
 
+use super::{Progress, lock};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{NodeId, TopicId};
@@ -14,8 +15,8 @@ use crate::wire::messages::MetadataRequest;
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::metadata_response::MetadataResponseTopic;
 use std::future::{Future, pending};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, mpsc};
@@ -67,12 +68,13 @@ pub(super) struct GroupCaller {
     pub(super) id: u64,
     /// See [`Shared`](crate::consumer::Shared).
     pub(super) auto_create: Arc<AtomicBool>,
+    pub(super) progress: Arc<Mutex<Progress>>,
 }
 
 impl Call<ConsumerCoordinator> for GroupCaller {
     fn call(&self, call: GroupCall) -> impl Future<Output = Result<GroupResponse>> + Send {
         let (client, id) = (self.client.clone(), self.id);
-        let auto_create = self.auto_create.load(Ordering::Relaxed);
+        let (auto_create, progress) = (self.auto_create.load(Ordering::Relaxed), self.progress.clone());
         async move {
             let deadline = client.now() + call.timeout;
             let answer = match call.to {
@@ -85,6 +87,14 @@ impl Call<ConsumerCoordinator> for GroupCaller {
                 To::Group(node) => at(&client, node, Purpose::Group(id), call.request, deadline).await,
                 To::Join(node) => at(&client, node, Purpose::Join(id), call.request, deadline).await,
             };
+            let code = match &answer {
+                Ok(GroupResponse::Heartbeat(answer)) => Some(answer.error_code),
+                Ok(GroupResponse::ConsumerGroupHeartbeat(answer)) => Some(answer.error_code),
+                _ => None,
+            };
+            if code == Some(0) {
+                lock(&progress).last_heartbeat = Some(client.now());
+            }
             if let Err(error) = &answer
                 && error.kind() == ErrorKind::Connection
             {
