@@ -25,27 +25,27 @@ pub use pool::capacity_for;
 pub use schedule::{Attention, Collected, Readiness};
 pub use topic::{PartitionQueue, TopicQueues};
 
-use super::{Clock, Offload};
 use super::batch::{Halves, ProducerBatch};
-use pool::BufferPool;
-use schedule::{Progress, Schedule, wake_sender};
-use load::{Available, Leader};
-use seal::Helpers;
-use topic::Slot;
 use super::partitioner::{Partitioning, Sticky};
 use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
+use super::{Clock, Offload};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{NodeId, TopicPartition};
 use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
 use crate::record::compression::{Compression, Compressor};
 use crate::record::encode::max_record_size;
+use load::{Available, Leader};
+use pool::BufferPool;
+use schedule::{Progress, Schedule, wake_sender};
+use seal::Helpers;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use topic::Slot;
 
 /// Buffers kept for the next batches beyond the part of `buffer.memory` that nothing holds: where senders wait for memory
 /// there is none of that, and what one batch gives back the next one takes.

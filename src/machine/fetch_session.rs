@@ -85,7 +85,8 @@ impl FetchSession {
         if self.epoch > INITIAL_EPOCH && topic_ids != self.topic_ids {
             self.epoch = INITIAL_EPOCH; // a session has its topics by id or by name, not both
         }
-        let is_lost = |partition: &PlannedPartition| partition.is_end_unknown && self.cached.contains_key(&partition.name);
+        let is_lost =
+            |partition: &PlannedPartition| partition.is_end_unknown && self.cached.contains_key(&partition.name);
         if self.epoch > INITIAL_EPOCH && partitions.iter().any(is_lost) {
             self.epoch = INITIAL_EPOCH; // the broker thinks that we know, and would say no more until it changes
         }
@@ -150,7 +151,8 @@ impl FetchSession {
         }
         if request.is_full() {
             (self.id, self.epoch) = (response.session_id, 1);
-            self.cached = partitions.iter().map(|partition| (partition.name.clone(), (Cached::of(partition), fetch))).collect();
+            self.cached =
+                partitions.iter().map(|partition| (partition.name.clone(), (Cached::of(partition), fetch))).collect();
         } else if response.session_id != self.id {
             self.refused();
         } else {
@@ -207,7 +209,8 @@ mod tests {
         fn ask(&mut self, mut partitions: Vec<PlannedPartition>) -> (i32, i32, Vec<i32>, Vec<i32>) {
             self.fetch += 1;
             let request = self.session.request(self.fetch, &mut partitions);
-            let said = partitions.iter().filter(|partition| partition.is_news).map(|partition| partition.name.partition);
+            let said =
+                partitions.iter().filter(|partition| partition.is_news).map(|partition| partition.name.partition);
             let said = (request.id, request.epoch, said.collect());
             let forgotten = request.forgotten.iter().map(|forgotten| forgotten.name.partition).collect();
             self.asked = Some((request, partitions));
@@ -360,7 +363,11 @@ mod tests {
         assert_eq!(rig.ask(vec![partition(0, 0), unknown()]), (42, 0, vec![0, 1], vec![]));
         assert!(rig.answer(43, None));
         let new = PlannedPartition { is_end_unknown: true, ..partition(5, 0) };
-        assert_eq!(rig.ask(vec![partition(0, 0), partition(1, 0), new]), (43, 1, vec![5], vec![]), "it is told of a new one");
+        assert_eq!(
+            rig.ask(vec![partition(0, 0), partition(1, 0), new]),
+            (43, 1, vec![5], vec![]),
+            "it is told of a new one"
+        );
     }
 
     #[test]

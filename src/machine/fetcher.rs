@@ -378,7 +378,8 @@ impl Fetcher {
         most: usize,
         out: &mut Vec<FetchedRecords>,
     ) -> Result<usize> {
-        let Some(partition) = self.subscription.partitions.get_mut(name).filter(|partition| partition.is_readable()) else {
+        let Some(partition) = self.subscription.partitions.get_mut(name).filter(|partition| partition.is_readable())
+        else {
             self.ready.pop_front();
             if let Some(partition) = self.subscription.partitions.get_mut(name) {
                 partition.queued = false;

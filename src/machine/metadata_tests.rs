@@ -196,7 +196,8 @@ fn a_topic_that_is_gone_for_good_is_listed_no_longer() {
     let (mut metadata, mut now) = machine();
     metadata.want(["a".into()], false);
     metadata.list_all();
-    let is_listed = |metadata: &Metadata| metadata.cluster().listed.as_ref().is_some_and(|listed| listed.contains_key("a"));
+    let is_listed =
+        |metadata: &Metadata| metadata.cluster().listed.as_ref().is_some_and(|listed| listed.contains_key("a"));
     while let Some((id, _)) = metadata.poll_request() {
         metadata.handle_response(now, id, answer(vec![topic("a", 1, &[0])]));
     }

@@ -121,7 +121,9 @@ impl FromStr for Partitioning {
             "fnv1a" => Self::Fnv1a,
             "fnv1a_random" => Self::Fnv1aRandom,
             "random" => Self::Random,
-            _ => return Err(Error::with_message(ErrorKind::Config, format!("it is one of {}", Self::NAMES.join(", ")))),
+            _ => {
+                return Err(Error::with_message(ErrorKind::Config, format!("it is one of {}", Self::NAMES.join(", "))));
+            }
         })
     }
 }

@@ -25,26 +25,24 @@ mod expiry;
 mod identity;
 mod transaction;
 
-use answer::failure;
-pub use expiry::Purge;
-use identity::Identity;
-pub use transaction::TransactionCommand;
 use super::accumulator::{Readiness, RecordAccumulator, TopicQueues};
 use super::backoff::Backoff;
 use super::batch::{ProducerBatch, Settled};
 use super::metadata::Cluster;
-use super::transaction::{
-    Operation, TransactionCall, TransactionConfig, TransactionManager, TransactionResponse,
-};
+use super::transaction::{Operation, TransactionCall, TransactionConfig, TransactionManager, TransactionResponse};
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch, TopicId};
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProduceResponse};
+use answer::failure;
+pub use expiry::Purge;
+use identity::Identity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
+pub use transaction::TransactionCommand;
 
 /// How many batches a broker remembers of each partition and producer: what may be under way with idempotence.
 const REMEMBERED_BATCHES: usize = 5;
@@ -449,7 +447,9 @@ impl Machine for Sender {
             }
             return self.follow_transaction(now);
         }
-        let Some((id, node)) = self.nodes.iter_mut().find(|(_, node)| node.link == Link::Connecting(id)) else { return };
+        let Some((id, node)) = self.nodes.iter_mut().find(|(_, node)| node.link == Link::Connecting(id)) else {
+            return;
+        };
         match response {
             Ok(_) => {
                 node.link = Link::Up;

@@ -260,7 +260,8 @@ impl Partition {
         if self.position().is_none() {
             return;
         }
-        let is_doubtful = self.fetch_epoch.is_some() && self.leader_epoch.is_some() && self.fetch_epoch != self.leader_epoch;
+        let is_doubtful =
+            self.fetch_epoch.is_some() && self.leader_epoch.is_some() && self.fetch_epoch != self.leader_epoch;
         self.state = if is_doubtful { FetchState::AwaitValidation } else { FetchState::Fetching };
         if is_doubtful {
             self.caught_up = None;

@@ -6,10 +6,10 @@
 pub(super) mod counted;
 #[cfg(all(test, not(shuttle)))]
 pub(super) use counted::Mutex;
-#[cfg(not(test))]
-pub(super) use std::sync::Mutex;
 #[cfg(all(test, shuttle))]
 pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::*};
+#[cfg(not(test))]
+pub(super) use std::sync::Mutex;
 #[cfg(not(all(test, shuttle)))]
 pub(super) use std::sync::{
     MutexGuard,

@@ -31,9 +31,9 @@ use crate::ids::{CoordinatorKey, NodeId, ProducerIdAndEpoch};
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use crate::wire::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, EndTxnRequest,
-    EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId, TopicName, TransactionalId,
-    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId, TopicName,
+    TransactionalId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use offsets::OffsetsToSend;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -206,7 +206,10 @@ impl TransactionManager {
             producer: None,
             version: TransactionVersion::One,
             supported: TransactionVersion::One,
-            coordinator: Coordinator::new(CoordinatorKey::Transaction(config.transactional_id.clone()), backoff(0, base)),
+            coordinator: Coordinator::new(
+                CoordinatorKey::Transaction(config.transactional_id.clone()),
+                backoff(0, base),
+            ),
             groups: HashMap::new(),
             started: false,
             uncertain: false,
@@ -353,7 +356,11 @@ impl TransactionManager {
                     | ErrorCode::TransactionalIdAuthorizationFailed
             )
         );
-        if fatal || error.kind() == ErrorKind::UnsupportedVersion { self.fail(error.clone()) } else { self.doom(error.clone()) }
+        if fatal || error.kind() == ErrorKind::UnsupportedVersion {
+            self.fail(error.clone());
+        } else {
+            self.doom(error.clone());
+        }
     }
 
     /// Nothing is left for this transaction but to be aborted.
@@ -448,7 +455,10 @@ impl TransactionManager {
             let mut lookup = None;
             coordinator.find(now, |key| {
                 let id = next_id();
-                lookup = Some((id, TransactionCall { to: None, version, request: TransactionRequest::FindCoordinator(key) }));
+                lookup = Some((
+                    id,
+                    TransactionCall { to: None, version, request: TransactionRequest::FindCoordinator(key) },
+                ));
                 id
             });
             if lookup.is_none() {
@@ -522,9 +532,9 @@ impl TransactionManager {
                         .with_v3_and_below_topics(topics.into_iter().map(topic).collect()),
                 )
             }
-            Step::AddOffsets => TransactionRequest::AddOffsetsToTxn(
-                self.offsets.front()?.add_request(transactional_id, producer),
-            ),
+            Step::AddOffsets => {
+                TransactionRequest::AddOffsetsToTxn(self.offsets.front()?.add_request(transactional_id, producer))
+            }
             Step::OffsetCommit => {
                 self.started |= self.version == TransactionVersion::Two;
                 TransactionRequest::TxnOffsetCommit(self.offsets.front()?.commit_request(transactional_id, producer))

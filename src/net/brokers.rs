@@ -202,17 +202,13 @@ impl Brokers {
             sleep_until(at).await;
         }
         let (host, port, node) = self.place(peer)?;
-        let opening = Connection::open(
-            &*self.connect,
-            (&host, port),
-            node,
-            &self.config.connection,
-            &self.tasks,
-            &self.traffic,
-        );
+        let opening =
+            Connection::open(&*self.connect, (&host, port), node, &self.config.connection, &self.tasks, &self.traffic);
         let opened = match timeout_at(deadline, opening).await {
             Ok(opened) => opened,
-            Err(_) => Err(Error::with_message(ErrorKind::Timeout, "not connected in time").address(format!("{host}:{port}"))),
+            Err(_) => {
+                Err(Error::with_message(ErrorKind::Timeout, "not connected in time").address(format!("{host}:{port}")))
+            }
         };
         match opened {
             Ok(connection) => {

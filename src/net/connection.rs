@@ -142,7 +142,8 @@ impl Connection {
         let mut negotiation = Negotiation::default();
         loop {
             let connected = connect.connect(host, port).await;
-            let mut stream = connected.map_err(|error| broken(&error).certainty(Certainty::NotSent).caused_by(error))?;
+            let mut stream =
+                connected.map_err(|error| broken(&error).certainty(Certainty::NotSent).caused_by(error))?;
             let mut frames = FrameReader::new(MAX_FRAME);
             match negotiate(&mut negotiation, &mut stream, &mut frames, &config.client_id).await {
                 Ok(versions) => return Ok((stream, frames, versions)),
@@ -264,8 +265,11 @@ async fn negotiate(
         stream.write_all(&frame).await.map_err(|error| broken(&error))?;
         let answer = poll_fn(|cx| frames.poll_frame(cx, stream)).await?;
         let answer = answer.ok_or_else(|| {
-            Error::with_message(ErrorKind::Connection, "the peer closed the connection instead of answering ApiVersions")
-                .hint("a TLS listener spoken to in plaintext does this")
+            Error::with_message(
+                ErrorKind::Connection,
+                "the peer closed the connection instead of answering ApiVersions",
+            )
+            .hint("a TLS listener spoken to in plaintext does this")
         })?;
         match negotiation.handle_response(answer)? {
             Step::Ask(_) => {}

@@ -275,8 +275,11 @@ pub fn decode(version: i16, frame: &Bytes) -> Result<FetchResponse> {
     let mut cursor = Cursor { rest: frame, frame, flexible: version >= FIRST_FLEXIBLE };
     read(version, &mut cursor).ok_or_else(|| {
         let at = frame.len().saturating_sub(cursor.rest.len());
-        Error::with_message(ErrorKind::Malformed, format!("malformed answer (v{version}, byte {at} of {})", frame.len()))
-            .api("Fetch")
+        Error::with_message(
+            ErrorKind::Malformed,
+            format!("malformed answer (v{version}, byte {at} of {})", frame.len()),
+        )
+        .api("Fetch")
     })
 }
 
@@ -479,8 +482,10 @@ mod tests {
             offset: 1 << 40,
             max_bytes: 1 << 20,
         });
-        let forgotten =
-            [("a", 1, 7), ("a", 1, 9), ("b", 2, 0)].map(|(topic, id, partition)| Forgotten { name: TopicPartition::new(topic, partition), topic_id: TopicId([id; 16]) });
+        let forgotten = [("a", 1, 7), ("a", 1, 9), ("b", 2, 0)].map(|(topic, id, partition)| Forgotten {
+            name: TopicPartition::new(topic, partition),
+            topic_id: TopicId([id; 16]),
+        });
         encode(version, 9, "me", parameters, "rack-1", partitions, if version < 7 { &[] } else { &forgotten })
     }
 
@@ -536,9 +541,8 @@ mod tests {
             true => topic.topic_id = uuid::Uuid::from_bytes(ID),
             false => topic.topic = TopicName(StrBytes::from_static_str("clicks")),
         }
-        let mut response = kafka_protocol::messages::FetchResponse::default()
-            .with_throttle_time_ms(7)
-            .with_responses(vec![topic]);
+        let mut response =
+            kafka_protocol::messages::FetchResponse::default().with_throttle_time_ms(7).with_responses(vec![topic]);
         if version >= 7 {
             response.session_id = 42;
         }

@@ -5,11 +5,11 @@
 //! with broken ones is an error for the leader to live with. Newer versions only append fields (v1 owned partitions,
 //! v2 generation KIP-792, v3 rack KIP-881), so what follows the fields that we know is skipped.
 
+use super::StrBytes;
 use super::guard::{self, Direction, table};
 use super::messages::consumer_protocol_assignment::TopicPartition as AssignedTopic;
 use super::messages::consumer_protocol_subscription::TopicPartition as OwnedTopic;
 use super::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicName};
-use super::StrBytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{GenerationId, TopicPartition};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -124,7 +124,10 @@ pub fn decode_sticky(mut bytes: Bytes) -> Result<(Vec<TopicPartition>, Generatio
     for _ in 0..bytes.try_get_i32().map_err(malformed)? {
         let length = usize::try_from(bytes.try_get_i16().map_err(malformed)?).unwrap_or(usize::MAX);
         if length > bytes.len() {
-            return Err(Error::with_message(ErrorKind::Malformed, "the name of a topic is cut off in a sticky member's data"));
+            return Err(Error::with_message(
+                ErrorKind::Malformed,
+                "the name of a topic is cut off in a sticky member's data",
+            ));
         }
         let topic: Arc<str> = String::from_utf8_lossy(&bytes.split_to(length)).into();
         for _ in 0..bytes.try_get_i32().map_err(malformed)? {
@@ -154,9 +157,9 @@ fn by_topic(partitions: &[TopicPartition]) -> impl Iterator<Item = (TopicName, V
 fn encode(message: &impl Encodable, what: &str) -> Result<Bytes> {
     let mut out = BytesMut::new();
     out.put_i16(VERSION);
-    message
-        .encode(&mut out, VERSION)
-        .map_err(|error| Error::with_message(ErrorKind::InvalidArgument, format!("can't write the {what}: {error:#}")))?;
+    message.encode(&mut out, VERSION).map_err(|error| {
+        Error::with_message(ErrorKind::InvalidArgument, format!("can't write the {what}: {error:#}"))
+    })?;
     Ok(out.freeze())
 }
 
@@ -214,10 +217,7 @@ mod tests {
         let v0 = Bytes::from_static(&[0, 0, 0, 0, 0, 1, 0, 1, b'a', 0xff, 0xff, 0xff, 0xff]);
         let decoded = Subscription::decode(v0).unwrap();
         assert_eq!((decoded.topics, decoded.generation), (vec!["a".into()], GenerationId::NONE));
-        let v1 = [
-            &[0, 1, 0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 0][..],
-            &[0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 1, 0, 0, 0, 3],
-        ];
+        let v1 = [&[0, 1, 0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 0][..], &[0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 1, 0, 0, 0, 3]];
         let decoded = Subscription::decode(v1.concat().into()).unwrap();
         assert_eq!((decoded.owned, decoded.user_data), (vec![("a", 3).into()], Some(Bytes::new())));
     }

@@ -6,9 +6,7 @@ use super::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use super::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
-use super::messages::{
-    LeaveGroupRequest, OffsetFetchRequest, OffsetFetchResponse,
-};
+use super::messages::{LeaveGroupRequest, OffsetFetchRequest, OffsetFetchResponse};
 
 /// LeaveGroup below v3 takes one member.
 pub fn fit_leave_group(mut request: LeaveGroupRequest, version: i16) -> LeaveGroupRequest {
@@ -73,12 +71,13 @@ mod tests {
     use crate::wire::request::encode_request;
 
     fn offset_fetch() -> OffsetFetchRequest {
-        let topic = OffsetFetchRequestTopics::default()
-            .with_name(TopicName(str_bytes("t")))
-            .with_partition_indexes(vec![0, 1]);
+        let topic =
+            OffsetFetchRequestTopics::default().with_name(TopicName(str_bytes("t"))).with_partition_indexes(vec![0, 1]);
         let group = OffsetFetchRequestGroup::default().with_group_id(GroupId(str_bytes("g")));
         OffsetFetchRequest::default()
-            .with_groups(vec![group.with_member_id(Some(str_bytes("m"))).with_member_epoch(3).with_topics(Some(vec![topic]))])
+            .with_groups(vec![
+                group.with_member_id(Some(str_bytes("m"))).with_member_epoch(3).with_topics(Some(vec![topic])),
+            ])
             .with_require_stable(true)
     }
 

@@ -177,8 +177,14 @@ mod tests {
         let body = Bytes::from(vec![1; 300]);
         for version in 3..=12 {
             for transactional_id in [None, Some("t-0")] {
-                let head =
-                    ProduceHead { version, correlation_id: 9, client_id: "me", transactional_id, acks: -1, timeout_ms: 30_000 };
+                let head = ProduceHead {
+                    version,
+                    correlation_id: 9,
+                    client_id: "me",
+                    transactional_id,
+                    acks: -1,
+                    timeout_ms: 30_000,
+                };
                 let pieces = encode_produce(head, batches(&body).into_iter()).unwrap();
                 let frame = Bytes::from(pieces.concat());
                 let mut rest = frame.clone();
@@ -196,8 +202,14 @@ mod tests {
     #[test]
     fn bodies_are_not_copied() {
         let body = Bytes::from(vec![1; 300]);
-        let head =
-            ProduceHead { version: 9, correlation_id: 9, client_id: "me", transactional_id: None, acks: 1, timeout_ms: 1 };
+        let head = ProduceHead {
+            version: 9,
+            correlation_id: 9,
+            client_id: "me",
+            transactional_id: None,
+            acks: 1,
+            timeout_ms: 1,
+        };
         let pieces = encode_produce(head, batches(&body).into_iter()).unwrap();
         assert_eq!(pieces.iter().filter(|piece| piece.as_ptr() == body.as_ptr()).count(), 3);
     }

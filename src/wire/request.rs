@@ -64,7 +64,9 @@ fn finish_frame(mut out: BytesMut) -> Result<Bytes> {
 
 /// The correlation id of a response frame (without its length).
 pub fn correlation_id(frame: &[u8]) -> Result<i32> {
-    let id = frame.first_chunk::<4>().ok_or_else(|| Error::with_message(ErrorKind::Malformed, "a frame without a header"))?;
+    let id = frame
+        .first_chunk::<4>()
+        .ok_or_else(|| Error::with_message(ErrorKind::Malformed, "a frame without a header"))?;
     Ok(i32::from_be_bytes(*id))
 }
 
@@ -135,7 +137,8 @@ pub fn check(api_key: i16, version: i16, direction: Direction, frame: &[u8]) -> 
 }
 
 fn decode_body<T: Decodable>(api_key: i16, version: i16, mut body: Bytes) -> Result<T> {
-    let decoded = T::decode(&mut body, version).map_err(|error| malformed(api_key, version, &format!("body: {error:#}")))?;
+    let decoded =
+        T::decode(&mut body, version).map_err(|error| malformed(api_key, version, &format!("body: {error:#}")))?;
     if body.has_remaining() {
         return Err(malformed(api_key, version, "bytes after the message"));
     }

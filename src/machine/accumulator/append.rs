@@ -1,7 +1,7 @@
 //! One record: where it goes, and into its batch. This is the hot path.
 
-use super::topic::{QueueState, RECORDS_PER_TURN};
 use super::schedule::{Attention, Opened, Progress, wake_sender};
+use super::topic::{QueueState, RECORDS_PER_TURN};
 use super::{NewRecord, PartitionQueue, RecordAccumulator, Target, TopicQueues, closed, lock, no_partition};
 use crate::error::Result;
 use crate::machine::batch::{Callback, OpenBatch, Ticket};
@@ -122,12 +122,7 @@ impl RecordAccumulator {
         self.find_place(topic, target, record)
     }
 
-    fn find_place<'a>(
-        &self,
-        topic: &TopicQueues,
-        target: Target<'a>,
-        record: &NewRecord<'_>,
-    ) -> Result<Place<'a>> {
+    fn find_place<'a>(&self, topic: &TopicQueues, target: Target<'a>, record: &NewRecord<'_>) -> Result<Place<'a>> {
         let count = topic.partition_count();
         let sticky = match target {
             Target::Partition(partition) if partition < count => {

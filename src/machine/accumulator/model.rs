@@ -127,11 +127,8 @@ impl World {
         let mut any = false;
         loop {
             let late = thread_rng().gen_bool(0.1);
-            let expired = if late {
-                self.accumulator.take_expired(topic, partition, readiness.now() + 2 * HOUR)
-            } else {
-                None
-            };
+            let expired =
+                if late { self.accumulator.take_expired(topic, partition, readiness.now() + 2 * HOUR) } else { None };
             let batch = match expired {
                 Some(batch) => batch,
                 None => match self.accumulator.drain(topic, partition, readiness) {

@@ -244,7 +244,9 @@ fn an_awaited_record_that_becomes_the_sole_one_or_gets_company_is_noticed() {
 
 #[test]
 fn memory_comes_back_to_the_byte_whatever_the_batch_was() {
-    for (compression, size) in [(Compression::None, 10), (Compression::None, 300), (Compression::None, 5000), (Compression::Lz4, 300)] {
+    for (compression, size) in
+        [(Compression::None, 10), (Compression::None, 300), (Compression::None, 5000), (Compression::Lz4, 300)]
+    {
         let rig = Rig::new(AccumulatorConfig { compression, ..config() }, 3);
         for partition in [0, 1, 2, 0, 1, 2, 0] {
             let _ = rig.append(partition, size);
@@ -374,7 +376,10 @@ fn a_batch_that_linger_has_ended_does_not_move_records_on_before_a_whole_one_was
         assert_eq!(batches.iter().map(ProducerBatch::record_count).collect::<Vec<_>>(), [5], "no fractions");
         partitions.push(batches[0].partition);
     }
-    assert!(partitions.chunks(2).all(|two| two[0] == two[1]), "a second one is begun before 1000 bytes: {partitions:?}");
+    assert!(
+        partitions.chunks(2).all(|two| two[0] == two[1]),
+        "a second one is begun before 1000 bytes: {partitions:?}"
+    );
     assert!(partitions.windows(2).any(|two| two[0] != two[1]), "and then it moves on: {partitions:?}");
 }
 
@@ -588,7 +593,8 @@ fn there_are_as_many_who_compress_as_threads_and_none_comes_when_nothing_takes_l
     rig.accumulator.flush();
     rig.take();
     assert_eq!(later.given(), 2, "one is done, one has not begun, and one has come");
-    for (compression, bytes) in [(Compression::None, 900_000), (Compression::Lz4, 100_000), (Compression::Gzip, 16_000)] {
+    for (compression, bytes) in [(Compression::None, 900_000), (Compression::Lz4, 100_000), (Compression::Gzip, 16_000)]
+    {
         let (rig, later) = Rig::with_offload(large(compression), 1);
         rig.append(0, bytes).unwrap();
         rig.accumulator.flush();

@@ -64,7 +64,9 @@ impl Fetcher {
     /// [`Fetcher::start_nodes`], if nothing else happens.
     pub fn next_lookup(&self) -> Option<Instant> {
         let waits = |partition: &&Partition| {
-            matches!(partition.state, FetchState::AwaitReset(_) | FetchState::AwaitValidation) && partition.leader.is_some() && partition.in_flight.is_none()
+            matches!(partition.state, FetchState::AwaitReset(_) | FetchState::AwaitValidation)
+                && partition.leader.is_some()
+                && partition.in_flight.is_none()
         };
         let lookups = self.subscription.partitions.values().filter(waits).filter_map(|partition| partition.not_before);
         lookups.chain(self.next_lease()).min()

@@ -31,9 +31,7 @@ use crate::wire::group_protocol::{PROTOCOL_TYPE, Subscription, str_bytes};
 use crate::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use crate::wire::messages::leave_group_request::MemberIdentity;
 use crate::wire::messages::sync_group_request::SyncGroupRequestAssignment;
-use crate::wire::messages::{
-    GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
-};
+use crate::wire::messages::{GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -393,7 +391,8 @@ impl Membership for ClassicMembership {
 impl ClassicMembership {
     /// Gives up what must be given up before joining.
     fn prepare(&mut self, now: Instant, out: &mut Out) {
-        let subscribed = |partition: &TopicPartition| self.topics.iter().flatten().any(|topic| *topic == partition.topic);
+        let subscribed =
+            |partition: &TopicPartition| self.topics.iter().flatten().any(|topic| *topic == partition.topic);
         let keeps = |partition: &TopicPartition| match self.protocol {
             RebalanceProtocol::Eager => false,
             RebalanceProtocol::Cooperative => subscribed(partition),

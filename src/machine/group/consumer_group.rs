@@ -333,7 +333,9 @@ impl Membership for ConsumerMembership {
             self.leave(Then::Stale);
         }
         match &self.state {
-            State::PrepareLeaving { deadline } | State::Leaving { deadline: Some(deadline), .. } if now >= *deadline => {
+            State::PrepareLeaving { deadline } | State::Leaving { deadline: Some(deadline), .. }
+                if now >= *deadline =>
+            {
                 self.state = State::Left;
             }
             State::Unsubscribed if self.topics.is_some() => self.join(now),
@@ -478,10 +480,7 @@ impl ConsumerMembership {
     }
 
     fn is_ending(&self) -> bool {
-        matches!(
-            self.state,
-            State::PrepareLeaving { .. } | State::Leaving { then: Then::Left, .. } | State::Left
-        )
+        matches!(self.state, State::PrepareLeaving { .. } | State::Leaving { then: Then::Left, .. } | State::Left)
     }
 
     fn is_in(&self) -> bool {

@@ -21,7 +21,11 @@ impl GroupTopics {
         for name in names {
             let Some(topic) = cluster.topics.get(name) else { continue };
             let racks = topic.partitions.iter().map(|partition| {
-                partition.replicas.iter().filter_map(|node| Some(cluster.nodes.get(node)?.rack.as_deref()?.into())).collect()
+                partition
+                    .replicas
+                    .iter()
+                    .filter_map(|node| Some(cluster.nodes.get(node)?.rack.as_deref()?.into()))
+                    .collect()
             });
             topics.insert(name.clone(), racks.collect());
         }

@@ -29,16 +29,16 @@ pub mod topic_pattern;
 
 use super::backoff::Backoff;
 use super::coordinator::Coordinator;
+use super::metadata::Cluster;
 use super::offset_commit::{Commit, OffsetCommit};
 use super::offset_fetch::OffsetFetch;
-use super::metadata::Cluster;
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{CoordinatorKey, GenerationId, NodeId, OffsetAndMetadata, TopicId, TopicPartition};
 use crate::wire::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use assignor::Assignor;
 use classic::ClassicMembership;

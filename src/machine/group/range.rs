@@ -90,7 +90,8 @@ impl<'a> Share<'a> {
     fn fill(&mut self, may: impl Fn(&Self, usize, usize) -> bool) {
         for taker in 0..self.takers.len() {
             let room = self.room(taker);
-            let first: Vec<_> = self.left.iter().copied().filter(|number| may(self, taker, *number)).take(room).collect();
+            let first: Vec<_> =
+                self.left.iter().copied().filter(|number| may(self, taker, *number)).take(room).collect();
             first.into_iter().for_each(|number| self.take(taker, number));
         }
     }
@@ -110,7 +111,9 @@ impl<'a> Share<'a> {
 
 /// Topics with the same takers and as many partitions: a partition goes to someone who is near in all of them.
 fn fill_together(shares: &mut [&mut Share<'_>]) {
-    let Some((partitions, takers)) = shares.first().map(|share| (share.racks.len(), share.takers.len())) else { return };
+    let Some((partitions, takers)) = shares.first().map(|share| (share.racks.len(), share.takers.len())) else {
+        return;
+    };
     for number in 0..partitions {
         let suits = |taker: &usize| shares.iter().all(|share| share.is_near(*taker, number) && share.room(*taker) > 0);
         if let Some(taker) = (0..takers).find(suits) {
@@ -139,7 +142,10 @@ mod tests {
         members[1].instance_id = Some("one".into());
         members[2].instance_id = Some("two".into());
         let assignment = RangeAssignor.assign(&counts(&[("t", 3)]), &members);
-        assert_eq!([shown(&assignment, "z"), shown(&assignment, "y"), shown(&assignment, "a")], ["t[0]", "t[1]", "t[2]"]);
+        assert_eq!(
+            [shown(&assignment, "z"), shown(&assignment, "y"), shown(&assignment, "a")],
+            ["t[0]", "t[1]", "t[2]"]
+        );
         members[1].member_id = "b-after-its-restart".into();
         let restarted = RangeAssignor.assign(&counts(&[("t", 3)]), &members);
         assert_eq!(shown(&restarted, "b-after-its-restart"), "t[0]");

@@ -28,7 +28,9 @@ pub(super) fn explained(error: Error) -> Error {
         Some(ErrorCode::UnsupportedAssignor) => {
             "the broker has no such group.remote.assignor; its group.consumer.assignors names those it has"
         }
-        Some(ErrorCode::InvalidRegularExpression) => "the expression is not one of RE2's, which the broker matches with",
+        Some(ErrorCode::InvalidRegularExpression) => {
+            "the expression is not one of RE2's, which the broker matches with"
+        }
         Some(ErrorCode::GroupIdNotFound) => {
             "the group has been deleted, or become one of another protocol, under its members; subscribe to join anew"
         }

@@ -11,12 +11,12 @@ use super::tests::T;
 use super::*;
 use crate::error::ErrorCode;
 use crate::wire::group_protocol::str_bytes;
+use crate::wire::messages::TopicName;
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
 use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
-use crate::wire::messages::TopicName;
 use consumer_coordinator::ConsumerGroup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -273,7 +273,8 @@ impl Broker {
     }
 
     fn tick(&mut self, now: Instant) {
-        let silent = |member: &Member| member.parked.is_none() && member.last_seen.is_some_and(|at| now >= at + SESSION);
+        let silent =
+            |member: &Member| member.parked.is_none() && member.last_seen.is_some_and(|at| now >= at + SESSION);
         let silent: Vec<_> = self.members.iter().filter(|(_, m)| silent(m)).map(|(id, _)| id.clone()).collect();
         silent.iter().for_each(|id| self.remove(now, id));
         self.complete(now);
@@ -394,7 +395,8 @@ impl World {
         for (_, from, id, request) in due {
             self.broker.ask(now, from, id, request);
         }
-        let (due, later): (Vec<_>, _) = std::mem::take(&mut self.answers).into_iter().partition(|answer| answer.0 <= now);
+        let (due, later): (Vec<_>, _) =
+            std::mem::take(&mut self.answers).into_iter().partition(|answer| answer.0 <= now);
         self.answers = later;
         for (_, to, id, answer) in due {
             match self.apps.get_mut(&to) {
@@ -414,7 +416,11 @@ impl World {
         app.frozen = None;
         if app.machine.poll_timeout().is_some_and(|at| at <= now) {
             app.machine.handle_timeout(now);
-            assert!(app.machine.poll_timeout().is_none_or(|at| at > now), "a deadline is left undone: {:?}", app.machine);
+            assert!(
+                app.machine.poll_timeout().is_none_or(|at| at > now),
+                "a deadline is left undone: {:?}",
+                app.machine
+            );
         }
         if random.u8(..) < 30 {
             app.poll(now);

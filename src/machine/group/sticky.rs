@@ -314,7 +314,8 @@ mod tests {
             let rack = |random: &mut fastrand::Rng| ["a", "b", "c"][random.usize(..3)];
             let (mut topics, mut generation) = (GroupTopics::default(), 0);
             for topic in ["t0", "t1", "t2"] {
-                let racks = (0..random.usize(1..9)).map(|_| [rack(&mut random).into(), rack(&mut random).into()].into());
+                let racks =
+                    (0..random.usize(1..9)).map(|_| [rack(&mut random).into(), rack(&mut random).into()].into());
                 topics.insert(topic, racks.collect());
             }
             let mut members = vec![];

@@ -11,12 +11,12 @@ use crate::error::ErrorCode;
 use crate::ids::TopicId;
 use crate::machine::metadata::{PartitionMetadata, TopicMetadata};
 use crate::wire::group_protocol::{Subscription, encode_assignment, str_bytes};
+use crate::wire::messages::TopicName;
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
 use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
-use crate::wire::messages::TopicName;
 use std::sync::Mutex;
 
 pub(super) const BEAT: Duration = Duration::from_secs(3);
@@ -110,7 +110,9 @@ impl Play {
 
     pub(super) fn revoking(&mut self) -> (RevocationId, Vec<i32>) {
         match self.machine.poll_event() {
-            Some((_, GroupEvent::Revoking { id, partitions, .. })) => (id, partitions.iter().map(|p| p.partition).collect()),
+            Some((_, GroupEvent::Revoking { id, partitions, .. })) => {
+                (id, partitions.iter().map(|p| p.partition).collect())
+            }
             event => panic!("not a revocation: {event:?}"),
         }
     }
@@ -424,9 +426,8 @@ fn the_leader_assigns_what_its_metadata_says_and_rejoins_when_that_changes() {
     play.machine.subscribe(play.now, names(&["t"]));
     play.found(NODE);
     let (id, join) = play.join();
-    let member = |id: &str, metadata| {
-        JoinGroupResponseMember::default().with_member_id(str_bytes(id)).with_metadata(metadata)
-    };
+    let member =
+        |id: &str, metadata| JoinGroupResponseMember::default().with_member_id(str_bytes(id)).with_metadata(metadata);
     let broken = bytes::Bytes::from_static(&[0, 3, 0x7f, 0xff, 0xff, 0xff]);
     let mine = join.protocols[0].metadata.clone();
     let answer = JoinGroupResponse::default()

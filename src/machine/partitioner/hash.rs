@@ -66,7 +66,9 @@ mod tests {
     /// Go's values, as librdkafka's own test has them.
     #[test]
     fn fnv1a_is_saramas() {
-        for (key, hash) in [("kafka", 0x0d33_c4e1), ("giberish123456789", 0x77a5_8295), ("1234", 0x023b_dd03), ("", 0x7ee3_623b)] {
+        for (key, hash) in
+            [("kafka", 0x0d33_c4e1), ("giberish123456789", 0x77a5_8295), ("1234", 0x023b_dd03), ("", 0x7ee3_623b)]
+        {
             assert_eq!(fnv1a(key.as_bytes()), hash, "{key}");
         }
     }

@@ -5,9 +5,7 @@ use crate::error::{Certainty, Error, ErrorCode, ErrorKind};
 use crate::ids::{LeaderEpoch, NodeId, TopicPartition};
 use crate::machine::batch::{Acknowledged, ProducerBatch, RecordErrors, Settled};
 use crate::wire::messages::ProduceResponse;
-use crate::wire::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse,
-};
+use crate::wire::messages::produce_response::{BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse};
 use std::time::{Duration, Instant};
 
 impl Sender {
@@ -190,7 +188,14 @@ impl Sender {
         self.accumulator.release(batch);
     }
 
-    pub(super) fn on_error(&mut self, now: Instant, index: usize, mut batch: ProducerBatch, error: Error, generation: u64) {
+    pub(super) fn on_error(
+        &mut self,
+        now: Instant,
+        index: usize,
+        mut batch: ProducerBatch,
+        error: Error,
+        generation: u64,
+    ) {
         self.landed(index, batch.order);
         if error.delivery_certainty() != Some(Certainty::NotSent) {
             batch.possibly_sent = true;
@@ -268,7 +273,8 @@ impl Sender {
     /// Whether no older batch of the partition has an open outcome.
     fn is_oldest(&self, index: usize, batch: &ProducerBatch) -> bool {
         let Some(partition) = self.partitions.get(index).and_then(Option::as_ref) else { return true };
-        let open = partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|queued| queued.order));
+        let open =
+            partition.in_flight.front().copied().into_iter().chain(partition.queue.front().map(|queued| queued.order));
         open.min().is_none_or(|oldest| oldest > batch.order)
     }
 

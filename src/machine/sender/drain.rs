@@ -1,8 +1,6 @@
 //! Batches into requests: which batch of which partition may go to a node now, and in whose name.
 
-use super::{
-    BATCH_OVERHEAD, Identity, InFlight, Link, Place, REMEMBERED_BATCHES, Sender, Sent, earliest, failure,
-};
+use super::{BATCH_OVERHEAD, Identity, InFlight, Link, Place, REMEMBERED_BATCHES, Sender, Sent, earliest, failure};
 use crate::error::Error;
 use crate::ids::{NodeId, ProducerIdAndEpoch};
 use crate::machine::RequestId;

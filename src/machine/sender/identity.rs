@@ -105,7 +105,8 @@ impl Sender {
         let waiting = |partition: &Option<Partition>| {
             partition.as_ref().is_some_and(|partition| partition.place == Place::Unadmitted)
         };
-        let waiting: Vec<usize> = (0..self.partitions.len()).filter(|index| waiting(&self.partitions[*index])).collect();
+        let waiting: Vec<usize> =
+            (0..self.partitions.len()).filter(|index| waiting(&self.partitions[*index])).collect();
         for index in waiting {
             if let Some(partition) = &mut self.partitions[index] {
                 partition.place = Place::Idle;

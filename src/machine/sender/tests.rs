@@ -5,14 +5,14 @@ mod refused;
 
 use super::*;
 use crate::error::{Certainty, ErrorCode};
+use crate::machine::Clock;
 use crate::machine::accumulator::tests::{ManualClock, config, value};
 use crate::machine::accumulator::{AccumulatorConfig, Target};
 use crate::machine::batch::Ticket;
-use crate::machine::Clock;
 use crate::machine::metadata::{Node, PartitionMetadata, TopicMetadata};
+use crate::wire::StrBytes;
 use crate::wire::messages::produce_response::TopicProduceResponse;
 use crate::wire::messages::{ProducerId, TopicName};
-use crate::wire::StrBytes;
 use std::sync::Mutex;
 use std::task::Context;
 
@@ -210,7 +210,10 @@ fn one_request_holds_a_batch_of_each_partition_of_its_node() {
     }
     let mut requests = rig.flush();
     requests.sort_by_key(|request| request.node);
-    assert_eq!(requests.iter().map(|request| (request.node, request.batches.len())).collect::<Vec<_>>(), [(1, 2), (2, 1)]);
+    assert_eq!(
+        requests.iter().map(|request| (request.node, request.batches.len())).collect::<Vec<_>>(),
+        [(1, 2), (2, 1)]
+    );
 }
 
 #[test]
@@ -418,7 +421,8 @@ fn expiry_is_in_order_and_says_what_may_have_been_written() {
     let mut tickets = Vec::new();
     for i in 0..8 {
         let order = order.clone();
-        let mut callback: Option<crate::machine::batch::Callback> = Some(Box::new(move |_| order.lock().unwrap().push(i)));
+        let mut callback: Option<crate::machine::batch::Callback> =
+            Some(Box::new(move |_| order.lock().unwrap().push(i)));
         let (target, record) = (Target::Partition(i % 2), vec![0; 700]);
         let ticket = rig.accumulator.try_append(&rig.topic, target, &value(&record), None, &mut callback).unwrap();
         tickets.push(ticket.unwrap());
@@ -594,8 +598,8 @@ fn a_record_waits_for_the_producer_id_and_a_refused_one_ends_the_producer() {
         match request {
             SenderRequest::Connect(_) => rig.sender.handle_response(now, id, Ok(SenderResponse::Connected)),
             SenderRequest::InitProducerId(_) => {
-                let refused = InitProducerIdResponse::default()
-                    .with_error_code(ErrorCode::ClusterAuthorizationFailed.to_wire());
+                let refused =
+                    InitProducerIdResponse::default().with_error_code(ErrorCode::ClusterAuthorizationFailed.to_wire());
                 rig.sender.handle_response(now, id, Ok(SenderResponse::ProducerId(refused)));
             }
             SenderRequest::Produce(_) | SenderRequest::Transaction(_) => panic!("nothing may be sent without an id"),

@@ -265,16 +265,23 @@ fn is_half_done(code: ErrorCode) -> bool {
 fn fenced(code: ErrorCode) -> Error {
     let error = Error::broker(ErrorCode::ProducerFenced);
     let what = match code {
-        ErrorCode::ProducerFenced => "another producer has the transactional id, or the transaction took longer than its timeout",
-        _ => "INVALID_PRODUCER_EPOCH of the coordinator: another producer has the transactional id, or the transaction took longer than its timeout",
+        ErrorCode::ProducerFenced => {
+            "another producer has the transactional id, or the transaction took longer than its timeout"
+        }
+        _ => {
+            "INVALID_PRODUCER_EPOCH of the coordinator: another producer has the transactional id, or the transaction took longer than its timeout"
+        }
     };
     error.message(what)
 }
 
 fn unknown_outcome(cause: Error) -> Error {
-    Error::with_message(cause.kind(), "whether the transaction was committed is not known: its coordinator failed over EndTxn")
-        .certainty(Certainty::PossiblySent)
-        .caused_by(cause)
+    Error::with_message(
+        cause.kind(),
+        "whether the transaction was committed is not known: its coordinator failed over EndTxn",
+    )
+    .certainty(Certainty::PossiblySent)
+    .caused_by(cause)
 }
 
 fn mismatched() -> Error {

@@ -26,7 +26,8 @@ struct Pair {
 impl Pair {
     fn new(seed: u64) -> Self {
         let backoff = (Duration::from_millis(100), Duration::from_secs(1));
-        let config = TransactionConfig { transactional_id: "tx".into(), timeout: Duration::from_secs(60), backoff, seed };
+        let config =
+            TransactionConfig { transactional_id: "tx".into(), timeout: Duration::from_secs(60), backoff, seed };
         let manager = TransactionManager::new(config);
         Self { manager, now: Instant::now(), next_id: 0, next_operation: 0, epoch: -1, told: Vec::new() }
     }
@@ -40,10 +41,14 @@ impl Pair {
 
     fn poll(&mut self, is_settled: bool) -> Option<(RequestId, TransactionCall)> {
         let next_id = &mut self.next_id;
-        let request = self.manager.poll_request(self.now, || is_settled, || {
-            *next_id += 1;
-            RequestId(*next_id)
-        });
+        let request = self.manager.poll_request(
+            self.now,
+            || is_settled,
+            || {
+                *next_id += 1;
+                RequestId(*next_id)
+            },
+        );
         self.hear();
         request
     }
@@ -192,7 +197,8 @@ fn an_end_that_was_not_answered_and_then_refused_may_have_happened() {
 /// As is COORDINATOR_NOT_AVAILABLE: the coordinator may have it in its log, which its successor will carry out.
 #[test]
 fn an_end_that_a_coordinator_could_not_see_through_may_have_happened() {
-    for (code, may_have) in [(ErrorCode::CoordinatorNotAvailable, true), (ErrorCode::CoordinatorLoadInProgress, false)] {
+    for (code, may_have) in [(ErrorCode::CoordinatorNotAvailable, true), (ErrorCode::CoordinatorLoadInProgress, false)]
+    {
         let mut pair = begun();
         let commit = pair.ask(TransactionManager::commit);
         for code in [code, ErrorCode::ProducerFenced] {
@@ -227,10 +233,22 @@ fn whatever_is_asked_and_answered_the_states_are_kafkas_and_every_call_is_answer
     const CODES: [ErrorCode; 16] = {
         use ErrorCode::*;
         [
-            ConcurrentTransactions, CoordinatorLoadInProgress, NotCoordinator, CoordinatorNotAvailable, RequestTimedOut,
-            UnknownTopicOrPartition, InvalidProducerEpoch, ProducerFenced, InvalidTxnState, TransactionAbortable,
-            UnknownServerError, IllegalGeneration, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
-            UnknownProducerId, OperationNotAttempted,
+            ConcurrentTransactions,
+            CoordinatorLoadInProgress,
+            NotCoordinator,
+            CoordinatorNotAvailable,
+            RequestTimedOut,
+            UnknownTopicOrPartition,
+            InvalidProducerEpoch,
+            ProducerFenced,
+            InvalidTxnState,
+            TransactionAbortable,
+            UnknownServerError,
+            IllegalGeneration,
+            TopicAuthorizationFailed,
+            TransactionalIdAuthorizationFailed,
+            UnknownProducerId,
+            OperationNotAttempted,
         ]
     };
     let mut reached = HashSet::new();
@@ -276,7 +294,8 @@ fn whatever_is_asked_and_answered_the_states_are_kafkas_and_every_call_is_answer
                         4..=7 => Ok(pair.response(&call.request, CODES[random.usize(0..16)].to_wire(), version)),
                         _ => Ok(pair.response(&call.request, 0, version)),
                     };
-                    let lost = answer.as_ref().is_err_and(|error| error.delivery_certainty() != Some(Certainty::NotSent));
+                    let lost =
+                        answer.as_ref().is_err_and(|error| error.delivery_certainty() != Some(Certainty::NotSent));
                     let changes = !matches!(
                         call.request,
                         TransactionRequest::FindCoordinator(_) | TransactionRequest::InitProducerId(_)

@@ -61,7 +61,8 @@ fn side_by_side(handles: u32) -> Cost {
 fn a_record_takes_one_lock_and_that_of_a_partition_which_hardly_another_handle_has_chosen() {
     for handles in [1, 4, 16] {
         let Cost { batches, woken, locks: Counts { taken, travelled } } = side_by_side(handles);
-        let counts = format!("{handles} handles: {batches} batches, {woken} times woken, {taken} locks, {travelled} travelled");
+        let counts =
+            format!("{handles} handles: {batches} batches, {woken} times woken, {taken} locks, {travelled} travelled");
         assert!(taken <= RECORDS + 18 * batches, "a lock a record, and some a batch: {counts}");
         let met = RECORDS * (handles as usize - 1) / PARTITIONS;
         assert!(travelled <= 10 * batches + met * 3 / 2, "as often as two meet by chance: {counts}");

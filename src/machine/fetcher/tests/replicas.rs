@@ -77,7 +77,12 @@ fn out_of_range_at_a_replica_goes_to_the_leader_and_resets_nothing() {
 
 #[test]
 fn a_replica_that_fails_or_is_gone_is_left_for_the_leader() {
-    for code in [ErrorCode::NotLeaderOrFollower, ErrorCode::OffsetNotAvailable, ErrorCode::KafkaStorageError, ErrorCode::UnknownServerError] {
+    for code in [
+        ErrorCode::NotLeaderOrFollower,
+        ErrorCode::OffsetNotAvailable,
+        ErrorCode::KafkaStorageError,
+        ErrorCode::UnknownServerError,
+    ] {
         let mut rig = following();
         let answered = rig.replies(OTHER, |partition| {
             partition.records = Bytes::new();

@@ -86,7 +86,10 @@ fn what_an_answer_leaves_out_is_as_it_was() {
     assert!(matches!(broker.rig.fetcher.poll(broker.rig.now, 500), Polled::PartitionEnd(_, 3)));
     broker.rig.fetcher.seek(&tp(0), Position { offset: 3, leader_epoch: None }).unwrap();
     assert_eq!(broker.fetch(), (1, 0), "the watermark is the one that it has told already");
-    assert!(matches!(broker.rig.fetcher.poll(broker.rig.now, 500), Polled::PartitionEnd(_, 3)), "the end of a new position");
+    assert!(
+        matches!(broker.rig.fetcher.poll(broker.rig.now, 500), Polled::PartitionEnd(_, 3)),
+        "the end of a new position"
+    );
     let since = broker.rig.now;
     broker.rig.now += Duration::from_secs(3);
     broker.fetch();
@@ -113,7 +116,9 @@ fn a_session_the_broker_has_lost_costs_one_fetch_and_is_nobodys_error() {
     let mut broker = Broker::new(config(), logs(2));
     broker.fetch();
     broker.rig.poll(500);
-    for code in [ErrorCode::FetchSessionIdNotFound, ErrorCode::InvalidFetchSessionEpoch, ErrorCode::FetchSessionTopicIdError] {
+    for code in
+        [ErrorCode::FetchSessionIdNotFound, ErrorCode::InvalidFetchSessionEpoch, ErrorCode::FetchSessionTopicIdError]
+    {
         let plan = broker.rig.plan();
         let refused = FetchResponse { error: Some(code), ..FetchResponse::default() };
         assert!(!broker.answer(&plan, (refused, 30)).data, "{code}");

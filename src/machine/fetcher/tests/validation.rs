@@ -96,7 +96,10 @@ fn a_committed_position_of_an_older_epoch_is_validated_before_it_is_used() {
     for (epoch, validates) in [(Some(4), true), (Some(5), false), (None, false)] {
         let mut rig = Rig::new(config(), vec![Log::default()]);
         rig.fetcher.change_assignment(rig.now, [tp(0)], []);
-        let at = crate::ids::OffsetAndMetadata { leader_epoch: epoch.map(LeaderEpoch), ..crate::ids::OffsetAndMetadata::new(3) };
+        let at = crate::ids::OffsetAndMetadata {
+            leader_epoch: epoch.map(LeaderEpoch),
+            ..crate::ids::OffsetAndMetadata::new(3)
+        };
         rig.fetcher.change_assignment(rig.now, [], [(tp(0), Start::At(at))]);
         assert_eq!(rig.fetcher.validations(rig.now).len(), usize::from(validates), "{epoch:?}");
         assert_eq!(matches!(rig.fetcher.step(rig.now, NODE), Step::Fetch(_)), !validates, "{epoch:?}");
@@ -109,7 +112,11 @@ fn a_truncated_log_resets_to_the_end_of_what_is_left_if_there_is_a_policy() {
         let mut rig = moved(FetcherConfig { reset, ..config() });
         rig.say(Some((5, 3)));
         let validation = rig.validation();
-        assert_eq!((validation.offset, validation.epoch), (5, LeaderEpoch(5)), "what had arrived is gone: the position itself");
+        assert_eq!(
+            (validation.offset, validation.epoch),
+            (5, LeaderEpoch(5)),
+            "what had arrived is gone: the position itself"
+        );
         rig.fetcher.validated(rig.now, &validation, Ok(Some((LeaderEpoch(4), 3))));
         assert_eq!(rig.fetches_from(), Some(3), "not where the policy says");
         let position = rig.fetcher.subscription().get(&tp(0)).unwrap().position().unwrap();
@@ -133,7 +140,10 @@ fn a_truncated_log_without_a_policy_is_an_error_that_says_where_and_ends_with_a_
     rig.say(Some((5, 3)));
     assert!(rig.say(Some((4, 3))).data);
     let error = rig.error();
-    assert_eq!((error.kind(), error.diverging_offset(), error.topic_partition()), (ErrorKind::LogTruncation, Some(3), Some(&tp(0))));
+    assert_eq!(
+        (error.kind(), error.diverging_offset(), error.topic_partition()),
+        (ErrorKind::LogTruncation, Some(3), Some(&tp(0)))
+    );
     assert_eq!(rig.fetches_from(), None);
     assert!(rig.fetcher.validations(rig.now).is_empty());
     rig.fetcher.seek(&tp(0), Position { offset: 3, leader_epoch: None }).unwrap();

@@ -81,7 +81,8 @@ impl ClassicMembership {
             return;
         }
         if !self.config.assignors.iter().any(|assignor| assignor.name() == &*self.assignor) {
-            let message = format!("the group chose the assignor \"{}\", which this member does not have", self.assignor);
+            let message =
+                format!("the group chose the assignor \"{}\", which this member does not have", self.assignor);
             let error = Error::broker(ErrorCode::InconsistentGroupProtocol).api("JoinGroup").message(message);
             return self.fail(error, out);
         }

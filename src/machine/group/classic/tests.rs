@@ -2,14 +2,16 @@
 
 use crate::error::{ErrorCode, ErrorKind};
 use crate::ids::{GenerationId, LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
+use crate::machine::RequestId;
 use crate::machine::group::assignor::{Assignment, Assignor, GroupMember, Joining};
 use crate::machine::group::group_topics::GroupTopics;
 use crate::machine::group::range::RangeAssignor;
 use crate::machine::group::sticky::CooperativeStickyAssignor;
-use crate::machine::group::tests::{BEAT, NODE, POLL, Play, Told, cluster, config, names, offsets_answer, subscription};
+use crate::machine::group::tests::{
+    BEAT, NODE, POLL, Play, Told, cluster, config, names, offsets_answer, subscription,
+};
 use crate::machine::group::{GroupCall, GroupConfig, GroupRequest, GroupResponse, To};
 use crate::machine::metadata::{Cluster, Node, PartitionMetadata, TopicMetadata};
-use crate::machine::RequestId;
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
 use crate::wire::messages::offset_commit_request::OffsetCommitRequestPartition;
@@ -72,7 +74,11 @@ fn a_join_may_take_as_long_as_the_rebalance_and_has_a_connection_of_its_own() {
     play.found(NODE);
     let (_, call) = play.next().unwrap();
     assert_eq!(call.to, To::Join(NODE));
-    assert!(call.timeout > POLL, "the coordinator answers after max.poll.interval.ms at the latest: {:?}", call.timeout);
+    assert!(
+        call.timeout > POLL,
+        "the coordinator answers after max.poll.interval.ms at the latest: {:?}",
+        call.timeout
+    );
 }
 
 /// librdkafka 1.8.
@@ -244,7 +250,8 @@ fn members_say_where_they_are_and_the_leader_knows_where_replicas_are() {
     let racks = |racks: [&str; 2], partitions: [i32; 2]| {
         let mut cluster = Cluster::default();
         for (id, rack) in (1..).zip(racks) {
-            let node = Node { host: String::new(), port: 1, rack: Some(rack.to_owned()).filter(|rack| !rack.is_empty()) };
+            let node =
+                Node { host: String::new(), port: 1, rack: Some(rack.to_owned()).filter(|rack| !rack.is_empty()) };
             cluster.nodes.insert(NodeId(id), node);
         }
         let partition = |node| PartitionMetadata { replicas: vec![NodeId(node)], ..PartitionMetadata::default() };

@@ -1,11 +1,11 @@
 //! What answers do to a membership: the table in [`consumer_group`](super) in code.
 
-use crate::machine::group::membership::Membership;
-use crate::machine::group::refusal::refused;
 use super::{Beat, ConsumerMembership, State};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{GenerationId, TopicId};
 use crate::machine::coordinator::Coordinator;
+use crate::machine::group::membership::Membership;
+use crate::machine::group::refusal::refused;
 use crate::machine::group::{GroupEvent, GroupResponse, Out, mismatched};
 use crate::wire::messages::ConsumerGroupHeartbeatResponse;
 use crate::wire::messages::consumer_group_heartbeat_response::Assignment;

@@ -1,8 +1,8 @@
 //! What a heartbeat says: everything when we join, or when the coordinator may not know it; else what has changed.
 
-use crate::machine::group::membership::SubscribedTopics;
 use super::{ConsumerMembership, State};
 use crate::ids::TopicId;
+use crate::machine::group::membership::SubscribedTopics;
 use crate::machine::group::millis;
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::consumer_group_heartbeat_request::TopicPartitions;

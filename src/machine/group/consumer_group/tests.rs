@@ -2,15 +2,13 @@
 //! of protocol-rules 9 has its test.
 
 use crate::error::{Error, ErrorCode, ErrorKind};
+use crate::ids::NodeId;
 use crate::ids::{OffsetAndMetadata, TopicId};
 use crate::machine::group::membership::SubscribedTopics;
-use crate::machine::group::tests::{
-    NODE, POLL, Play, T, Told, cluster, config, names, offset_of, offsets_answer,
-};
+use crate::machine::group::tests::{NODE, POLL, Play, T, Told, cluster, config, names, offset_of, offsets_answer};
 use crate::machine::group::{GroupCall, GroupConfig, GroupProtocol, GroupRequest, GroupResponse, Reply, To};
 use crate::machine::metadata::Cluster;
 use crate::machine::{Machine, RequestId};
-use crate::ids::NodeId;
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use crate::wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
@@ -70,7 +68,9 @@ impl Play {
 
     fn heartbeat(&mut self) -> (RequestId, ConsumerGroupHeartbeatRequest) {
         match self.next() {
-            Some((id, GroupCall { to: To::Group(_), request: GroupRequest::ConsumerGroupHeartbeat(beat), .. })) => (id, beat),
+            Some((id, GroupCall { to: To::Group(_), request: GroupRequest::ConsumerGroupHeartbeat(beat), .. })) => {
+                (id, beat)
+            }
             call => panic!("not a heartbeat: {call:?}"),
         }
     }
@@ -133,7 +133,13 @@ fn later_heartbeats_say_only_what_has_changed() {
     let mut play = Play::in_group(member(), &[0, 1]);
     play.wait(INTERVAL);
     let (id, beat) = play.heartbeat();
-    let everything_else = (topic_names(&beat), owned(&beat), beat.rebalance_timeout_ms, beat.rack_id.clone(), beat.server_assignor.clone());
+    let everything_else = (
+        topic_names(&beat),
+        owned(&beat),
+        beat.rebalance_timeout_ms,
+        beat.rack_id.clone(),
+        beat.server_assignor.clone(),
+    );
     assert_eq!(everything_else, (None, None, -1, None, None));
     assert_eq!(beat.member_epoch, 1);
     play.machine.subscribe(play.now, names(&["t", "u"]));
@@ -268,12 +274,15 @@ fn topics_that_are_assigned_before_they_have_a_name_are_waited_for_and_not_dropp
     assert_eq!(ids, [v]);
     play.lose(asked);
     let mut known = Cluster::clone(&cluster(6));
-    known.topics.insert("v".into(), Arc::new(crate::machine::metadata::TopicMetadata {
-        name: "v".into(),
-        id: v,
-        internal: false,
-        partitions: vec![],
-    }));
+    known.topics.insert(
+        "v".into(),
+        Arc::new(crate::machine::metadata::TopicMetadata {
+            name: "v".into(),
+            id: v,
+            internal: false,
+            partitions: vec![],
+        }),
+    );
     play.machine.metadata(play.now, &Arc::new(known));
     assert_eq!(play.event(), "assigned [2]");
     assert_eq!(owned(&play.heartbeat().1).unwrap().len(), 3);
@@ -312,7 +321,10 @@ fn a_fenced_or_unknown_member_loses_all_and_joins_again_as_itself() {
         play.refuse(id, code);
         assert_eq!(play.event(), "lost [0, 1]", "lost is not revoked: nothing can be committed");
         let (id, join) = play.heartbeat();
-        assert_eq!((join.member_epoch, join.member_id.clone(), topic_names(&join)), (0, first.member_id.clone(), Some(vec!["t"])));
+        assert_eq!(
+            (join.member_epoch, join.member_id.clone(), topic_names(&join)),
+            (0, first.member_id.clone(), Some(vec!["t"]))
+        );
         assert_eq!(owned(&join), Some(vec![]));
         play.refuse(id, code);
         play.quiet(); // not again and again without a wait
@@ -556,7 +568,10 @@ fn unsubscribing_leaves_and_the_next_subscription_joins_when_that_is_answered() 
     play.quiet();
     play.accept(leave, -1, None);
     let (id, join) = play.heartbeat();
-    assert_eq!((join.member_epoch, join.member_id.clone(), topic_names(&join)), (0, beat.member_id.clone(), Some(vec!["u"])));
+    assert_eq!(
+        (join.member_epoch, join.member_id.clone(), topic_names(&join)),
+        (0, beat.member_id.clone(), Some(vec!["u"]))
+    );
     assert_eq!(play.event(), "none");
     play.accept(id, 3, target(&[]));
     assert_eq!((play.event(), play.event()), ("generation 3".into(), "assigned []".into()));

@@ -47,9 +47,10 @@ impl ConsumerGroup {
         beat: &ConsumerGroupHeartbeatRequest,
     ) -> Result<(i32, Option<Assignment>), ErrorCode> {
         let id = beat.member_id.to_string();
-        let owned = beat.topic_partitions.as_ref().map(|topics| {
-            topics.iter().flat_map(|topic| topic.partitions.iter().copied()).collect::<BTreeSet<_>>()
-        });
+        let owned = beat
+            .topic_partitions
+            .as_ref()
+            .map(|topics| topics.iter().flat_map(|topic| topic.partitions.iter().copied()).collect::<BTreeSet<_>>());
         let is_full = beat.rebalance_timeout_ms != -1 && beat.subscribed_topic_names.is_some() && owned.is_some();
         match beat.member_epoch {
             -1 => {
@@ -67,8 +68,8 @@ impl ConsumerGroup {
             }
             epoch => {
                 let member = self.members.get(&id).ok_or(ErrorCode::UnknownMemberId)?;
-                let has_missed_an_answer = epoch == member.previous
-                    && owned.as_ref().is_some_and(|owned| owned.is_subset(&member.assigned));
+                let has_missed_an_answer =
+                    epoch == member.previous && owned.as_ref().is_some_and(|owned| owned.is_subset(&member.assigned));
                 if epoch != member.epoch && !has_missed_an_answer {
                     return Err(ErrorCode::FencedMemberEpoch);
                 }
@@ -145,7 +146,8 @@ impl ConsumerGroup {
 
     /// Whether these many members have what they are to have.
     pub(super) fn is_settled(&self, members: usize) -> bool {
-        let settled = |(id, member): (&String, &Member)| member.epoch == self.epoch && member.assigned == self.target[id];
+        let settled =
+            |(id, member): (&String, &Member)| member.epoch == self.epoch && member.assigned == self.target[id];
         self.members.len() == members && self.members.iter().all(settled)
     }
 }

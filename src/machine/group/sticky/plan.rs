@@ -102,7 +102,8 @@ impl<'a> Plan<'a> {
 
     fn place_unassigned(&mut self) {
         // Those with the fewest takers first, while the takers still have room.
-        let mut left: Vec<_> = (0..self.partitions.len()).filter(|partition| self.owner[*partition].is_none()).collect();
+        let mut left: Vec<_> =
+            (0..self.partitions.len()).filter(|partition| self.owner[*partition].is_none()).collect();
         left.sort_by_key(|partition| self.subscribers[self.topic_of[*partition]].len());
         for partition in left {
             let takers = self.subscribers[self.topic_of[partition]].iter().copied();
@@ -235,8 +236,7 @@ impl<'a> Plan<'a> {
 
     /// The plan, as of now: what another still holds is left out, until it has let go.
     pub(super) fn into_assignment(self) -> Assignment {
-        let mut assignment: Assignment =
-            self.members.iter().map(|member| (member.member_id.clone(), vec![])).collect();
+        let mut assignment: Assignment = self.members.iter().map(|member| (member.member_id.clone(), vec![])).collect();
         for (partition, owner) in self.owner.iter().enumerate() {
             let Some(owner) = *owner else { continue };
             let held_by_another = self.claims[partition].iter().any(|(claimer, _)| *claimer != owner);

@@ -110,7 +110,10 @@ fn a_commit_that_the_coordinator_never_answers_ends_at_its_deadline() {
     play.next();
     play.wait(Duration::from_secs(60));
     assert_eq!(told.all(), [Some(ErrorKind::Timeout)]);
-    assert_eq!(told.0.lock().unwrap()[0].as_ref().unwrap_err().delivery_certainty(), Some(crate::error::Certainty::PossiblySent));
+    assert_eq!(
+        told.0.lock().unwrap()[0].as_ref().unwrap_err().delivery_certainty(),
+        Some(crate::error::Certainty::PossiblySent)
+    );
 }
 
 #[test]

@@ -9,7 +9,11 @@ use crate::wire::messages::BrokerId;
 use crate::wire::messages::produce_response::{BatchIndexAndErrorMessage, LeaderIdAndEpoch};
 
 impl Rig {
-    fn answer_with(&mut self, request: &Produced, change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse) {
+    fn answer_with(
+        &mut self,
+        request: &Produced,
+        change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse,
+    ) {
         let partition = |(partition, ..): &(u32, i32, Vec<u8>)| {
             change(PartitionProduceResponse::default().with_index(*partition as i32).with_base_offset(-1))
         };
@@ -40,7 +44,10 @@ impl Rig {
                 .collect();
             if records.len() > limit {
                 self.answer(&request, Some(ErrorCode::MessageTooLarge));
-            } else if written.last().is_some_and(|(last, records): &(i32, Vec<u8>)| last + records.len() as i32 != sequence) {
+            } else if written
+                .last()
+                .is_some_and(|(last, records): &(i32, Vec<u8>)| last + records.len() as i32 != sequence)
+            {
                 self.answer(&request, Some(ErrorCode::OutOfOrderSequenceNumber));
             } else {
                 let offset = written.iter().map(|(_, records)| records.len() as i64).sum();
@@ -145,7 +152,10 @@ fn one_record_that_is_too_large_fails_with_the_sizes_and_the_next_one_is_written
     let first = rig.flush();
     rig.answer(&first[0], Some(ErrorCode::MessageTooLarge));
     let error = tickets[0].result().unwrap().unwrap_err();
-    assert_eq!((error.code(), error.delivery_certainty()), (Some(ErrorCode::MessageTooLarge), Some(Certainty::NotSent)));
+    assert_eq!(
+        (error.code(), error.delivery_certainty()),
+        (Some(ErrorCode::MessageTooLarge), Some(Certainty::NotSent))
+    );
     assert!(error.to_string().contains(&first[0].batches[0].2.len().to_string()), "{error}");
     rig.answer(&first[1], Some(ErrorCode::OutOfOrderSequenceNumber));
     let again = rig.within(300);

@@ -245,7 +245,8 @@ fn what_has_waited_for_metadata_until_its_time_is_up_fails_then_however_long_it_
     rig.clock.advance(200_000);
     let sent_at = Some(rig.clock.now() - Duration::from_millis(119_998));
     let record = crate::machine::accumulator::NewRecord { sent_at, ..value(b"x") };
-    let ticket = rig.accumulator.try_append(&rig.topic, Target::Partition(0), &record, None, &mut None).unwrap().unwrap();
+    let ticket =
+        rig.accumulator.try_append(&rig.topic, Target::Partition(0), &record, None, &mut None).unwrap().unwrap();
     assert!(rig.within(1).is_empty() && ticket.result().is_none());
     rig.clock.advance(1);
     assert!(rig.turn().is_empty());
