@@ -12,8 +12,8 @@ use crate::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffs
 use crate::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use crate::wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use crate::wire::messages::{
-    BrokerId, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, ListOffsetsRequest,
-    OffsetCommitRequest, OffsetFetchRequest,
+    BrokerId, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, ListGroupsResponse,
+    ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest,
 };
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,20 +32,8 @@ impl Admin {
         let cluster = self.client.refreshed(self.client.cluster().generation, deadline).await?;
         let mut groups = BTreeSet::new();
         for node in cluster.nodes.keys() {
-            let mut backoff = self.client.backoff();
-            let answer = loop {
-                let answer =
-                    self.client.call_node(*node, Purpose::General, &ListGroupsRequest::default(), deadline).await;
-                let answer = answer.and_then(|answer| outcome(answer.error_code, None, None).map(|()| answer));
-                let waited = match answer {
-                    Ok(answer) => break answer,
-                    Err(error) if error.is_retriable() => {
-                        self.client.wait_to_retry(&mut backoff, deadline, error).await
-                    }
-                    Err(error) => Err(error),
-                };
-                waited.map_err(|error| error.api("ListGroups").node(*node))?;
-            };
+            let answer = self.groups_of(*node, deadline).await;
+            let answer = answer.map_err(|error| error.api("ListGroups").node(*node))?;
             groups.extend(answer.groups.into_iter().map(|group| GroupListing {
                 group_id: group.group_id.to_string(),
                 protocol_type: group.protocol_type.to_string(),
@@ -211,6 +199,17 @@ impl Admin {
             outcomes.insert(id.to_owned(), deleted.map_err(|error| error.api("DeleteGroups")));
         }
         Ok(outcomes)
+    }
+
+    async fn groups_of(&self, node: NodeId, deadline: Instant) -> Result<ListGroupsResponse> {
+        let mut backoff = self.client.backoff();
+        loop {
+            let answer = self.client.call_node(node, Purpose::General, &ListGroupsRequest::default(), deadline).await;
+            match answer.and_then(|answer| outcome(answer.error_code, None, None).map(|()| answer)) {
+                Err(error) if error.is_retriable() => self.client.wait_to_retry(&mut backoff, deadline, error).await?,
+                done => return done,
+            }
+        }
     }
 
     async fn committed(&self, group: &str) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {

@@ -179,14 +179,17 @@ impl Brokers {
     async fn open(&self, peer: Peer, purpose: Purpose, deadline: Instant) -> Result<Connection> {
         tokio::select! {
             biased;
-            () = self.tasks.closing() => Err(closed()),
+            () = self.tasks.closing() => {
+                let error = Error::with_message(ErrorKind::Closed, "the client is closed");
+                Err(error.certainty(Certainty::NotSent))
+            }
             opened = self.open_in_time(peer, purpose, deadline) => opened,
         }
     }
 
     async fn open_in_time(&self, peer: Peer, purpose: Purpose, deadline: Instant) -> Result<Connection> {
         let late = |error: Error| error.certainty(Certainty::NotSent);
-        let slot = self.slot(peer, purpose)?;
+        let slot = self.slot(peer, purpose);
         let Ok(mut slot) = timeout_at(deadline, slot.lock()).await else {
             return Err(late(Error::with_message(ErrorKind::Timeout, "no connection in time")));
         };
@@ -226,17 +229,14 @@ impl Brokers {
         }
     }
 
-    fn slot(&self, peer: Peer, purpose: Purpose) -> Result<Arc<tokio::sync::Mutex<Slot>>> {
+    fn slot(&self, peer: Peer, purpose: Purpose) -> Arc<tokio::sync::Mutex<Slot>> {
         let mut state = self.state();
-        if self.tasks.is_closing() {
-            return Err(closed());
-        }
         let seed = state.random.u64(..);
         let slot = state.slots.entry((peer, purpose)).or_insert_with(|| {
             let backoff = Backoff::new(self.config.reconnect_backoff, self.config.reconnect_backoff_max, seed);
             Arc::new(tokio::sync::Mutex::new(Slot { connection: None, backoff, not_before: None }))
         });
-        Ok(slot.clone())
+        slot.clone()
     }
 
     fn place(&self, peer: Peer) -> Result<(String, u16, Option<NodeId>)> {
@@ -259,8 +259,4 @@ impl Brokers {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn closed() -> Error {
-    Error::with_message(ErrorKind::Closed, "the client is closed").certainty(Certainty::NotSent)
 }

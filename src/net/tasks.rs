@@ -51,12 +51,7 @@ impl Tasks {
         self.closing.send_replace(true);
     }
 
-    /// Whether that was said.
-    pub fn is_closing(&self) -> bool {
-        *self.closing.borrow()
-    }
-
-    /// Waits until it is.
+    /// Waits until that is said.
     pub async fn closing(&self) {
         // Can't fail: the sender is in `self`.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
