@@ -1,14 +1,18 @@
-//! A chain of three topics and the two groups that carry records along it: the members, who are the same in virtual time
-//! and on a real cluster. What they see they tell a [`Journal`], for [`History`](crate::history::History) to judge.
+//! A chain of three topics and the two groups that carry records along it: its two ends and its members, who are the same in
+//! virtual time and on a real cluster. What they see they tell a [`Journal`], for [`History`](crate::history::History) to judge.
 
+use crate::ledger::RecordId;
 use crate::random::Random;
 use milena::client::Client;
-use milena::consumer::{Consumer, ConsumerConfig, Event, GroupProtocol, IsolationLevel, OffsetReset, Records};
+use milena::consumer::{
+    Consumer, ConsumerConfig, ConsumerRecord, Event, GroupProtocol, IsolationLevel, OffsetReset, Records,
+};
 use milena::error::{Error, ErrorCode, ErrorKind, Result};
 use milena::ids::TopicPartition;
 use milena::producer::{Producer, ProducerConfig, ProducerRecord, TransactionalProducer};
+use std::collections::HashSet;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Partitions of each topic.
 pub const PARTITIONS: i32 = 4;
@@ -61,6 +65,68 @@ impl Chain {
     pub fn transactional_id(&self, stage: usize, slot: usize) -> String {
         format!("{}-{slot}", self.groups[stage])
     }
+}
+
+/// Writes records to `topic`, one every `pause`, until `is_enough` of their count; gives those that were acknowledged.
+pub async fn write(
+    client: &Client,
+    topic: &str,
+    pause: Duration,
+    mut random: Random,
+    is_enough: impl Fn(u32) -> bool,
+) -> HashSet<RecordId> {
+    let producer = client.producer(ProducerConfig::default()).expect("the settings are sound");
+    let mut deliveries = Vec::new();
+    for number in (0..).take_while(|number| !is_enough(*number)) {
+        let id = RecordId { sender: 0, number };
+        let value = id.to_text();
+        let partition = random.below(PARTITIONS as u64) as i32;
+        if let Ok(delivery) = producer.send(ProducerRecord::new(topic).partition(partition).value(&value)).await {
+            deliveries.push((id, delivery));
+        }
+        sleep(pause).await;
+    }
+    let mut acknowledged = HashSet::new();
+    for (id, delivery) in deliveries {
+        if delivery.await.is_ok() {
+            acknowledged.insert(id);
+        }
+    }
+    producer.close(10 * SECOND).await.expect("all is told");
+    acknowledged
+}
+
+/// A reader of a whole topic, of what is committed.
+pub async fn reader(client: &Client, topic: &str) -> Result<Consumer> {
+    let config = ConsumerConfig::default()
+        .auto_offset_reset(OffsetReset::Earliest)
+        .isolation_level(IsolationLevel::ReadCommitted);
+    let mut consumer = client.consumer(config)?;
+    consumer.assign((0..PARTITIONS).map(|partition| (topic, partition))).await?;
+    Ok(consumer)
+}
+
+/// The record's id, if its value begins with one.
+pub fn id_of(record: &ConsumerRecord<'_>) -> Option<RecordId> {
+    RecordId::from_text(std::str::from_utf8(record.value()?).ok()?)
+}
+
+/// How many of these have not come out in `topic` within `patience`, for a reader of its own.
+pub async fn missing(
+    client: &Client,
+    topic: &str,
+    acknowledged: &HashSet<RecordId>,
+    patience: Duration,
+) -> Result<usize> {
+    let mut reader = reader(client, topic).await?;
+    let mut missing = acknowledged.clone();
+    let start = Instant::now();
+    while !missing.is_empty() && start.elapsed() < patience {
+        for record in &reader.poll(SECOND).await? {
+            id_of(&record).map(|id| missing.remove(&id));
+        }
+    }
+    Ok(missing.len())
 }
 
 /// What a member tells.

@@ -14,10 +14,8 @@ use crate::network::Network;
 use member::Place;
 use milena::broker::TestCluster;
 use milena::client::{Client, ClientConfig};
-use milena::consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset};
 use milena::ids::TopicPartition;
-use milena::producer::{ProducerConfig, ProducerRecord};
-use protocol_tests::etl::{Chain, HEARTBEAT, MEMBERS, Member, PARTITIONS, SESSION, Variant};
+use protocol_tests::etl::{self, Chain, HEARTBEAT, MEMBERS, Member, PARTITIONS, SESSION, Variant};
 use protocol_tests::history::{History, Log, check_chain};
 use protocol_tests::ledger::RecordId;
 use protocol_tests::random::{Random, seeds};
@@ -151,27 +149,9 @@ impl Etl {
     }
 
     /// The first topic's records, and which of them were acknowledged.
-    async fn source(self: Arc<Self>, mut random: Random) -> HashSet<RecordId> {
+    async fn source(self: Arc<Self>, random: Random) -> HashSet<RecordId> {
         let client = self.observer(1);
-        let producer = client.producer(ProducerConfig::default()).expect("the settings are sound");
-        let mut deliveries = Vec::new();
-        for number in 0..RECORDS {
-            let id = RecordId { sender: 0, number };
-            let partition = random.below(PARTITIONS as u64) as i32;
-            let value = id.to_bytes();
-            let record = ProducerRecord::new(TOPICS[0]).partition(partition).value(&value);
-            if let Ok(delivery) = producer.send(record).await {
-                deliveries.push((id, delivery));
-            }
-            sleep(LASTS / RECORDS).await;
-        }
-        let mut acknowledged = HashSet::new();
-        for (id, delivery) in deliveries {
-            if delivery.await.is_ok() {
-                acknowledged.insert(id);
-            }
-        }
-        producer.close(SECOND).await.expect("all is told");
+        let acknowledged = etl::write(&client, TOPICS[0], LASTS / RECORDS, random, |count| count == RECORDS).await;
         client.close().await;
         acknowledged
     }
@@ -190,23 +170,19 @@ impl Etl {
         }
     }
 
-    /// Waits until everything has come out at the end, for a reader of its own.
+    /// Waits until everything has come out at the end.
     async fn drain(&self, acknowledged: &HashSet<RecordId>, since: Instant) -> Result<(), String> {
         let client = self.observer(3);
-        let mut reader = self.reader(&client, TOPICS[2]).await?;
-        let mut missing = acknowledged.clone();
-        while !missing.is_empty() {
-            if since.elapsed() > 20 * STALL {
+        let missing = etl::missing(&client, TOPICS[2], acknowledged, 20 * STALL).await;
+        client.close().await;
+        match (missing.map_err(|error| error.to_string())?, since.elapsed()) {
+            (0, took) if took <= STALL => Ok(()),
+            (0, took) => Err(format!("stalled: all came out after {took:?}")),
+            (missing, _) => {
                 let groups = GROUPS.map(|group| self.cluster.group(group));
-                return Err(format!("stalled for ever: {} records missing, {groups:?}", missing.len()));
-            }
-            for record in &reader.poll(SECOND).await.map_err(|error| error.to_string())? {
-                record.value().and_then(RecordId::from_bytes).map(|id| missing.remove(&id));
+                Err(format!("stalled for ever: {missing} records missing, {groups:?}"))
             }
         }
-        client.close().await;
-        let took = since.elapsed();
-        if took > STALL { Err(format!("stalled: all came out after {took:?}")) } else { Ok(()) }
     }
 
     async fn judge(&self, acknowledged: &HashSet<RecordId>) -> Result<[usize; 3], String> {
@@ -227,20 +203,9 @@ impl Etl {
         Ok([tenures, read, self.lives.load(Ordering::Relaxed) as usize])
     }
 
-    /// A reader of a whole topic, of what is committed.
-    async fn reader(&self, client: &Client, topic: &str) -> Result<Consumer, String> {
-        let config = ConsumerConfig::default()
-            .auto_offset_reset(OffsetReset::Earliest)
-            .isolation_level(IsolationLevel::ReadCommitted);
-        let mut consumer = client.consumer(config).map_err(|error| error.to_string())?;
-        let partitions = (0..PARTITIONS).map(|partition| (topic, partition));
-        consumer.assign(partitions).await.map_err(|error| error.to_string())?;
-        Ok(consumer)
-    }
-
-    /// All that such a reader sees.
+    /// All that a reader of what is committed sees.
     async fn read(&self, client: &Client, topic: &str) -> Result<Log, String> {
-        let mut consumer = self.reader(client, topic).await?;
+        let mut consumer = etl::reader(client, topic).await.map_err(|error| error.to_string())?;
         let partitions = consumer.assignment();
         let end = |partition: &TopicPartition| self.cluster.offsets(topic, partition.partition).map(|(_, end)| end);
         let (mut log, start) = (Log::new(), Instant::now());
@@ -249,7 +214,7 @@ impl Etl {
                 return Err(format!("{topic} can't be read to its end: {:?}", consumer.positions()));
             }
             for record in &consumer.poll(SECOND).await.map_err(|error| error.to_string())? {
-                let id = record.value().and_then(RecordId::from_bytes).ok_or("a record without an id")?;
+                let id = etl::id_of(&record).ok_or("a record without an id")?;
                 log.entry(record.topic_partition().clone()).or_default().push((record.offset(), id));
             }
         }

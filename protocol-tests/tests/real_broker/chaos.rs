@@ -45,8 +45,7 @@ async fn read_all(topic: &str) -> Vec<Found> {
         let mut words = line.split(' ');
         let mut word = || words.next().expect("partition, offset and value");
         let (partition, offset) = (word().parse().expect("a partition"), word().parse().expect("an offset"));
-        let id = u64::from_str_radix(&word()[..16], 16).expect("an id");
-        let id = RecordId::from_bytes(&id.to_be_bytes()).expect("eight bytes");
+        let id = RecordId::from_text(word()).expect("an id");
         found.push(Found { partition, offset, id });
     }
     assert!(kcat.wait().await.expect("kcat ends").success());

@@ -7,10 +7,8 @@ use super::proxy::Proxy;
 use super::{all_in_sync, number, read_all};
 use crate::{PATIENCE, bootstrap, connect, fresh, topic};
 use milena::client::{Client, ClientConfig};
-use milena::consumer::{ConsumerConfig, OffsetReset};
 use milena::ids::TopicPartition;
-use milena::producer::{ProducerConfig, ProducerRecord};
-use protocol_tests::etl::{Chain, Journal, MEMBERS, Member, PARTITIONS, Variant};
+use protocol_tests::etl::{self, Chain, Journal, MEMBERS, Member, PARTITIONS, Variant};
 use protocol_tests::history::{History, Log, check_chain};
 use protocol_tests::ledger::RecordId;
 use protocol_tests::random::Random;
@@ -140,31 +138,10 @@ async fn a_chain_of_groups_loses_skips_and_rereads_nothing_and_does_not_stall() 
 }
 
 /// The first topic's records, and which were acknowledged.
-async fn write(topic: String, seconds: u64, mut random: Random) -> HashSet<RecordId> {
-    let client = connect().await;
-    let producer = client.producer(ProducerConfig::default()).expect("the settings are sound");
-    let mut deliveries = Vec::new();
-    let start = Instant::now();
-    for number in 0.. {
-        if start.elapsed() > Duration::from_secs(seconds) {
-            break;
-        }
-        let id = RecordId { sender: 0, number };
-        // As text, for kcat.
-        let value = format!("{:016x}", u64::from_be_bytes(id.to_bytes()));
-        let partition = random.below(PARTITIONS as u64) as i32;
-        if let Ok(delivery) = producer.send(ProducerRecord::new(&topic).partition(partition).value(&value)).await {
-            deliveries.push((id, delivery));
-        }
-        sleep(SECOND / 100).await;
-    }
-    let mut acknowledged = HashSet::new();
-    for (id, delivery) in deliveries {
-        if delivery.await.is_ok() {
-            acknowledged.insert(id);
-        }
-    }
-    producer.close(PATIENCE).await.expect("all is told");
+async fn write(topic: String, seconds: u64, random: Random) -> HashSet<RecordId> {
+    let (client, start) = (connect().await, Instant::now());
+    let is_over = |_| start.elapsed() > Duration::from_secs(seconds);
+    let acknowledged = etl::write(&client, &topic, SECOND / 100, random, is_over).await;
     client.close().await;
     acknowledged
 }
@@ -172,20 +149,9 @@ async fn write(topic: String, seconds: u64, mut random: Random) -> HashSet<Recor
 /// How many of these have not come out when there was time enough.
 async fn drain(topic: &str, acknowledged: &HashSet<RecordId>) -> usize {
     let client = connect().await;
-    let config = ConsumerConfig::default().auto_offset_reset(OffsetReset::Earliest);
-    let config = config.isolation_level(milena::consumer::IsolationLevel::ReadCommitted);
-    let mut consumer = client.consumer(config).expect("the settings are sound");
-    consumer.assign((0..PARTITIONS).map(|partition| (topic, partition))).await.expect("assigned");
-    let (mut missing, start) = (acknowledged.clone(), Instant::now());
-    while !missing.is_empty() && start.elapsed() < 6 * STALL {
-        for record in &consumer.poll(SECOND).await.expect("the cluster is well") {
-            let text = record.value().and_then(|value| std::str::from_utf8(value).ok()).expect("text");
-            let id = u64::from_str_radix(text, 16).expect("an id");
-            RecordId::from_bytes(&id.to_be_bytes()).map(|id| missing.remove(&id));
-        }
-    }
+    let missing = etl::missing(&client, topic, acknowledged, 6 * STALL).await.expect("the cluster is well");
     client.close().await;
-    missing.len()
+    missing
 }
 
 /// Only where transactions keep a late commit from undoing a later one: a broker that is stopped may carry it out when

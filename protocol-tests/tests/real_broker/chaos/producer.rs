@@ -113,12 +113,7 @@ impl Sender {
                 due = due.max(tokio::time::Instant::now()) + pause;
             }
             let id = RecordId { sender: self.sender, number };
-            let value = format!(
-                "{:016x}{:width$}",
-                u64::from_be_bytes(id.to_bytes()),
-                "",
-                width = self.random.below(150) as usize
-            );
+            let value = format!("{}{:width$}", id.to_text(), "", width = self.random.below(150) as usize);
             let key = self.random.below(1_000).to_string();
             let record = ProducerRecord::new(&self.topic).value(&value);
             let record = match self.sender % 3 {
