@@ -5,8 +5,8 @@
 //!                   an id granted                     answered
 //! Full (epoch 0) ------------------> Incremental (n) ----------> Incremental (n + 1, after the last number 1)
 //!   ^    | no id granted                  |
-//!   +----+                                | refused, closed by the broker, connection lost, the topics' naming changed
-//!   +-------------------------------------+
+//!   +----+                                | refused, closed by the broker, connection lost, the topics' naming changed,
+//!   +-------------------------------------+ the end of one of its partitions is not known to us
 //!   |
 //!   +---- refused twice in a row ----> Sessionless (epoch -1) until the connection is lost
 //! ```

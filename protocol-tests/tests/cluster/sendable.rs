@@ -1,17 +1,20 @@
 //! Every public future goes to another thread: an application spawns what it likes. It compiles, or it does not.
-#![allow(clippy::unused_unit, reason = "nothing here is run")]
+#![allow(dead_code, reason = "nothing here is run")]
 
+use futures_util::StreamExt;
 use milena::admin::{Admin, NewTopic};
 use milena::client::{Client, ClientConfig};
-use milena::consumer::{Consumer, ConsumerConfig};
+use milena::consumer::{Consumer, TopicPattern};
 use milena::ids::{OffsetAndMetadata, TopicPartition};
-use milena::producer::{Producer, ProducerConfig, ProducerRecord, TopicProducer, Transaction, TransactionalProducer};
+use milena::producer::{
+    Producer, ProducerConfig, ProducerRecord, Purge, TopicProducer, Transaction, TransactionalProducer,
+};
 use std::collections::HashMap;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The future is made in a `spawn`ed one, since only then everything that it borrows counts.
+/// Each is made inside of another one, as in a task: only then everything that it borrows counts.
 macro_rules! sendable {
     ($($make:expr),* $(,)?) => {{
         fn check<F: Future + Send>(_: F) {}
@@ -19,17 +22,14 @@ macro_rules! sendable {
     }};
 }
 
-#[allow(dead_code)]
-fn clients(client: &'static Client, offsets: fn() -> HashMap<TopicPartition, OffsetAndMetadata>) {
+fn clients(client: &'static Client) {
     sendable!(
         Client::connect(ClientConfig::new(["a"])),
         client.transactional_producer("id", ProducerConfig::default()),
         client.close(),
     );
-    let _ = (client.consumer(ConsumerConfig::default()), offsets());
 }
 
-#[allow(dead_code)]
 fn admins(admin: &'static Admin) {
     let partition = || TopicPartition::new("t", 0);
     sendable!(
@@ -49,7 +49,6 @@ fn admins(admin: &'static Admin) {
     );
 }
 
-#[allow(dead_code)]
 fn producers(producer: &'static Producer, topic: &'static TopicProducer) {
     sendable!(
         producer.send(ProducerRecord::new("t").value("v")),
@@ -57,12 +56,12 @@ fn producers(producer: &'static Producer, topic: &'static TopicProducer) {
         producer.send_with(ProducerRecord::new("t"), |_| ()),
         async { topic.send_many([topic.record().value("v")]).await.all().await },
         producer.flush(SECOND),
+        producer.purge(Purge::All),
         producer.close(SECOND),
         topic.send(topic.record()),
     );
 }
 
-#[allow(dead_code)]
 fn transactions(producer: &'static mut TransactionalProducer, offsets: HashMap<TopicPartition, OffsetAndMetadata>) {
     async fn whole(
         producer: &mut TransactionalProducer,
@@ -72,6 +71,7 @@ fn transactions(producer: &'static mut TransactionalProducer, offsets: HashMap<T
         transaction.send(ProducerRecord::new("t")).await?.await?;
         transaction.send_with(ProducerRecord::new("t"), |_| ()).await?;
         transaction.flush(SECOND).await?;
+        transaction.purge(Purge::All).await;
         transaction.send_offsets(offsets, milena::ids::ConsumerGroupMetadata::standalone("g")).await?;
         transaction.commit().await?;
         producer.begin().await?.abort().await
@@ -79,7 +79,6 @@ fn transactions(producer: &'static mut TransactionalProducer, offsets: HashMap<T
     sendable!(whole(producer, offsets));
 }
 
-#[allow(dead_code)]
 fn consumers(consumer: Consumer, offsets: HashMap<TopicPartition, OffsetAndMetadata>) {
     async fn whole(
         mut consumer: Consumer,
@@ -88,6 +87,9 @@ fn consumers(consumer: Consumer, offsets: HashMap<TopicPartition, OffsetAndMetad
         let partitions = consumer.assignment();
         consumer.assign(partitions.clone()).await?;
         consumer.subscribe(["t"]).await?;
+        consumer.subscribe_pattern(TopicPattern::new("t.*")?).await?;
+        drop(consumer.stream().next().await);
+        drop(consumer.list_offsets(HashMap::new()).await?);
         drop(consumer.poll(SECOND).await?);
         drop(consumer.next(SECOND).await?);
         consumer.commit().await?;
