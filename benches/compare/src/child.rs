@@ -1,5 +1,6 @@
 //! A child process, and what the kernel says that it has cost.
 
+use crate::job::WORKERS;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -26,6 +27,7 @@ pub fn run(command: &[String], meanwhile: impl FnOnce()) -> Result<Cost, String>
     let start = Instant::now();
     let spawned = Command::new(&command[0])
         .args(&command[1..])
+        .env("TOKIO_WORKER_THREADS", WORKERS.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

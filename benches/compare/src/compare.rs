@@ -4,6 +4,7 @@ use crate::child::{self, Cost};
 use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, PARTITIONS};
 use crate::payloads::payloads;
 use crate::peers::{Peer, Task, Tools};
+use crate::seen::Seen;
 use crate::table::{self, Spread};
 use clap::ValueEnum;
 use rdkafka::config::ClientConfig;
@@ -30,12 +31,15 @@ pub enum Cell {
     Lz4Values,
     /// One record awaited at a time, without linger
     Latency,
-    /// Consume 100 B, lz4, in the batches that milena wrote
+    /// Consume 100 B, lz4, in batches of 16 KB that librdkafka wrote
     #[value(name = "consume-lz4")]
     ConsumeLz4,
-    /// Consume 100 B, uncompressed, in the batches that milena wrote
+    /// Consume 100 B, uncompressed, in batches of 16 KB that librdkafka wrote
     #[value(name = "consume-none")]
     ConsumePlain,
+    /// Consume 1,000 B, lz4, in batches of 16 KB that librdkafka wrote
+    #[value(name = "consume-1000-lz4")]
+    ConsumeLz4Values,
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,17 +67,17 @@ impl Cell {
         match self {
             Self::Lz4 | Self::Plain | Self::PlainLarge | Self::Lz4Values => Task::Produce,
             Self::Latency => Task::Latency,
-            Self::ConsumeLz4 | Self::ConsumePlain => Task::Consume,
+            Self::ConsumeLz4 | Self::ConsumePlain | Self::ConsumeLz4Values => Task::Consume,
         }
     }
 
     fn size(self) -> usize {
-        if self == Self::Lz4Values { 1000 } else { 100 }
+        if matches!(self, Self::Lz4Values | Self::ConsumeLz4Values) { 1000 } else { 100 }
     }
 
     fn codec(self) -> &'static str {
         match self {
-            Self::Lz4 | Self::Lz4Values | Self::ConsumeLz4 => "lz4",
+            Self::Lz4 | Self::Lz4Values | Self::ConsumeLz4 | Self::ConsumeLz4Values => "lz4",
             Self::Plain | Self::PlainLarge | Self::Latency | Self::ConsumePlain => "none",
         }
     }
@@ -84,11 +88,16 @@ impl Cell {
 
     fn records(self, of_100_bytes: u64) -> u64 {
         let part = match self {
-            Self::Lz4Values => 5,
+            Self::Lz4Values | Self::ConsumeLz4Values => 5,
             Self::Latency => 500,
             _ => 1,
         };
         (of_100_bytes / part).max(1)
+    }
+
+    /// What a consumer of the whole topic sees.
+    fn seen(self, records: u64) -> Seen {
+        Seen { records, bytes: records * self.size() as u64 }
     }
 
     fn title(self, records: u64) -> String {
@@ -100,7 +109,9 @@ impl Cell {
             }
             Task::Latency => format!("Latency, one record awaited at a time, linger 0: {records} records, ms"),
             Task::Consume => {
-                format!("Consume {size} B, {codec}, batches of 16 KB: {records} records, CPU in ns a record")
+                format!(
+                    "Consume {size} B, {codec}, batches of 16 KB by librdkafka: {records} records, CPU in ns a record"
+                )
             }
         }
     }
@@ -127,7 +138,7 @@ pub fn run(options: &Options) -> bool {
                 batch_size: Some(cell.batch_size()),
             };
             // What is to be read stands in one topic for all.
-            let shared = (cell.task() == Task::Consume).then(|| job(topic(Peer::Milena)));
+            let shared = (cell.task() == Task::Consume).then(|| job(topic(Peer::Librdkafka)));
             if let Some(job) = &shared {
                 Topic::create(job, options).filled(job, options);
             }
@@ -138,14 +149,22 @@ pub fn run(options: &Options) -> bool {
                 let topic = shared.is_none().then(|| Topic::create(&job, options));
                 let result = command.and_then(|command| child::run(&command, || {})).and_then(|cost| {
                     let there = written(&job)?;
-                    let all = there == job.records;
-                    all.then_some(cost).ok_or_else(|| format!("{there} of {} records are there", job.records))
+                    if there != job.records {
+                        return Err(format!("{there} of {} records are there", job.records));
+                    }
+                    if cell.task() == Task::Consume {
+                        let (seen, all) = (Seen::said(&cost.output)?, cell.seen(job.records));
+                        if !seen.is(all) {
+                            return Err(format!("{seen:?}, not {all:?}"));
+                        }
+                    }
+                    Ok(cost)
                 });
                 if let Some(topic) = topic {
                     topic.delete(options);
                 }
                 if let Err(error) = &result {
-                    eprintln!("{}: {error}", peer.name());
+                    eprintln!("{}: {error}", peer.name(cell.task()));
                 }
                 results.entry((cell, peer)).or_default().push(result);
             }
@@ -201,7 +220,7 @@ impl Topic {
     }
 
     fn filled(&self, job: &Job, options: &Options) {
-        let command = Peer::Milena.command(Task::Produce, job, &options.tools).expect("milena produces");
+        let command = Peer::Librdkafka.command(Task::Produce, job, &options.tools).expect("librdkafka produces");
         command.and_then(|command| child::run(&command, || {})).expect("the topic is filled");
     }
 
@@ -232,7 +251,8 @@ fn written(job: &Job) -> Result<u64, String> {
 fn print(cells: &[Cell], peers: &[Peer], options: &Options, results: &Results) -> bool {
     println!(
         "Medians of {} interleaved rounds (lowest to highest); {} processors; CPU is the client's whole process, user \
-         and system. acks=all, idempotent, linger {LINGER_MS} ms, buffer {} MB, {PARTITIONS} partitions, no keys.",
+         and system. acks=all, idempotent, linger {LINGER_MS} ms, buffer {} MB, {PARTITIONS} partitions, no keys; \
+         consumers with their defaults.",
         options.rounds,
         std::thread::available_parallelism().map_or(0, usize::from),
         BUFFER_MEMORY >> 20,
@@ -254,7 +274,7 @@ fn print(cells: &[Cell], peers: &[Peer], options: &Options, results: &Results) -
         let ours = Spread::of(good(Peer::Milena).map(measure)).map(|spread| spread.median);
         for &peer in peers {
             let Some(rounds) = results.get(&(cell, peer)) else { continue };
-            let name = peer.name();
+            let name = peer.name(task);
             for error in rounds.iter().filter_map(|result| result.as_ref().err()) {
                 failures.push(format!("{name}, {cell:?}: {error}"));
             }

@@ -10,13 +10,16 @@ pub const LINGER_MS: u64 = 5;
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 4;
 
+/// Threads of a tokio runtime, where there is one.
+pub const WORKERS: usize = 2;
+
 /// The work of one child, as its options.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Job {
     /// Address of a broker
     #[arg(long)]
     pub bootstrap: String,
-    /// Where to
+    /// Where to, or from
     #[arg(long)]
     pub topic: String,
     /// How many records

@@ -8,7 +8,9 @@
 //!   the lowest and highest.
 //! - Each client counts its acknowledgements, and after it the topic must hold as many records as were sent. One that
 //!   fails stands in the table as failed, with its error below.
-//! - `floor` is no client: see `peers/floor.rs`.
+//! - Consumers read one topic for all, which librdkafka has written, from the beginning to the end, with their own
+//!   defaults; each counts records and sums the lengths of their values, and both must be what was written.
+//! - `floor` is no client: see `peers/floor.rs` and `peers/floor_consume.rs`.
 
 mod child;
 mod compare;
@@ -16,6 +18,7 @@ mod job;
 mod memory;
 mod payloads;
 mod peers;
+mod seen;
 mod table;
 
 use clap::Parser;

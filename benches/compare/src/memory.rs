@@ -71,11 +71,16 @@ pub fn run(options: &Options) -> bool {
                     let below = cost.peak_rss_mib <= ((BUFFER_MEMORY >> 20) + options.limit) as f64;
                     good &= below || peer != Peer::Milena;
                     let cpu = cost.cpu.as_nanos() as f64 / options.records as f64;
-                    table::row([&peer.name(), codec, &format!("{:.1}", cost.peak_rss_mib), &format!("{cpu:.0}")]);
+                    table::row([
+                        &peer.name(Task::Produce),
+                        codec,
+                        &format!("{:.1}", cost.peak_rss_mib),
+                        &format!("{cpu:.0}"),
+                    ]);
                 }
                 Err(error) => {
                     good = false;
-                    table::row([&peer.name(), codec, &format!("failed: {error}"), ""]);
+                    table::row([&peer.name(Task::Produce), codec, &format!("failed: {error}"), ""]);
                 }
             }
         }

@@ -122,8 +122,8 @@ fn report(args: &Args, read: &Read, elapsed: Duration, cpu: Duration, wire: u64)
     let ratio = wire as f64 / read.stored.max(1) as f64;
     if args.json {
         let line = serde_json::json!({
-            "records": read.records, "seconds": seconds, "records_per_s": per_second, "mb_per_s": mb_per_second,
-            "cpu_ns_per_record": nanos, "peak_rss_mib": peak_rss_mib(), "wire_bytes_read": wire,
+            "records": read.records, "bytes": read.bytes, "seconds": seconds, "records_per_s": per_second,
+            "mb_per_s": mb_per_second, "cpu_ns_per_record": nanos, "peak_rss_mib": peak_rss_mib(), "wire_bytes_read": wire,
             "stored_bytes": read.stored, "wire_per_stored": ratio,
         });
         println!("{line}");

@@ -1,11 +1,16 @@
 //! confluent-kafka, the Java client translated: each record is sent as a slice, and the acknowledgement of each awaited, a
-//! window behind.
+//! window behind. Consuming polls, with values that are slices of the answer; only KIP-848 groups are implemented, so a
+//! consumer must ask for those even if it is in none.
 
-use crate::job::{BUFFER_MEMORY, Job, LINGER_MS};
-use confluent_kafka::common::KafkaFuture;
-use confluent_kafka::common::serialization::ByteArraySerializer;
+use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, PARTITIONS};
+use crate::seen::Seen;
+use bytes::Bytes;
+use confluent_kafka::common::serialization::{ByteArraySerializer, BytesDeserializer};
+use confluent_kafka::common::{KafkaFuture, TopicPartition};
+use confluent_kafka::consumer::{Consumer, ConsumerConfig, KafkaConsumer};
 use confluent_kafka::producer::{KafkaProducer, Producer, ProducerConfig, ProducerRecord, RecordMetadata};
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 pub async fn produce(job: Job) {
     let values = job.values();
@@ -46,4 +51,31 @@ pub async fn produce(job: Job) {
 async fn oldest(window: &mut VecDeque<KafkaFuture<RecordMetadata>>) {
     let delivery = window.pop_front().expect("it is not empty");
     delivery.get().await.expect("acknowledged");
+}
+
+pub async fn consume(job: Job) {
+    let pairs = [
+        ("bootstrap.servers", job.bootstrap.as_str()),
+        ("group.protocol", "consumer"),
+        ("auto.offset.reset", "earliest"),
+        ("enable.auto.commit", "false"),
+    ];
+    let properties: HashMap<String, String> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let config = ConsumerConfig::new(&properties).expect("a configuration");
+    let deserializer = BytesDeserializer::default;
+    let mut consumer: KafkaConsumer<Bytes, Bytes> =
+        KafkaConsumer::new(config, deserializer(), deserializer()).expect("a consumer");
+    let partitions = (0..PARTITIONS).map(|partition| TopicPartition::new(job.topic.as_str(), partition)).collect();
+    consumer.assign(partitions).await.expect("assigned");
+    let mut seen = Seen::default();
+    while seen.records < job.records {
+        let records = consumer.poll(Duration::from_secs(30)).await.expect("records");
+        assert!(!records.is_empty(), "only {} of {} records", seen.records, job.records);
+        for record in &records {
+            seen.add(record.value().map(|value| &value[..]));
+        }
+    }
+    seen.done(&job);
+    consumer.close().await.expect("closed");
 }

@@ -1,4 +1,4 @@
-//! The limit to be measured against, no client: one blocking socket, one buffer that is used again, five requests in
+//! The limit to be measured against when sending, no client: one blocking socket, one buffer that is used again, five requests in
 //! flight. It only copies the values, writes what the format has around them, compresses and sums with the crates that
 //! milena has, and sends Produce v3 with a batch of each partition. No queue, no lock, no clock but one a batch, no
 //! acknowledgement of a record, no second thread; any error ends it.
@@ -43,13 +43,14 @@ pub fn produce(job: &Job) {
     assert_eq!(acknowledged, job.records);
 }
 
-struct Connection {
+/// One blocking socket, and the last answer from it.
+pub(super) struct Connection {
     socket: TcpStream,
     answer: Vec<u8>,
 }
 
 impl Connection {
-    fn open(address: &str) -> Self {
+    pub(super) fn open(address: &str) -> Self {
         let socket = TcpStream::connect(address).expect("connected");
         socket.set_nodelay(true).expect("an option that is there");
         Self { socket, answer: Vec::new() }
@@ -62,8 +63,7 @@ impl Connection {
         frame.put_i32(60_000);
         finish(&mut frame);
         loop {
-            self.socket.write_all(&frame).expect("written");
-            let mut answer = self.read();
+            let mut answer = self.ask(&frame);
             answer.advance(8); // correlation id, throttle time
             match answer.get_i16() {
                 0 => return (answer.get_i64(), answer.get_i16()),
@@ -72,6 +72,12 @@ impl Connection {
                 error => panic!("InitProducerId: {error}"),
             }
         }
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(super) fn ask(&mut self, frame: &[u8]) -> &[u8] {
+        self.socket.write_all(frame).expect("written");
+        self.read()
     }
 
     fn read(&mut self) -> &[u8] {
@@ -226,7 +232,8 @@ fn put_varint(out: &mut Vec<u8>, value: i32) {
     out.push(rest as u8);
 }
 
-fn request_header(frame: &mut Vec<u8>, api: i16, version: i16) {
+/// The head of a request whose body follows, with room for the length.
+pub(super) fn request_header(frame: &mut Vec<u8>, api: i16, version: i16) {
     frame.put_i32(0); // the length, by `finish`
     frame.put_i16(api);
     frame.put_i16(version);
@@ -235,7 +242,8 @@ fn request_header(frame: &mut Vec<u8>, api: i16, version: i16) {
     frame.put_slice(b"floor");
 }
 
-fn finish(frame: &mut [u8]) {
+/// Writes the length of what is complete now.
+pub(super) fn finish(frame: &mut [u8]) {
     let length = frame.len() as i32 - 4;
     frame[..4].copy_from_slice(&length.to_be_bytes());
 }

@@ -1,9 +1,14 @@
-//! kacrab: each record is sent, and the acknowledgement of each awaited, a window behind.
+//! kacrab: each record is sent, and the acknowledgement of each awaited, a window behind. Consuming polls, with values that
+//! are slices of the answer.
 
-use crate::job::{BUFFER_MEMORY, Job, LINGER_MS};
+use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, PARTITIONS};
+use crate::seen::Seen;
+use kacrab::common::TopicPartition;
+use kacrab::consumer::Consumer;
 use kacrab::producer::{Producer, ProducerError, ProducerRecord, SendFuture};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub async fn produce(job: Job) {
     let values = job.values();
@@ -44,4 +49,25 @@ pub async fn produce(job: Job) {
     }
     assert_eq!(acknowledged, job.records);
     producer.close().await.expect("closed");
+}
+
+pub async fn consume(job: Job) {
+    let pairs = [
+        ("bootstrap.servers", job.bootstrap.as_str()),
+        ("auto.offset.reset", "earliest"),
+        ("enable.auto.commit", "false"),
+    ];
+    let mut consumer = Consumer::from_map(pairs).await.expect("a consumer");
+    let partitions = (0..PARTITIONS).map(|partition| TopicPartition::new(job.topic.as_str(), partition));
+    consumer.assign(partitions).expect("assigned");
+    let mut seen = Seen::default();
+    while seen.records < job.records {
+        let records = consumer.poll(Duration::from_secs(30)).await.expect("records");
+        assert!(!records.is_empty(), "only {} of {} records", seen.records, job.records);
+        for record in &records {
+            seen.add(record.value.as_deref());
+        }
+    }
+    seen.done(&job);
+    consumer.close().await;
 }

@@ -1,6 +1,9 @@
-//! krafka: each record is enqueued, and the acknowledgement of each awaited, a window behind.
+//! krafka: each record is enqueued, and the acknowledgement of each awaited, a window behind. Consuming polls, with values
+//! that are slices of the answer.
 
-use crate::job::{BUFFER_MEMORY, Job, LINGER_MS};
+use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, PARTITIONS};
+use crate::seen::Seen;
+use krafka::consumer::AutoOffsetReset;
 use krafka::producer::{Acks, DeliveryHandle};
 use krafka::{Compression, Kafka, Record};
 use std::collections::VecDeque;
@@ -31,4 +34,21 @@ pub async fn produce(job: Job) {
     }
     assert_eq!(acknowledged, job.records);
     producer.close().await.expect("closed");
+}
+
+pub async fn consume(job: Job) {
+    let kafka = Kafka::builder(&*job.bootstrap).connect().await.expect("connected");
+    let config = kafka.consumer_without_group().auto_offset_reset(AutoOffsetReset::Earliest);
+    let consumer = config.build().await.expect("a consumer");
+    consumer.assign(&job.topic, (0..PARTITIONS).collect()).await.expect("assigned");
+    let mut seen = Seen::default();
+    while seen.records < job.records {
+        let records = consumer.poll(Duration::from_secs(30)).await.expect("records");
+        assert!(!records.is_empty(), "only {} of {} records", seen.records, job.records);
+        for record in &records {
+            seen.add(record.value.as_deref());
+        }
+    }
+    seen.done(&job);
+    consumer.close().await.expect("closed");
 }

@@ -2,13 +2,16 @@
 
 mod confluent;
 mod floor;
+mod floor_consume;
+mod java;
 mod kacrab;
 mod krafka;
 mod librdkafka;
+mod librdkafka_consume;
 mod librdkafka_latency;
 mod rskafka;
 
-use crate::job::{BUFFER_MEMORY, Job, LINGER_MS};
+use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, WORKERS};
 use std::future::Future;
 
 /// Everyone who takes part.
@@ -20,11 +23,13 @@ pub enum Peer {
     Milena,
     /// The same by `send_many`, a thousand records at a time
     MilenaMany,
-    /// With batches of the cell's size
+    /// With batches of the cell's size; consuming from its queue, many messages a call
     Librdkafka,
+    /// Consuming one message a call
+    LibrdkafkaSingle,
     /// With its default batches, 1 MB
     LibrdkafkaDefault,
-    /// The Java client, by its kafka-producer-perf-test
+    /// The Java client, by its kafka-producer-perf-test and kafka-consumer-perf-test
     Java,
     /// The crate confluent-kafka
     Confluent,
@@ -43,7 +48,7 @@ pub enum Task {
     Produce,
     /// Sends one and waits for it, and so on; prints the latencies
     Latency,
-    /// Reads that many records of the topic
+    /// Reads the topic's records, which are that many
     Consume,
 }
 
@@ -73,36 +78,46 @@ impl Child {
         let job = &self.job;
         match (self.peer, self.task) {
             (Peer::Floor, Task::Produce) => floor::produce(job),
+            (Peer::Floor, Task::Consume) => floor_consume::consume(job),
             (Peer::Librdkafka, Task::Produce) => librdkafka::produce(job),
             (Peer::Librdkafka, Task::Latency) => librdkafka_latency::latency(job),
-            (Peer::Librdkafka, Task::Consume) => librdkafka::consume(job),
+            (Peer::Librdkafka, Task::Consume) => librdkafka_consume::batches(job),
+            (Peer::LibrdkafkaSingle, Task::Consume) => librdkafka_consume::single(job),
             (Peer::Confluent, Task::Produce) => on_two_workers(confluent::produce(job.clone())),
+            (Peer::Confluent, Task::Consume) => on_two_workers(confluent::consume(job.clone())),
             (Peer::Krafka, Task::Produce) => on_two_workers(krafka::produce(job.clone())),
+            (Peer::Krafka, Task::Consume) => on_two_workers(krafka::consume(job.clone())),
             (Peer::Kacrab, Task::Produce) => on_two_workers(kacrab::produce(job.clone())),
+            (Peer::Kacrab, Task::Consume) => on_two_workers(kacrab::consume(job.clone())),
             (Peer::Rskafka, Task::Produce) => on_two_workers(rskafka::produce(job.clone())),
+            (Peer::Rskafka, Task::Consume) => on_two_workers(rskafka::consume(job.clone())),
             other => panic!("not in this program: {other:?}"),
         }
     }
 }
 
 impl Peer {
-    /// How it stands in the tables.
-    pub fn name(self) -> String {
+    /// How it stands in the tables of a task.
+    pub fn name(self, task: Task) -> String {
         let lock = include_str!("../../Cargo.lock");
         let version = |name: &str| {
             let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).expect("it is locked");
             rest.split_once('"').expect("a version ends").0
         };
+        let librdkafka = || format!("librdkafka {}", version("rdkafka-sys").split_once('+').expect("both").1);
         match self {
             Self::Floor => "floor (no client)".to_owned(),
             Self::Milena => "**milena**".to_owned(),
             Self::MilenaMany => "milena, by send_many".to_owned(),
-            Self::Librdkafka => format!("librdkafka {}", version("rdkafka-sys").split_once('+').expect("both").1),
+            Self::Librdkafka if task == Task::Consume => format!("{}, batch queue", librdkafka()),
+            Self::Librdkafka => librdkafka(),
+            Self::LibrdkafkaSingle => format!("{}, single messages", librdkafka()),
             Self::LibrdkafkaDefault => "librdkafka, its default batches of 1 MB".to_owned(),
             Self::Java => "Java 4.3.1".to_owned(),
             Self::Confluent => format!("confluent-kafka {}", version("confluent-kafka")),
             Self::Krafka => format!("krafka {}", version("krafka")),
             Self::Kacrab => format!("kacrab {}", version("kacrab")),
+            Self::Rskafka if task == Task::Consume => format!("rskafka {} (a task a partition)", version("rskafka")),
             Self::Rskafka => format!("rskafka {} (batches by hand, not idempotent)", version("rskafka")),
         }
     }
@@ -128,10 +143,13 @@ impl Peer {
                 Some(Ok(command))
             }
             (Self::Librdkafka, _) => here("librdkafka", job),
-            (_, Task::Latency | Task::Consume) => None,
+            (_, Task::Latency) | (Self::MilenaMany | Self::LibrdkafkaDefault, Task::Consume) => None,
+            (Self::LibrdkafkaSingle, Task::Consume) => here("librdkafka-single", job),
+            (Self::LibrdkafkaSingle, _) => None,
             (Self::LibrdkafkaDefault, _) if job.batch_size >= Some(librdkafka::DEFAULT_BATCH) => None, // as Librdkafka
             (Self::LibrdkafkaDefault, _) => here("librdkafka", &Job { batch_size: None, ..job.clone() }),
-            (Self::Java, _) => Some(java(job, tools)),
+            (Self::Java, Task::Consume) => Some(java::consume(job, tools)),
+            (Self::Java, _) => Some(java::produce(job, tools)),
             (Self::Floor, _) => here("floor", job),
             (Self::Confluent, _) => here("confluent", job),
             (Self::Krafka, _) => here("krafka", job),
@@ -167,38 +185,9 @@ fn milena(task: Task, job: &Job, tools: &Tools) -> Vec<String> {
     command
 }
 
-fn java(job: &Job, tools: &Tools) -> Result<Vec<String>, String> {
-    let class_path = tools.java_class_path.as_ref().ok_or("no --java-class-path")?;
-    let words = ["java", "-Xmx512M", "-cp", class_path, "org.apache.kafka.tools.ProducerPerformance"];
-    let mut command: Vec<String> = words.map(str::to_owned).to_vec();
-    let options = [
-        ("--bootstrap-server", job.bootstrap.clone()),
-        ("--topic", job.topic.clone()),
-        ("--num-records", job.records.to_string()),
-        ("--payload-file", job.payloads.clone()),
-        ("--throughput", "-1".to_owned()),
-        ("--reporting-interval", "3600000".to_owned()),
-    ];
-    for (name, value) in options {
-        command.extend([name.to_owned(), value]);
-    }
-    let bytes = job.batch_size.unwrap_or(16_384);
-    command.push("--command-property".to_owned());
-    command.extend([
-        format!("batch.size={bytes}"),
-        format!("max.request.size={}", (bytes * 5).max(1 << 20)),
-        format!("linger.ms={LINGER_MS}"),
-        format!("buffer.memory={BUFFER_MEMORY}"),
-        format!("compression.type={}", job.codec),
-        "acks=all".to_owned(),
-        "enable.idempotence=true".to_owned(),
-    ]);
-    Ok(command)
-}
-
 /// As an application would: a task on a runtime, not in the main thread, which is no worker.
 fn on_two_workers(work: impl Future<Output = ()> + Send + 'static) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.expect("a runtime");
     runtime.block_on(runtime.spawn(work)).expect("the work is done");
 }

@@ -1,9 +1,11 @@
 //! rskafka, which writes the batches that it is given: they are filled by hand, one partition after the other, and up to
-//! five of a partition are under way. It has no idempotence.
+//! five of a partition are under way. It has no idempotence. Consuming is a task for each partition, which fetches and
+//! looks at what came, in turn.
 
 use crate::job::{Job, PARTITIONS};
+use crate::seen::Seen;
 use rskafka::client::ClientBuilder;
-use rskafka::client::partition::{Compression, UnknownTopicHandling};
+use rskafka::client::partition::{Compression, OffsetAt, UnknownTopicHandling};
 use rskafka::record::Record;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,4 +48,37 @@ pub async fn produce(job: Job) {
         acknowledged += count.expect("it does not panic");
     }
     assert_eq!(acknowledged, job.records);
+}
+
+/// As its own `StreamConsumer` asks, unless told otherwise: bytes of a fetch, and how long it may wait for the first.
+const FETCH_BYTES: std::ops::Range<i32> = 1..52_428_800;
+const FETCH_WAIT_MS: i32 = 500;
+
+pub async fn consume(job: Job) {
+    let client = ClientBuilder::new(vec![job.bootstrap.clone()]).build().await.expect("connected");
+    let mut reading = JoinSet::new();
+    for partition in 0..PARTITIONS {
+        let client = client.partition_client(&job.topic, partition, UnknownTopicHandling::Retry).await;
+        let client = client.expect("a partition");
+        reading.spawn(async move {
+            let end = client.get_offset(OffsetAt::Latest).await.expect("an end");
+            let (mut seen, mut offset) = (Seen::default(), 0);
+            while offset < end {
+                let fetched = client.fetch_records(offset, FETCH_BYTES, FETCH_WAIT_MS).await;
+                let (records, _) = fetched.expect("records");
+                offset = records.last().expect("there are some before the end").offset + 1;
+                for record in &records {
+                    seen.add(record.record.value.as_deref());
+                }
+            }
+            seen
+        });
+    }
+    let mut seen = Seen::default();
+    while let Some(part) = reading.join_next().await {
+        let part = part.expect("it does not panic");
+        seen.records += part.records;
+        seen.bytes += part.bytes;
+    }
+    seen.done(&job);
 }
