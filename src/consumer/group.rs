@@ -432,11 +432,13 @@ impl Consumer {
     }
 
     /// Leaves the group, after the auto-commit of what was handed out, and drops whatever is assigned, by the group or
-    /// by hand. The consumer can subscribe or assign anew. Dropping the future may leave the group all the same.
+    /// by hand. The consumer can subscribe or assign anew. Dropping the future leaves only the auto-commit under way: the
+    /// consumer stays subscribed.
     ///
     /// # Errors
-    /// `Closed` if the client is.
+    /// `Closed` if the consumer or the client is.
     pub async fn unsubscribe(&mut self) -> Result<()> {
+        self.shared.check_open()?;
         let positions = self.shared.processed();
         let deadline = self.shared.client.api_deadline();
         if let Some(group) = &mut self.group {
@@ -448,10 +450,11 @@ impl Consumer {
                     tracing::warn!(%error, "offsets not committed");
                 }
             }
-            (group.subscribed, group.manual, group.failed) = (false, false, None);
+            // From here on nothing waits, so that a dropped future has unsubscribed or has not.
+            (group.subscribed, group.manual, group.failed, group.stash) = (false, false, None, None);
             group.outside();
-            group.round = group.ask(|machine, now, reply: Reply<u64>| reply(Ok(machine.unsubscribe(now)))).await?;
-            group.stash = None;
+            group.round += 1;
+            group.command(ConsumerCoordinator::unsubscribe);
             let mut progress = group.progress();
             progress.tenures.clear();
             progress.revoking = None;

@@ -139,6 +139,11 @@ impl OffsetCommit {
         }
     }
 
+    /// Everything that waits has this deadline at most.
+    pub fn hurry(&mut self, deadline: Instant) {
+        self.queue.iter_mut().for_each(|commit| commit.deadline = commit.deadline.min(deadline));
+    }
+
     /// Everything that waits fails with this.
     pub fn fail_all(&mut self, error: &Error) {
         self.asked = None;

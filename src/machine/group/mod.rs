@@ -271,15 +271,14 @@ impl ConsumerCoordinator {
         self.metadata(now, cluster);
     }
 
-    /// Leaves the group, but stays ready for another `subscribe`. What is held is gone without an event, and events of
-    /// before carry an older round than what this returns.
-    pub fn unsubscribe(&mut self, now: Instant) -> u64 {
+    /// Leaves the group, but stays ready for another `subscribe`. What is held is gone without an event. Events carry the
+    /// number of these calls as their round: those of an earlier one are of what was given up.
+    pub fn unsubscribe(&mut self, now: Instant) {
         self.round += 1;
         self.pattern = None;
         self.out.events.clear();
         self.membership.unsubscribe(&mut self.out);
         self.step(now);
-        self.round
     }
 
     /// The application has polled.
@@ -332,8 +331,10 @@ impl ConsumerCoordinator {
         self.step(now);
     }
 
-    /// Finishes the commits and leaves the group, by `deadline` at the latest; then the machine is closed.
+    /// Finishes the commits and leaves the group, by `deadline` at the latest; then the machine is closed. Commits have three
+    /// quarters of the time: one that is refused again and again must not take the farewell along.
     pub fn close(&mut self, now: Instant, deadline: Instant) {
+        self.commits.hurry(now + deadline.saturating_duration_since(now) * 3 / 4);
         self.membership.close(deadline);
         self.step(now);
     }

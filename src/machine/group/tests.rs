@@ -577,6 +577,35 @@ fn close_commits_before_it_leaves() {
     assert!(matches!(play.next().unwrap().1.request, GroupRequest::LeaveGroup(_)));
 }
 
+/// The commit was tried again to the end of close's time, and the group was not left: its partitions lay idle for a session.
+#[test]
+fn close_leaves_in_time_although_the_last_commit_is_refused_again_and_again() {
+    let mut play = Play::cooperative().stable(&[0]);
+    let told = Told::default();
+    play.commit(0, 5, told.reply());
+    let closed_at = play.now;
+    play.machine.close(closed_at, closed_at + BEAT);
+    let mut refused = 0;
+    let id = loop {
+        match play.next() {
+            Some((id, call)) if matches!(call.request, GroupRequest::OffsetCommit(_)) => {
+                refused += 1;
+                play.commit_answer(id, 0, Some(ErrorCode::RebalanceInProgress));
+            }
+            Some((id, call)) => {
+                assert!(matches!(call.request, GroupRequest::LeaveGroup(_)));
+                break id;
+            }
+            None => play.wait(Duration::from_millis(10)),
+        }
+    };
+    assert!(refused > 1, "it is tried again");
+    assert_eq!(told.all(), [Some(ErrorKind::Timeout)]);
+    assert!(play.now < closed_at + BEAT, "there is time for the answer");
+    play.answer(id, GroupResponse::LeaveGroup(LeaveGroupResponse::default()));
+    assert!(play.machine.is_closed());
+}
+
 #[test]
 fn unsubscribing_leaves_and_another_subscription_begins_anew() {
     let mut play = Play::cooperative().stable(&[0]);
