@@ -41,8 +41,14 @@ pub async fn drive<M: Machine, C: Call<M>>(
         if !has_listener {
             outbox = None;
         }
-        // Requests still in flight (a parked JoinGroup) don't hold up the end; dropping them is not an answer to them.
-        if machine.is_closed() && outbox.is_none() {
+        // Requests still in flight (a parked JoinGroup) don't hold up the end; dropping them is not an answer to them. Nor does
+        // an application that has stopped listening: what it has no room for is told by the end itself.
+        if machine.is_closed() {
+            while let Some(event) = outbox.take().or_else(|| machine.poll_event()) {
+                if events.try_send(event).is_err() {
+                    break;
+                }
+            }
             return;
         }
         let deadline = machine.poll_timeout().map(tokio::time::Instant::from_std);
@@ -66,6 +72,69 @@ pub async fn drive<M: Machine, C: Call<M>>(
         // Expiry is judged by the clock after every wake-up, not by which arm won.
         if machine.poll_timeout().is_some_and(|at| at <= clock.now()) {
             machine.handle_timeout(clock.now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::RequestId;
+
+    /// Tells three things, and ends when it is abandoned.
+    #[derive(Default)]
+    struct Teller {
+        told: u8,
+        abandoned: bool,
+    }
+
+    impl Machine for Teller {
+        type Request = ();
+        type Response = ();
+        type Event = u8;
+
+        fn handle_response(&mut self, _: Instant, _: RequestId, _: Result<(), Error>) {}
+        fn handle_timeout(&mut self, _: Instant) {}
+
+        fn handle_abandoned(&mut self, _: Instant) {
+            self.abandoned = true;
+        }
+
+        fn poll_request(&mut self) -> Option<(RequestId, ())> {
+            None
+        }
+
+        fn poll_event(&mut self) -> Option<u8> {
+            self.told += 1;
+            (self.told <= 3).then_some(self.told)
+        }
+
+        fn poll_timeout(&self) -> Option<Instant> {
+            None
+        }
+
+        fn is_closed(&self) -> bool {
+            self.abandoned
+        }
+    }
+
+    struct Nobody;
+
+    impl Call<Teller> for Nobody {
+        async fn call(&self, (): ()) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    /// A group's task outlived its client while the application did not poll.
+    #[tokio::test]
+    async fn the_end_waits_for_no_listener_and_tells_what_there_is_room_for() {
+        for (room, heard) in [(1, 1), (2, 2), (8, 3)] {
+            let (handle, commands) = mpsc::channel(1);
+            let (events, mut listener) = mpsc::channel(room);
+            drop(handle);
+            drive(Teller::default(), Nobody, commands, events, Arc::new(Notify::new()), NetClock::System).await;
+            assert_eq!(std::iter::from_fn(|| listener.try_recv().ok()).count(), heard);
         }
     }
 }
