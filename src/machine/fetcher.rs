@@ -338,7 +338,11 @@ impl Fetcher {
         let leader_epoch = partition.position.leader_epoch;
         let state = partition.state;
         partition.move_to(Position { offset, leader_epoch }, generation);
-        partition.state = state; // what lies before a valid position is valid, and a doubtful one stays so
+        // What lies before a valid position is valid, and a doubtful one stays so, if there is an epoch to ask about.
+        partition.state = state;
+        if state == FetchState::AwaitValidation {
+            partition.check_epoch();
+        }
         partition.not_before = Some(now + REMIND);
         self.complain(now, name, error);
         self.wake_source(name);

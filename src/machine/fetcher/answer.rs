@@ -316,6 +316,7 @@ impl Fetcher {
                     (partition.leader, partition.leader_epoch) = (Some(leader), Some(epoch));
                     partition.not_before = None;
                     partition.check_epoch();
+                    self.keep_or_hand_out(&planned.name);
                     answered.supervise = true;
                 }
             }

@@ -159,7 +159,7 @@ impl Fetcher {
                 changed.push(name.clone());
             }
         }
-        changed.iter().for_each(|name| self.enqueue(name)); // it may be readable again
+        changed.iter().for_each(|name| self.keep_or_hand_out(name));
         for name in anew {
             self.drop_buffer(&name);
             self.reset(now, &name, "the topic was made anew");

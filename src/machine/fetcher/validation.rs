@@ -107,6 +107,15 @@ impl Fetcher {
         answered
     }
 
+    /// A partition has another leader: what has arrived from the old one may be handed out, or waits for a validation. That may
+    /// take long, and must not hold up the others that the old leader is read for.
+    pub(super) fn keep_or_hand_out(&mut self, name: &TopicPartition) {
+        if self.subscription.get(name).is_some_and(|partition| partition.state == FetchState::AwaitValidation) {
+            self.park(name);
+        }
+        self.enqueue(name);
+    }
+
     /// There is no rule for where to go on: the application must say.
     fn truncated(&mut self, now: Instant, validation: &Validation, diverging: Option<i64>) {
         let generation = self.subscription.next_generation();

@@ -264,6 +264,55 @@ fn what_is_left_after_a_pause_or_an_unreadable_batch_is_validated_too_and_never_
     assert_eq!(rig.fetches_from(), Some(0));
 }
 
+#[test]
+fn an_unreadable_batch_of_no_known_epoch_is_not_asked_about_for_ever() {
+    let mut log = Log::default();
+    log.records(5);
+    let mut rig = Rig::new(config(), vec![log]);
+    rig.fetch();
+    rig.fetcher.set_cluster(rig.now, cluster(2, &[(OTHER, 6)]));
+    assert_eq!(rig.fetcher.start_nodes(rig.now), [OTHER]);
+    rig.validation();
+    let generation = rig.fetcher.subscription().get(&tp(0)).unwrap().generation;
+    rig.fetcher.unreadable(rig.now, &tp(0), generation, 0, Error::new(ErrorKind::Malformed));
+    rig.now += REMIND;
+    assert!(rig.fetcher.validations(rig.now).is_empty(), "nobody knows under which epoch offset -1 was read");
+    assert_eq!(rig.fetches_from(), Some(0));
+}
+
+/// Its share of the budget was held until the new leader had answered.
+#[test]
+fn a_partition_that_waits_for_a_validation_holds_up_no_other_of_its_old_leader() {
+    for by_hint in [false, true] {
+        let mut log = Log::default();
+        (0..40).for_each(|_| assert!(log.write(1, 4000, -1, false) >= 0));
+        let config = FetcherConfig { budget: 60_000, max_partition_bytes: 10_000, ..config() };
+        let mut rig = Rig::new(config, vec![log.clone(), log]);
+        rig.fetch();
+        let (used, _) = rig.fetcher.memory();
+        assert!(!rig.fetcher.subscription().get(&tp(0)).unwrap().buffer.is_empty());
+        match by_hint {
+            false => rig.fetcher.set_cluster(rig.now, cluster(2, &[(OTHER, 6), (NODE, 5)])),
+            true => {
+                let plan = rig.plan();
+                let (mut response, length) = rig.serve(&plan);
+                let moved = response.partitions.iter_mut().find(|moved| moved.partition == 0).unwrap();
+                (moved.error, moved.current_leader) = (Some(ErrorCode::NotLeaderOrFollower), Some((OTHER, SIX)));
+                moved.records = Bytes::new();
+                rig.fetcher.answer(rig.now, &plan, Ok((response, length)));
+            }
+        }
+        assert_eq!(rig.validation().name, tp(0));
+        let parked = rig.fetcher.subscription().get(&tp(0)).unwrap().bytes_buffered();
+        assert!(parked > 0 && parked <= 30_000, "kept, in half the budget");
+        while !rig.poll(500).is_empty() {}
+        assert_eq!(rig.fetcher.memory().0, parked, "of {used}: the answer itself is free");
+        rig.now += Duration::from_secs(1);
+        let plan = rig.plan();
+        assert_eq!(plan.partitions.iter().map(|planned| planned.name.partition).collect::<Vec<_>>(), [1]);
+    }
+}
+
 /// librdkafka 2.10 (4778, 4964).
 #[test]
 fn a_topic_made_anew_begins_by_the_policy_and_not_at_the_old_ones_offset() {
