@@ -225,7 +225,8 @@ impl Producer {
     /// part of `buffer.memory` until its answer. The producer takes new records as before; with idempotence they are
     /// written in a new epoch if a number was dropped (KIP-360), behind what is under way to their partition.
     ///
-    /// Records that others send meanwhile may be among them. Dropping the future after its first poll loses the count only.
+    /// Records that are sent before it is done may be among them. Dropping the future after its first poll loses the count
+    /// only: it is still done.
     pub async fn purge(&self, what: Purge) -> usize {
         self.shared.purge(what).await
     }

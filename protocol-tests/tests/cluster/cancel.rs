@@ -7,8 +7,8 @@
 
 use milena::broker::{ApiKey, StoredRecord, TestCluster};
 use milena::client::Client;
-use milena::error::Result;
-use milena::producer::{Delivery, Producer, ProducerConfig, ProducerRecord};
+use milena::error::{ErrorKind, Result};
+use milena::producer::{Deliveries, Delivery, Producer, ProducerConfig, ProducerRecord, Purge};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MEMORY: usize = 32_768;
 
 /// A row's future, and whether what it is about ended before it was dropped.
-type Cutting<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
+pub(crate) type Cutting<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
 
 type Row = fn(&mut Stage, Cut) -> Cutting<'_>;
 
@@ -73,6 +73,38 @@ const ROWS: &[(&str, Row)] = &[
             send_by_topic(stage, cut).await
         })
     }),
+    ("Producer::send_many that waits for metadata", |stage, cut| {
+        Box::pin(async move {
+            stage.cluster.fault(ApiKey::Metadata).once().delay(SECOND);
+            send_many(stage, cut).await
+        })
+    }),
+    ("Producer::send_many that waits for memory", |stage, cut| {
+        Box::pin(async move {
+            stage.fill_memory().await;
+            send_many(stage, cut).await
+        })
+    }),
+    ("Deliveries::all", |stage, cut| {
+        Box::pin(async move {
+            let whole = Cut { polls: usize::MAX, woken: false };
+            assert!(send_many(stage, whole).await);
+            let deliveries = stage.many.take().expect("they were taken");
+            cut.off(deliveries.all()).await.inspect(|written| assert!(written.is_ok(), "{written:?}")).is_some()
+        })
+    }),
+    ("Producer::purge", |stage, cut| {
+        Box::pin(async move {
+            stage.send_one().await;
+            stage.taken.pop().expect("one was sent").1.await.expect("it is written");
+            stage.to_be_written.push(0);
+            stage.send_some(5).await;
+            stage.purged = std::mem::take(&mut stage.taken);
+            let purged = cut.off(stage.producer.purge(Purge::Queued)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await; // it goes on, and takes what is sent until it is done
+            purged.inspect(|records| assert_eq!(*records, 5)).is_some()
+        })
+    }),
     ("Delivery", |stage, cut| {
         Box::pin(async move {
             stage.send_one().await;
@@ -94,16 +126,33 @@ const ROWS: &[(&str, Row)] = &[
 #[test]
 fn whatever_is_dropped_after_any_poll_loses_nothing_and_leaves_nothing() {
     for (name, row) in ROWS {
-        for woken in [false, true] {
-            let ended = (0..200).find(|polls| {
-                let cut = Cut { polls: *polls, woken };
-                let outcome = std::panic::catch_unwind(|| play(*row, cut));
-                outcome.unwrap_or_else(|_| panic!("{name}, {cut:?}"))
-            });
-            let polls = ended.unwrap_or_else(|| panic!("{name} does not end"));
-            assert!(polls > 1, "{name} does not wait: nothing was cut");
-        }
+        cut_everywhere(name, |cut| {
+            on_paused_time(async {
+                let mut stage = Stage::new().await;
+                let ended = row(&mut stage, cut).await;
+                stage.check().await;
+                ended
+            })
+        });
     }
+}
+
+/// Cuts after 0, 1, 2, … polls until the future comes to its end.
+pub(crate) fn cut_everywhere(name: &str, play: impl Fn(Cut) -> bool) {
+    for woken in [false, true] {
+        let ended = (0..200).find(|polls| {
+            let cut = Cut { polls: *polls, woken };
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(cut)));
+            outcome.unwrap_or_else(|_| panic!("{name}, {cut:?}"))
+        });
+        assert!(ended.unwrap_or_else(|| panic!("{name} does not end")) > 1, "{name} does not wait: nothing was cut");
+    }
+}
+
+/// On a runtime of its own.
+pub(crate) fn on_paused_time<T>(story: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async { timeout(600 * SECOND, story).await.expect("it is stuck") })
 }
 
 /// Where a future is dropped.
@@ -134,20 +183,6 @@ impl Cut {
     }
 }
 
-/// One cut of one row, on a runtime of its own; whether the future had ended.
-fn play(row: Row, cut: Cut) -> bool {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async {
-        let mut stage = Stage::new().await;
-        let whole = async {
-            let ended = row(&mut stage, cut).await;
-            stage.check().await;
-            ended
-        };
-        timeout(600 * SECOND, whole).await.expect("something is stuck")
-    })
-}
-
 /// A cluster, a client that knows nothing yet, and what was sent.
 struct Stage {
     cluster: TestCluster,
@@ -156,10 +191,16 @@ struct Stage {
     partition: i32,
     sent: u32,
     taken: Vec<(u32, Delivery)>,
+    /// Written, or not from some one on.
+    perhaps: Vec<u32>,
+    /// Of the last `send_many` that came to its end.
+    many: Option<Deliveries>,
+    /// Written, or purged.
+    purged: Vec<(u32, Delivery)>,
     /// By `send_with`: called back as often as sends were taken.
     called: Arc<AtomicU32>,
     calls: u32,
-    to_be_called: Vec<u32>,
+    to_be_written: Vec<u32>,
 }
 
 impl Stage {
@@ -174,9 +215,12 @@ impl Stage {
             partition: 0,
             sent: 0,
             taken: Vec::new(),
+            perhaps: Vec::new(),
+            many: None,
+            purged: Vec::new(),
             called: Arc::default(),
             calls: 0,
-            to_be_called: Vec::new(),
+            to_be_written: Vec::new(),
         }
     }
 
@@ -227,15 +271,22 @@ impl Stage {
     async fn check(mut self) {
         self.cluster.clear_faults();
         self.send_one().await;
-        let mut expected = std::mem::take(&mut self.to_be_called);
+        let mut expected = std::mem::take(&mut self.to_be_written);
         for (number, delivery) in self.taken.drain(..) {
             delivery.await.expect("what was taken is written");
             expected.push(number);
+        }
+        for (number, delivery) in self.purged.drain(..) {
+            match delivery.await {
+                Ok(_) => expected.push(number),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Purged),
+            }
         }
         assert_eq!(self.producer.flush(60 * SECOND).await.expect("it can't fail"), 0);
         let records = self.cluster.records("clicks").expect("they can be read");
         let value = |record: &StoredRecord| Some(u32::from_be_bytes(*record.value.as_ref()?.first_chunk()?));
         let mut written: Vec<u32> = records.iter().filter_map(value).collect();
+        expected.extend(self.perhaps.iter().take_while(|number| written.contains(number)));
         written.sort_unstable();
         expected.sort_unstable();
         assert_eq!(written, expected, "what was taken is written once, and nothing else");
@@ -292,7 +343,21 @@ async fn send_with(stage: &mut Stage, cut: Cut) -> bool {
     let Some(taken) = cut.off(stage.producer.send_with(record, count)).await else { return false };
     taken.expect("it is taken");
     stage.calls += 1;
-    stage.to_be_called.push(number);
+    stage.to_be_written.push(number);
+    true
+}
+
+/// More than a full memory has left, and than all of it.
+async fn send_many(stage: &mut Stage, cut: Cut) -> bool {
+    let (numbers, values): (Vec<_>, Vec<_>) = (0..4).map(|_| stage.next(15_000)).unzip();
+    let records = values.iter().map(|value| ProducerRecord::new("clicks").value(value).partition(0));
+    let Some(deliveries) = cut.off(stage.producer.send_many("clicks", records)).await else {
+        stage.perhaps = numbers;
+        return false;
+    };
+    assert_eq!(deliveries.refused(), 0);
+    stage.taken.extend(numbers.into_iter().zip(deliveries.iter()));
+    stage.many = Some(deliveries);
     true
 }
 

@@ -2,16 +2,14 @@
 //! to its end. What a dropped future was about happens whole or not at all, the next transaction works, nothing stays
 //! open, and no task is left.
 
-use crate::cancel::Cut;
+use crate::cancel::{Cut, cut_everywhere, on_paused_time};
 use crate::transactions::{ID, SECOND, VERSIONS, client, commit, committed, config, offsets, send, written};
 use milena::broker::TestCluster;
 use milena::client::Client;
 use milena::ids::ConsumerGroupMetadata;
-use milena::producer::{ProducerConfig, TransactionalProducer};
+use milena::producer::{ProducerConfig, Purge, TransactionalProducer};
 use std::future::Future;
 use std::pin::Pin;
-use tokio::runtime::Builder;
-use tokio::time::timeout;
 
 /// What of the transaction that was cut a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +44,17 @@ const ROWS: &[(&str, Row)] = &[
             (ended, Seen::Everything)
         })
     }),
+    ("Transaction::purge", |producer, cut| {
+        Box::pin(async move {
+            let transaction = producer.begin().await.unwrap();
+            send(&transaction, 10).await.into_iter().for_each(drop);
+            let ended = cut.off(transaction.purge(Purge::All)).await.is_some();
+            // What has lost records must not be committed; never polled, nothing was purged.
+            let committed = transaction.commit().await.is_ok();
+            assert_eq!(committed, cut.polls == 0);
+            (ended, if committed { Seen::Everything } else { Seen::Nothing })
+        })
+    }),
     ("Transaction::flush", |producer, cut| {
         Box::pin(async move {
             let transaction = producer.begin().await.unwrap();
@@ -74,18 +83,6 @@ const ROWS: &[(&str, Row)] = &[
     }),
 ];
 
-/// Cuts after 0, 1, 2, … polls until the future comes to its end.
-fn cut_everywhere(name: &str, play: impl Fn(Cut) -> bool) {
-    for woken in [false, true] {
-        let ended = (0..200).find(|polls| {
-            let cut = Cut { polls: *polls, woken };
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(cut)));
-            outcome.unwrap_or_else(|_| panic!("{name}, {cut:?}"))
-        });
-        assert!(ended.unwrap_or_else(|| panic!("{name} does not end")) > 1, "{name} does not wait: nothing was cut");
-    }
-}
-
 async fn stage(version: i16) -> (TestCluster, Client) {
     let builder = TestCluster::builder().topic("clicks", 4).transaction_version(version);
     let cluster = builder.in_memory().start().await.unwrap();
@@ -105,11 +102,6 @@ async fn ends_well(cluster: &TestCluster, client: Client, mut producer: Transact
     producer.close(5 * SECOND).await.unwrap();
     client.close().await;
     assert_eq!(client.live_tasks(), 0);
-}
-
-fn on_paused_time<T>(story: impl Future<Output = T>) -> T {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async { timeout(600 * SECOND, story).await.expect("it is stuck") })
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod admin;
 mod broker_clients;
 mod broker_groups;
 mod cancel;
+mod cancel_consumer;
 mod cancel_transactions;
 mod closing;
 mod consumer;
