@@ -71,6 +71,11 @@ impl Delivery {
         Some(result.map(|written| RecordMetadata::new(&self.ticket, written)))
     }
 
+    /// As [`try_get`](Self::try_get), for those who don't care where it was written: half the price.
+    pub fn try_outcome(&self) -> Option<Result<()>> {
+        Some(self.ticket.result()?.map(drop))
+    }
+
     /// The partition that the record goes to.
     pub fn partition(&self) -> i32 {
         self.ticket.partition()

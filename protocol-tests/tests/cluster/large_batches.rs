@@ -34,6 +34,7 @@ async fn what_is_compressed_beside_the_tasks_is_written_once_and_in_order() {
         assert_eq!(producer.flush(SECOND).await.unwrap(), 0);
     }
     for (i, delivery) in deliveries.iter().enumerate() {
+        assert!(matches!(delivery.try_outcome(), Some(Ok(()))));
         assert_eq!(delivery.try_get().unwrap().unwrap().offset(), Some(i as i64 / 2));
     }
     for partition in 0..2 {

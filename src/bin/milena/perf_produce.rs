@@ -233,13 +233,13 @@ impl UnderWay {
     /// Counts what has been acknowledged meanwhile.
     fn look(&mut self) -> Result<()> {
         self.samples.retain(|(start, delivery)| {
-            let done = delivery.try_get().is_some();
+            let done = delivery.try_outcome().is_some();
             if done {
                 self.written.latencies.push(start.elapsed());
             }
             !done
         });
-        while let Some(result) = self.deliveries.front().and_then(Delivery::try_get) {
+        while let Some(result) = self.deliveries.front().and_then(Delivery::try_outcome) {
             result?;
             self.deliveries.pop_front();
             self.written.records += 1;
