@@ -268,6 +268,7 @@ impl OpenBatch {
                     deadline,
                     attempts: 0,
                     possibly_sent: false,
+                    possibly_appended: false,
                     numbered: None,
                     outcome,
                     callbacks,
@@ -318,6 +319,8 @@ pub struct ProducerBatch {
     pub attempts: u32,
     /// Whether one of these attempts may have been written.
     pub possibly_sent: bool,
+    /// The same, but by what the answers tell between the lines: good enough to send it in another form, not to promise.
+    pub possibly_appended: bool,
     /// Written at its first drain and kept while the outcome is not known.
     pub numbered: Option<Numbered>,
     body: Option<BatchBody>, // taken only when its buffer is to be used again, at the end

@@ -439,7 +439,7 @@ impl Machine for Sender {
                     }
                     for Sent { index, batch } in request.batches {
                         if let Some(batch) = batch {
-                            self.on_error(now, index, batch, error.clone(), request.generation);
+                            self.on_unanswered(now, index, batch, error.clone(), request.generation);
                         }
                     }
                     self.connect(now, request.node);

@@ -15,7 +15,7 @@ pub type Halves = std::result::Result<[ProducerBatch; 2], Box<(ProducerBatch, Er
 
 impl ProducerBatch {
     /// Splits it in two of about the same length. They have its numbers between them, so nothing behind has to be numbered
-    /// anew; only what certainly was not written may be split. It must have two records or more.
+    /// anew; only what was not written may be split. It must have two records or more.
     ///
     /// # Errors
     /// The batch, if its records can't be compressed again.
@@ -59,7 +59,8 @@ impl ProducerBatch {
             partition: self.partition,
             deadline: self.deadline,
             attempts: 0, // a split is not a retry
-            possibly_sent: false,
+            possibly_sent: self.possibly_sent,
+            possibly_appended: false,
             numbered: None,
             body: Some(body),
             outcome,

@@ -49,7 +49,8 @@ impl Sender {
             let error = Error::with_message(ErrorKind::Malformed, "the answer leaves the partition out")
                 .certainty(Certainty::PossiblySent);
             if let Some(batch) = batch {
-                self.on_error(now, index, batch, error.api("Produce").node(request.node), request.generation);
+                let error = error.api("Produce").node(request.node);
+                self.on_unanswered(now, index, batch, error, request.generation);
             }
         }
     }
@@ -58,7 +59,7 @@ impl Sender {
         &mut self,
         now: Instant,
         index: usize,
-        batch: ProducerBatch,
+        mut batch: ProducerBatch,
         answer: &PartitionProduceResponse,
         (node, generation): (NodeId, u64),
     ) {
@@ -70,6 +71,8 @@ impl Sender {
             return self.on_written(now, index, batch, written);
         };
         let certainty = if is_refusal(code) { Certainty::NotSent } else { Certainty::PossiblySent };
+        batch.possibly_sent |= certainty == Certainty::PossiblySent;
+        batch.possibly_appended |= certainty == Certainty::PossiblySent && !is_turned_away(code, answer.base_offset);
         let error = Error::broker(code).api("Produce").node(node).certainty(certainty);
         let error = match &answer.error_message {
             Some(message) => error.message(message.to_string()),
@@ -117,9 +120,9 @@ impl Sender {
     }
 
     /// Two halves go instead (KIP-126), with the same numbers between them, unless it is one record, or may have been written
-    /// by an attempt before: then a half would be taken for new.
+    /// by an attempt before: then a half would be taken for new. That a broker did not lead the partition is no such attempt.
     fn on_too_large(&mut self, now: Instant, index: usize, batch: ProducerBatch, error: Error) {
-        if batch.record_count() < 2 || batch.possibly_sent || self.is_doomed() {
+        if batch.record_count() < 2 || batch.possibly_appended || self.is_doomed() {
             let size = batch.body().size();
             let error = match error.text() {
                 Some(_) => error,
@@ -188,7 +191,8 @@ impl Sender {
         self.accumulator.release(batch);
     }
 
-    pub(super) fn on_error(
+    /// There is no answer for it.
+    pub(super) fn on_unanswered(
         &mut self,
         now: Instant,
         index: usize,
@@ -196,10 +200,14 @@ impl Sender {
         error: Error,
         generation: u64,
     ) {
-        self.landed(index, batch.order);
         if error.delivery_certainty() != Some(Certainty::NotSent) {
-            batch.possibly_sent = true;
+            (batch.possibly_sent, batch.possibly_appended) = (true, true);
         }
+        self.on_error(now, index, batch, error, generation);
+    }
+
+    fn on_error(&mut self, now: Instant, index: usize, batch: ProducerBatch, error: Error, generation: u64) {
+        self.landed(index, batch.order);
         let code = error.code();
         if code.is_some_and(ErrorCode::invalidates_metadata) || error.kind() == ErrorKind::Connection {
             self.events.push_back(SenderEvent::StaleMetadata(generation));
@@ -320,6 +328,18 @@ impl Sender {
 pub(super) fn failure(batch: &ProducerBatch, error: Error) -> Error {
     let certainty = if batch.possibly_sent { Certainty::PossiblySent } else { Certainty::NotSent };
     error.partition(TopicPartition::new(batch.topic.name().clone(), batch.partition as i32)).certainty(certainty)
+}
+
+/// Whether it was not the leader of the partition when it got the batch: one that was deposed later has appended it, and says
+/// where.
+fn is_turned_away(code: ErrorCode, base_offset: i64) -> bool {
+    let not_leader = [
+        ErrorCode::NotLeaderOrFollower,
+        ErrorCode::FencedLeaderEpoch,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::UnknownTopicId,
+    ];
+    not_leader.contains(&code) && base_offset < 0
 }
 
 /// Whether a broker answers this only before it writes anything. Others can come when it has written: a leader that is

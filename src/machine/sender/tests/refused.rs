@@ -175,6 +175,34 @@ fn what_may_have_been_written_is_not_split() {
     assert_eq!(certainty(&ticket), (ErrorKind::Broker(ErrorCode::MessageTooLarge), Certainty::PossiblySent));
 }
 
+/// Java splits it as well: the client's picture of the cluster was old, and the right leader finds it too large.
+#[test]
+fn what_a_broker_that_did_not_lead_has_turned_away_is_split() {
+    for base_offset in [-1, 100] {
+        let mut rig = Rig::new(&[1]);
+        let tickets = [rig.append_number(0, &mut None), rig.append_number(1, &mut None)];
+        let first = rig.flush();
+        rig.answer_with(&first[0], |answer| {
+            answer.with_error_code(ErrorCode::NotLeaderOrFollower.to_wire()).with_base_offset(base_offset)
+        });
+        let again = rig.within(300);
+        rig.answer(&again[0], Some(ErrorCode::MessageTooLarge));
+        if base_offset >= 0 {
+            let expected = (ErrorKind::Broker(ErrorCode::MessageTooLarge), Certainty::PossiblySent);
+            assert_eq!(certainty(&tickets[0]), expected, "it was appended, and the leader deposed");
+            continue;
+        }
+        let half = rig.within(1);
+        assert_eq!(sequences(&half), [0]);
+        rig.answer(&half[0], None);
+        assert!(tickets[0].result().unwrap().is_ok());
+        let other = rig.within(1);
+        assert_eq!(sequences(&other), [1]);
+        rig.answer(&other[0], Some(ErrorCode::TopicAuthorizationFailed));
+        assert_eq!(certainty(&tickets[1]).1, Certainty::PossiblySent, "nobody promises what a broker only hints at");
+    }
+}
+
 fn blames_the_second(answer: PartitionProduceResponse) -> PartitionProduceResponse {
     let blame = BatchIndexAndErrorMessage::default()
         .with_batch_index(1)
