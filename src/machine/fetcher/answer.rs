@@ -21,7 +21,7 @@ impl Fetcher {
         state.waits = false;
         let (mut serves, mut held_up, mut wake_at) = (false, false, None::<Instant>);
         let mut planned = Vec::new();
-        for (name, partition) in self.subscription.partitions.iter() {
+        for (name, partition) in &mut self.subscription.partitions {
             if partition.read_from() != Some(node) {
                 continue;
             }
@@ -34,7 +34,7 @@ impl Fetcher {
                 continue;
             }
             held_up |= partition.buffered >= self.config.max_partition_bytes || partition.buffer.len() >= WAITING;
-            planned.push((partition.served, name));
+            planned.push((name, partition));
         }
         if !serves {
             state.running = false;
@@ -44,13 +44,11 @@ impl Fetcher {
             state.waits = true;
             return Step::Wait(wake_at);
         }
-        planned.sort_by_key(|(served, _)| *served);
-        let names: Vec<_> = planned.into_iter().map(|(_, name)| name.clone()).collect();
+        planned.sort_by_key(|(_, partition)| partition.served);
         let mut least = 1;
         let mut sum = 0usize;
-        let mut partitions = Vec::with_capacity(names.len());
-        for name in names {
-            let Some(partition) = self.subscription.partitions.get_mut(&name) else { continue };
+        let mut partitions = Vec::with_capacity(planned.len());
+        for (name, partition) in planned {
             partition.in_flight = Some(id);
             let max_bytes = self.config.max_partition_bytes.max(partition.least_bytes);
             least = least.max(partition.least_bytes);
@@ -63,7 +61,7 @@ impl Fetcher {
                 is_news: true,
                 is_end_unknown: partition.high_watermark.is_none(),
                 generation: partition.generation,
-                name,
+                name: name.clone(),
             });
         }
         // A little less than half, so that with its frame around it an answer still leaves room for a second one.
@@ -138,7 +136,11 @@ impl Fetcher {
             } else if is_left_out && unchanged && partition.generation == planned.generation {
                 partition.failures = 0;
                 partition.problem = None;
-                self.reached(now, &planned.name, true, &mut answered);
+                partition.note_end(now, self.config.isolation, true);
+                // Of a thousand idle partitions there is nothing else to do.
+                if self.config.partition_end || partition.paused || !partition.buffer.is_empty() {
+                    self.reached(&planned.name, &mut answered);
+                }
             }
         }
         answered
@@ -199,7 +201,7 @@ impl Fetcher {
         answered: &mut Answered,
     ) {
         self.served += 1;
-        let served = self.served;
+        let (served, isolation) = (self.served, self.config.isolation);
         let Some(partition) = self.current(plan, planned) else { return };
         partition.in_flight = None;
         let known = |offset: i64| (offset >= 0).then_some(offset);
@@ -231,29 +233,19 @@ impl Fetcher {
         } else if cut > planned.max_bytes as usize {
             partition.least_bytes = cut; // brokers without KIP-74 cut the first batch too
         }
-        let whole = error.is_none();
+        partition.note_end(now, isolation, error.is_none());
         if let (Some(error), None) = (error, next) {
             partition.not_before = Some(now + REMIND);
             let error = error.partition(planned.name.clone()).node(plan.node);
             self.complain(now, &planned.name, error);
             answered.data = true;
         }
-        self.reached(now, &planned.name, whole, answered);
+        self.reached(&planned.name, answered);
     }
 
-    /// An answer got this far in a partition: perhaps to its end, which may be known from an answer before.
-    fn reached(&mut self, now: Instant, name: &TopicPartition, whole: bool, answered: &mut Answered) {
+    /// An answer got this far in a partition ([`Partition::note_end`]).
+    fn reached(&mut self, name: &TopicPartition, answered: &mut Answered) {
         let Some(partition) = self.subscription.partitions.get_mut(name) else { return };
-        let end = match self.config.isolation {
-            IsolationLevel::ReadUncommitted => partition.high_watermark,
-            IsolationLevel::ReadCommitted => partition.last_stable_offset.or(partition.high_watermark),
-        };
-        partition.end = end.filter(|end| partition.next_fetch >= *end);
-        // The log's end, not the last stable offset: what an open transaction holds back is still to come.
-        let is_end = partition.high_watermark.is_some_and(|end| partition.next_fetch >= end);
-        let is_caught_up = is_end && whole && partition.buffer.is_empty() && !partition.paused;
-        let since = partition.caught_up.map_or(now, |(since, _)| since);
-        partition.caught_up = is_caught_up.then_some((since, now));
         let (paused, tells) = (partition.paused, partition.end.is_some());
         // The end of a partition that was told of once is not looked at again for each answer.
         if tells && self.config.partition_end && partition.end_told != partition.end {
@@ -328,6 +320,22 @@ impl Fetcher {
                 answered.data = true;
             }
         }
+    }
+}
+
+impl Partition {
+    /// An answer got this far: perhaps to its end, which may be known from an answer before.
+    fn note_end(&mut self, now: Instant, isolation: IsolationLevel, whole: bool) {
+        let end = match isolation {
+            IsolationLevel::ReadUncommitted => self.high_watermark,
+            IsolationLevel::ReadCommitted => self.last_stable_offset.or(self.high_watermark),
+        };
+        self.end = end.filter(|end| self.next_fetch >= *end);
+        // The log's end, not the last stable offset: what an open transaction holds back is still to come.
+        let is_end = self.high_watermark.is_some_and(|end| self.next_fetch >= end);
+        let is_caught_up = is_end && whole && self.buffer.is_empty() && !self.paused;
+        let since = self.caught_up.map_or(now, |(since, _)| since);
+        self.caught_up = is_caught_up.then_some((since, now));
     }
 }
 
