@@ -4,6 +4,7 @@
 #
 #   chaos.sh producer RECORDS RATE SEED...   for each seed RECORDS records, RATE a second
 #   chaos.sh groups SECONDS SEED...          for each seed, so long, a chain of two groups whose members die, too
+#   chaos.sh truncation                      a leader is elected that lacks what readers have read
 #
 # Needs a JDK, Maven and kcat. KFM_DIR (default .kafka) is where the jars and the brokers' data go, KFM_PORT (default 29092)
 # the first port; whatever ran there must be stopped. PROFILE is cargo's, default dev: for more than some thousand
@@ -18,7 +19,8 @@ case $what in
     export LASTS=${2:?}; shift 2
     # As short for groups of KIP-848 as the members of classic groups have it.
     export KFM_PROPS="group.consumer.min.session.timeout.ms=6000 group.consumer.session.timeout.ms=6000 group.consumer.min.heartbeat.interval.ms=1000 group.consumer.heartbeat.interval.ms=1000";;
-  *) sed -n '2,12p' "$0" >&2; exit 2;;
+  truncation) set -- 0;; # one run, of no seed
+  *) sed -n '2,13p' "$0" >&2; exit 2;;
 esac
 
 ./kafka resolve 4.3.1 >/dev/null

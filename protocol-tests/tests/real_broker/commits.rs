@@ -7,6 +7,7 @@ use crate::{PATIENCE, connect, fresh, topic};
 use milena::consumer::{ConsumerConfig, OffsetReset};
 use milena::ids::{OffsetAndMetadata, TopicPartition};
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 #[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port"]
@@ -69,6 +70,46 @@ async fn commits_are_understood_between_clients() {
         let member = peer.join(&topic, &group, "default");
         until(&format!("{peer:?} has gone on"), || !member.values().is_empty()).await;
         assert_eq!(member.leave().await, [b"20"], "{peer:?} goes on from our commit");
+    }
+    client.close().await;
+}
+
+/// `enable.auto.offset.store=false`: what another client goes on from is what was marked, not what was handed out.
+#[tokio::test]
+#[ignore = "needs a Kafka: KAFKA_BOOTSTRAP=host:port"]
+async fn what_is_committed_is_what_was_marked() {
+    let client = connect().await;
+    for peer in Peer::ALL {
+        let topic = topic(&client, "marks", 1, 1).await;
+        let (group, partition) = (fresh("marks"), TopicPartition::new(&*topic, 0));
+        let config = ConsumerConfig::group(&group)
+            .auto_offset_reset(OffsetReset::Earliest)
+            .enable_auto_offset_store(false)
+            .auto_commit_interval(Duration::from_millis(100));
+        write_numbers(&client, &topic, 0..10).await;
+        let mut consumer = client.consumer(config).expect("the configuration is sound");
+        consumer.subscribe([&topic]).await.expect("subscribed");
+        assert_eq!(read_numbers(&mut consumer, 10).await.len(), 10);
+        consumer.commit().await.expect("there is nothing to commit");
+        let committed = consumer.committed(std::slice::from_ref(&partition)).await.expect("the broker answers");
+        assert!(committed.is_empty(), "{committed:?}: nothing is marked");
+
+        consumer.mark_processed([(partition.clone(), OffsetAndMetadata::new(4))]).expect("it is assigned");
+        let start = Instant::now();
+        loop {
+            consumer.poll(Duration::from_millis(20)).await.expect("nothing fails");
+            let committed = consumer.committed(std::slice::from_ref(&partition)).await.expect("the broker answers");
+            if committed.get(&partition).is_some_and(|committed| committed.offset == 4) {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "{committed:?} after {PATIENCE:?}");
+        }
+        consumer.mark_processed([(partition, OffsetAndMetadata::new(7))]).expect("it is assigned");
+        consumer.close(PATIENCE).await.expect("the consumer closes");
+
+        let member = peer.join(&topic, &group, "default");
+        until(&format!("{peer:?} has gone on"), || member.values().len() >= 3).await;
+        assert_eq!(member.leave().await, [b"7", b"8", b"9"], "{peer:?} goes on from the last mark");
     }
     client.close().await;
 }

@@ -45,13 +45,16 @@ fn peak(child: &Child) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// CPU time of the process so far, user and system; in steps of 10 ms.
+/// CPU time of the process so far, user and system, of all its threads that live.
 fn cpu(child: &Child) -> Duration {
-    let stat = process(child, "stat");
-    let (_, fields) = stat.rsplit_once(')').expect("its name is in parentheses");
-    let ticks: Vec<u64> =
-        fields.split_whitespace().skip(11).take(2).map(|field| field.parse().expect("ticks")).collect();
-    Duration::from_millis(10 * ticks.iter().sum::<u64>())
+    let id = child.id().expect("it runs");
+    let threads = fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
+    let nanos = threads.map(|thread| -> u64 {
+        let name = thread.expect("a thread").file_name();
+        let stat = process(child, &format!("task/{}/schedstat", name.to_string_lossy()));
+        stat.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds")
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 /// An application that reads as fast as it can, and one that stands still for good: `milena consume`, of whose output

@@ -50,14 +50,15 @@ impl Nodes {
         assert!(status.success(), "kill {signal} of node {}", node + 1);
     }
 
-    fn kill(&mut self, node: u64) {
+    /// Of nodes 0 to 2, whose ids are one more.
+    pub(super) fn kill(&mut self, node: u64) {
         self.signal(node, "-KILL");
         if let Some((_, Some(child))) = self.known.get_mut(&node) {
             child.wait().expect("it can be waited for");
         }
     }
 
-    fn start(&mut self, node: u64) {
+    pub(super) fn start(&mut self, node: u64) {
         let log =
             File::options().append(true).create(true).open(self.file(node, "log")).expect("its log can be written");
         let (line, child) = self.known.get_mut(&node).expect("there are three");
