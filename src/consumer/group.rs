@@ -359,7 +359,8 @@ impl Group {
 impl Consumer {
     /// Joins the group for these topics, instead of those before; none at all is [`unsubscribe`](Self::unsubscribe).
     /// The assignment follows as [`Event::Assigned`] from [`next`](Self::next), or silently in [`poll`](Self::poll); a
-    /// topic need not exist yet.
+    /// topic need not exist yet: it is looked for every second at first, and the longer it is missing the more seldom, so that
+    /// it is noticed when it has been missing for a tenth longer (or by `metadata.max.age.ms`).
     ///
     /// `max.poll.interval.ms` runs whenever the application is not inside `poll` or `next`: a member that does not come
     /// back in time leaves the group, is told [`Event::Lost`] at its next poll, and joins anew.

@@ -276,11 +276,12 @@ impl Metadata {
         id
     }
 
-    fn on_listing(&mut self, now: Instant, response: &Result<MetadataResponse>) -> bool {
+    /// How long to wait at least before asking again; `None` if there is nothing to ask again.
+    fn on_listing(&mut self, now: Instant, response: &Result<MetadataResponse>) -> Option<Duration> {
         // A broker that knows no brokers yet knows no topics either.
         let Some(response) = response.as_ref().ok().filter(|response| !response.brokers.is_empty()) else {
             self.listing = Some(Listing::Due);
-            return false;
+            return Some(Duration::ZERO);
         };
         self.listing = Some(Listing::Fresh(now + self.config.max_age));
         let is_there = |topic: &&MetadataResponseTopic| {
@@ -292,10 +293,11 @@ impl Metadata {
         cluster.listed = Some(Arc::new(response.topics.iter().filter(is_there).filter_map(named).collect()));
         self.cluster = Arc::new(cluster);
         self.changed = true;
-        true
+        None
     }
 
-    fn on_answer(&mut self, now: Instant, response: MetadataResponse) -> bool {
+    /// As for a listing.
+    fn on_answer(&mut self, now: Instant, response: MetadataResponse) -> Option<Duration> {
         let mut cluster = Cluster::clone(&self.cluster);
         cluster.generation += 1;
         cluster.cluster_id = response.cluster_id.map(|id| id.to_string()).or(cluster.cluster_id);
@@ -304,27 +306,28 @@ impl Metadata {
         if !response.brokers.is_empty() {
             cluster.nodes = response.brokers.into_iter().filter_map(node).collect();
         }
-        let mut complete = true;
+        let mut again = None;
         for topic in response.topics {
-            complete &= merge(&mut cluster, &mut self.wanted, now, topic);
+            again = merge(&mut cluster, &mut self.wanted, now, topic).into_iter().chain(again).min();
         }
         cluster.topics.retain(|name, _| self.wanted.contains_key(name));
         cluster.errors.retain(|name, _| self.wanted.contains_key(name));
         self.cluster = Arc::new(cluster);
         self.changed = true;
-        complete
+        again.map(|again| again.min(self.config.max_age))
     }
 }
 
-/// Takes one topic of an answer in; whether there is nothing left to ask about it soon.
+/// Takes one topic of an answer in; how long to wait at least before asking again, if there is anything left to ask. One that
+/// nobody has heard of for long is asked for seldom: it is noticed when it has been missing for a tenth longer.
 fn merge(
     cluster: &mut Cluster,
     wanted: &mut BTreeMap<Arc<str>, Wanted>,
     now: Instant,
     topic: MetadataResponseTopic,
-) -> bool {
-    let Some(name) = topic.name.as_ref() else { return true };
-    let Some((name, wanted)) = wanted.iter_mut().find(|(wanted, _)| ***wanted == *name.as_str()) else { return true };
+) -> Option<Duration> {
+    let name = topic.name.as_ref()?;
+    let (name, wanted) = wanted.iter_mut().find(|(wanted, _)| ***wanted == *name.as_str())?;
     let name = name.clone();
     match ErrorCode::from_wire(topic.error_code) {
         None | Some(ErrorCode::LeaderNotAvailable) if !topic.partitions.is_empty() => {
@@ -334,12 +337,14 @@ fn merge(
             let merged = merge_topic(&name, known.as_deref(), &topic);
             let has_leaders = merged.partitions.iter().all(|partition| partition.leader.is_some());
             cluster.topics.insert(name, Arc::new(merged));
-            has_leaders
+            (!has_leaders).then_some(Duration::ZERO)
         }
         error => {
             let error = error.unwrap_or(ErrorCode::LeaderNotAvailable);
+            let mut again = Duration::ZERO;
             if matches!(error, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) {
                 let since = *wanted.unknown_since.get_or_insert(now);
+                again = now.saturating_duration_since(since) / 10;
                 if now.saturating_duration_since(since) >= PROPAGATION {
                     cluster.topics.remove(&name);
                     // It was listed while it was there.
@@ -351,7 +356,7 @@ fn merge(
                 cluster.topics.remove(&name);
             }
             cluster.errors.insert(name, error);
-            !error.is_retriable()
+            error.is_retriable().then_some(again)
         }
     }
 }
@@ -400,20 +405,18 @@ impl Machine for Metadata {
     fn handle_response(&mut self, now: Instant, id: RequestId, response: Result<MetadataResponse, Error>) {
         let Some(at) = self.asked.iter().position(|asked| *asked == id) else { return };
         self.asked.swap_remove(at);
-        let complete = match self.listing {
+        let again = match self.listing {
             Some(Listing::Asked(listing)) if listing == id => self.on_listing(now, &response),
-            _ => response.is_ok_and(|response| self.on_answer(now, response)),
+            _ => response.map_or(Some(Duration::ZERO), |response| self.on_answer(now, response)),
         };
         if self.asked.is_empty() && self.again {
             self.ask();
-        } else if complete {
-            if self.asked.is_empty() && self.next_refresh.is_none() {
-                self.backoff.reset();
-                self.next_refresh = Some(now + self.config.max_age);
-            }
-        } else {
-            let at = now + self.backoff.next_wait();
+        } else if let Some(least) = again {
+            let at = now + self.backoff.next_wait().max(least);
             self.next_refresh = Some(self.next_refresh.map_or(at, |next| next.min(at)));
+        } else if self.asked.is_empty() && self.next_refresh.is_none() {
+            self.backoff.reset();
+            self.next_refresh = Some(now + self.config.max_age);
         }
     }
 

@@ -122,18 +122,30 @@ fn a_topic_that_one_broker_has_never_heard_of_is_kept_for_the_propagation_window
 }
 
 #[test]
-fn a_topic_that_never_comes_is_asked_for_with_backoff_and_not_in_a_hot_loop() {
+fn a_topic_that_never_comes_is_asked_for_less_and_less() {
     let (mut metadata, mut now) = machine();
     metadata.want(["nowhere".into()], false);
     respond(&mut metadata, now, vec![]);
-    let (mut asked, end) = (0, now + Duration::from_secs(60));
-    while now < end {
+    let (mut asked, start) = (vec![], now);
+    while now < start + Duration::from_secs(86_400) {
         respond(&mut metadata, now, vec![unknown("nowhere")]);
-        asked += 1;
+        asked.push(now - start);
         now = metadata.poll_timeout().unwrap();
         metadata.handle_timeout(now);
     }
-    assert!((50..90).contains(&asked), "{asked} times in a minute");
+    for (before, after) in asked.iter().zip(&asked[1..]) {
+        let (missing, wait) = (*before, *after - *before);
+        let most = (missing / 10).max(Duration::from_secs(1)).min(Duration::from_secs(300));
+        assert!(wait <= most + most / 4, "{wait:?} after {missing:?}: it is noticed soon");
+    }
+    let in_a_minute = asked.iter().filter(|at| at.as_secs() < 60).count();
+    assert!(
+        (25..50).contains(&in_a_minute) && asked.len() < 400,
+        "{in_a_minute} in a minute, {} in a day",
+        asked.len()
+    );
+    metadata.want(["nowhere".into()], false);
+    respond(&mut metadata, now, vec![unknown("nowhere")]);
     metadata.forget_missing("nowhere");
     respond(&mut metadata, now, vec![]);
     assert!(metadata.poll_timeout().unwrap() > now + Duration::from_secs(200));
