@@ -206,10 +206,17 @@ impl Client {
         self.inner.cluster.clone()
     }
 
-    /// Keeps these topics fresh from now on; `auto_create`: the broker may create them, if it does that.
+    /// Keeps these topics fresh from now on; `auto_create`: the broker may create them, if it does that. One that is missing is
+    /// forgotten when somebody has waited for it in vain.
     pub(crate) fn want_topics(&self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
         let topics: Vec<_> = topics.into_iter().collect();
         self.command(move |metadata, _| metadata.want(topics, auto_create));
+    }
+
+    /// As [`want_topics`](Self::want_topics), for those who read them once they are there, however long that takes.
+    pub(crate) fn follow_topics(&self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
+        let topics: Vec<_> = topics.into_iter().collect();
+        self.command(move |metadata, _| metadata.follow(topics, auto_create));
     }
 
     /// Keeps [`Cluster::listed`] fresh from now on.

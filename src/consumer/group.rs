@@ -380,7 +380,7 @@ impl Consumer {
         }
         let (names, auto_create) = (topics.iter().cloned().collect(), self.shared.config.allow_auto_create_topics);
         self.join(auto_create, move |machine, now| machine.subscribe(now, SubscribedTopics::names(names)))?;
-        self.shared.client.want_topics(topics, auto_create);
+        self.shared.client.follow_topics(topics, auto_create);
         Ok(())
     }
 

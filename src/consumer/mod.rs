@@ -383,7 +383,7 @@ impl Shared {
     pub(crate) fn set_assignment(&self, removed: Vec<TopicPartition>, added: Vec<(TopicPartition, Start)>) {
         let topics: BTreeSet<_> = added.iter().map(|(name, _)| name.topic.clone()).collect();
         if !topics.is_empty() {
-            self.client.want_topics(topics, self.auto_create.load(Ordering::Relaxed));
+            self.client.follow_topics(topics, self.auto_create.load(Ordering::Relaxed));
         }
         self.change(|fetcher, now| fetcher.change_assignment(now, removed, added));
         self.supervise.notify_one();

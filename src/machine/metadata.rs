@@ -112,7 +112,9 @@ pub struct MetadataConfig {
 struct Wanted {
     /// Whether the broker may create it.
     auto_create: bool,
-    /// When a broker first said that it has never heard of it, since it was last seen.
+    /// Whether somebody reads it, or will when it is there, however long that takes.
+    followed: bool,
+    /// When a broker first said that it has never heard of it, since it was last seen or wanted anew.
     unknown_since: Option<Instant>,
 }
 
@@ -178,12 +180,26 @@ impl Metadata {
     pub fn want(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
         let mut missing = false;
         for topic in topics {
-            missing |= !self.cluster.topics.contains_key(&topic);
-            let wanted = self.wanted.entry(topic).or_insert(Wanted { auto_create, unknown_since: None });
+            let is_missing = !self.cluster.topics.contains_key(&topic);
+            let new = Wanted { auto_create, followed: false, unknown_since: None };
+            let wanted = self.wanted.entry(topic).or_insert(new);
             wanted.auto_create |= auto_create;
+            if is_missing {
+                wanted.unknown_since = None; // perhaps it has just been made, and not every broker knows
+            }
+            missing |= is_missing;
         }
         if missing {
             self.refresh_now();
+        }
+    }
+
+    /// As [`want`](Self::want), whatever others [forget](Self::forget_missing).
+    pub fn follow(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
+        let topics: Vec<Arc<str>> = topics.into_iter().collect();
+        self.want(topics.iter().cloned(), auto_create);
+        for topic in &topics {
+            self.wanted.get_mut(topic).into_iter().for_each(|wanted| wanted.followed = true);
         }
     }
 
@@ -195,9 +211,10 @@ impl Metadata {
         }
     }
 
-    /// Nobody waits for these any more: those that do not exist are asked for no longer.
+    /// Who waited for it does not any more: if it does not exist and nobody follows it, it is asked for no longer.
     pub fn forget_missing(&mut self, topic: &str) {
-        if !self.cluster.topics.contains_key(topic) {
+        let is_followed = self.wanted.get(topic).is_some_and(|wanted| wanted.followed);
+        if !is_followed && !self.cluster.topics.contains_key(topic) {
             self.wanted.remove(topic);
         }
     }

@@ -144,11 +144,26 @@ fn a_topic_that_never_comes_is_asked_for_less_and_less() {
         "{in_a_minute} in a minute, {} in a day",
         asked.len()
     );
+    respond(&mut metadata, now, vec![unknown("nowhere")]);
     metadata.want(["nowhere".into()], false);
     respond(&mut metadata, now, vec![unknown("nowhere")]);
-    metadata.forget_missing("nowhere");
-    respond(&mut metadata, now, vec![]);
-    assert!(metadata.poll_timeout().unwrap() > now + Duration::from_secs(200));
+    assert!(metadata.poll_timeout().unwrap() < now + Duration::from_secs(2), "who wants it anew may know more");
+}
+
+#[test]
+fn a_topic_that_is_missing_is_forgotten_when_nobody_follows_it() {
+    for followed in [true, false] {
+        let (mut metadata, now) = machine();
+        if followed {
+            metadata.follow(["nowhere".into()], false);
+        }
+        metadata.want(["nowhere".into()], false);
+        respond(&mut metadata, now, vec![]);
+        metadata.forget_missing("nowhere");
+        respond(&mut metadata, now, if followed { vec![unknown("nowhere")] } else { vec![] });
+        let next = metadata.poll_timeout().unwrap();
+        assert_eq!(next < now + Duration::from_secs(200), followed, "{:?}", next - now);
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ async fn partition_counts(
     auto_create: bool,
     deadline: Instant,
 ) -> Result<GroupResponse> {
-    client.want_topics(topics.iter().cloned(), auto_create);
+    client.follow_topics(topics.iter().cloned(), auto_create);
     let cluster = client.refreshed(client.cluster().generation, deadline).await?;
     Ok(GroupResponse::Topics(GroupTopics::of(&cluster, &topics)))
 }
