@@ -264,6 +264,9 @@ impl Group {
         if partitions.is_empty() {
             return;
         }
+        if let Some(auto) = &mut self.auto_commit {
+            auto.last.retain(|partition, _| !partitions.contains(partition)); // others may have committed since
+        }
         let tenure = {
             let mut progress = self.progress();
             progress.assignments += 1;
@@ -456,6 +459,7 @@ impl Consumer {
             group.outside();
             group.round += 1;
             group.command(ConsumerCoordinator::unsubscribe);
+            group.auto_commit.iter_mut().for_each(|auto| auto.last.clear());
             let mut progress = group.progress();
             progress.tenures.clear();
             progress.revoking = None;

@@ -70,12 +70,14 @@ pub struct OffsetCommit {
     asked: Option<Asked>,
     not_before: Option<Instant>,
     backoff: Backoff,
+    /// Of everything from now on.
+    last_deadline: Option<Instant>,
 }
 
 impl OffsetCommit {
     /// Nothing to commit yet.
     pub fn new(config: Arc<GroupConfig>, backoff: Backoff) -> Self {
-        Self { config, queue: VecDeque::new(), asked: None, not_before: None, backoff }
+        Self { config, queue: VecDeque::new(), asked: None, not_before: None, backoff, last_deadline: None }
     }
 
     /// Whether everything is done.
@@ -91,6 +93,7 @@ impl OffsetCommit {
 
     /// Puts a commit behind the others.
     pub fn push(&mut self, mut commit: Commit, membership: &dyn Membership) {
+        commit.deadline = self.last_deadline.map_or(commit.deadline, |last| commit.deadline.min(last));
         if membership.standing() != Standing::Outside {
             let stray = commit.left.keys().find(|partition| membership.tenure(partition).is_none()).cloned();
             if let Some(partition) = stray {
@@ -139,8 +142,9 @@ impl OffsetCommit {
         }
     }
 
-    /// Everything that waits has this deadline at most.
+    /// Everything that waits, or comes, has this deadline at most.
     pub fn hurry(&mut self, deadline: Instant) {
+        self.last_deadline = Some(deadline);
         self.queue.iter_mut().for_each(|commit| commit.deadline = commit.deadline.min(deadline));
     }
 

@@ -512,3 +512,39 @@ async fn the_admin_sees_members_offsets_and_lag() {
     let refused = admin.delete_groups(["g"]).await.unwrap().remove("g").unwrap().unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::NonEmptyGroup));
 }
+
+/// Whose LeaveGroup was dropped unsent, four times of five: the partitions lay idle for a session.
+#[tokio::test(start_paused = true)]
+async fn who_unsubscribes_and_is_closed_or_dropped_at_once_has_left_the_group() {
+    for seed in 0..10 {
+        let cluster = cluster(1).await;
+        let mut one = client(&cluster).consumer(config()).unwrap();
+        one.subscribe([TOPIC]).await.unwrap();
+        poll_all(&mut [&mut one], 5 * SECOND).await;
+        assert_eq!(held(&one).len(), 1);
+        one.unsubscribe().await.unwrap();
+        match seed % 2 {
+            0 => one.close(SECOND).await.unwrap(),
+            _ => drop(one),
+        }
+        sleep(SECOND).await;
+        assert_eq!(cluster.group("g").map(|group| group.2), Some(0), "members");
+    }
+}
+
+/// It was held to be committed already, and an idle consumer never committed it.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_committed_before_a_partition_came_back_is_committed_then() {
+    let cluster = cluster(1).await;
+    produce(&cluster, 1, 0..10).await;
+    let config = config().enable_auto_commit(true).auto_commit_interval(SECOND);
+    let mut one = member(&cluster, config).await;
+    cluster.fault(ApiKey::OffsetCommit).error(ErrorCode::TopicAuthorizationFailed);
+    assert_eq!(poll_all(&mut [&mut one], 5 * SECOND).await.len(), 10);
+    one.unsubscribe().await.unwrap();
+    cluster.clear_faults();
+    assert_eq!(cluster.committed("g", &(TOPIC, 0).into()), None);
+    one.subscribe([TOPIC]).await.unwrap();
+    assert_eq!(poll_all(&mut [&mut one], 5 * SECOND).await.len(), 10);
+    assert_eq!(cluster.committed("g", &(TOPIC, 0).into()).map(|at| at.offset), Some(10));
+}

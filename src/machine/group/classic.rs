@@ -106,8 +106,10 @@ pub struct ClassicMembership {
     stalled: bool,
     /// Out of the group for good, which is not the same as never having wanted in.
     failed: bool,
-    /// The coordinator when last seen, for a farewell that nobody waits for.
+    /// The coordinator when last seen, for a farewell that nobody waits for but a close.
     node: Option<NodeId>,
+    /// Such a farewell that is under way.
+    farewell: Option<RequestId>,
 }
 
 impl ClassicMembership {
@@ -140,6 +142,7 @@ impl ClassicMembership {
             stalled: false,
             failed: false,
             node: None,
+            farewell: None,
         }
     }
 }
@@ -290,7 +293,9 @@ impl Membership for ClassicMembership {
     }
 
     fn is_asked(&self, id: RequestId) -> bool {
-        self.asked.is_some_and(|asked| asked.0 == id) || self.heartbeat.is_some_and(|beat| beat.0 == id)
+        self.asked.is_some_and(|asked| asked.0 == id)
+            || self.heartbeat.is_some_and(|beat| beat.0 == id)
+            || self.farewell == Some(id)
     }
 
     fn poll_timeout(&self, has_node: bool) -> Option<Instant> {
@@ -347,7 +352,7 @@ impl Membership for ClassicMembership {
 
     fn send(&mut self, now: Instant, node: Option<NodeId>, may_leave: bool, out: &mut Out) {
         self.node = node;
-        if matches!(self.state, State::Leaving { .. }) && may_leave && !self.has_to_leave() {
+        if matches!(self.state, State::Leaving { .. }) && may_leave && !self.has_to_leave() && self.farewell.is_none() {
             self.state = State::Left;
         }
         // A JoinGroup parked at a broker that is no longer the coordinator would wait for nothing.
@@ -444,7 +449,7 @@ impl ClassicMembership {
                 let timeout = timeout.max(self.config.max_poll_interval + JOIN_SLACK);
                 Some(GroupCall { to: To::Join(node), timeout, request: GroupRequest::SyncGroup(request) })
             }
-            State::Leaving { .. } if may_leave => {
+            State::Leaving { .. } if may_leave && self.has_to_leave() => {
                 let request = self.leave_request("the consumer is being closed");
                 Some(GroupCall { to: To::Group(node), timeout, request })
             }
@@ -505,13 +510,14 @@ impl ClassicMembership {
         (self.asked, self.rejoin, self.leading, self.not_before) = (None, None, None, None);
     }
 
-    /// A LeaveGroup whose answer changes nothing.
+    /// A LeaveGroup whose answer changes nothing, but that a close waits for.
     fn say_farewell(&mut self, reason: &'static str, out: &mut Out) {
         if let Some(node) = self.node
             && self.has_to_leave()
         {
             let request = self.leave_request(reason);
-            out.ask(GroupCall { to: To::Group(node), timeout: self.config.request_timeout, request });
+            self.farewell =
+                Some(out.ask(GroupCall { to: To::Group(node), timeout: self.config.request_timeout, request }));
         }
     }
 

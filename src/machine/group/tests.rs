@@ -585,6 +585,7 @@ fn close_leaves_in_time_although_the_last_commit_is_refused_again_and_again() {
     play.commit(0, 5, told.reply());
     let closed_at = play.now;
     play.machine.close(closed_at, closed_at + BEAT);
+    play.commit(0, 6, told.reply()); // of a guard that is dropped meanwhile
     let mut refused = 0;
     let id = loop {
         match play.next() {
@@ -600,7 +601,7 @@ fn close_leaves_in_time_although_the_last_commit_is_refused_again_and_again() {
         }
     };
     assert!(refused > 1, "it is tried again");
-    assert_eq!(told.all(), [Some(ErrorKind::Timeout)]);
+    assert_eq!(told.all(), [Some(ErrorKind::Timeout); 2]);
     assert!(play.now < closed_at + BEAT, "there is time for the answer");
     play.answer(id, GroupResponse::LeaveGroup(LeaveGroupResponse::default()));
     assert!(play.machine.is_closed());
@@ -616,6 +617,26 @@ fn unsubscribing_leaves_and_another_subscription_begins_anew() {
     assert_eq!(play.event(), "none");
     play.machine.subscribe(play.now, names(&["t"]));
     assert_eq!(play.join().1.member_id.as_str(), "");
+}
+
+/// The consumer was closed at once, and the request that nobody waited for was dropped unsent.
+#[test]
+fn close_waits_for_the_farewell_of_an_unsubscription() {
+    for answered in [true, false] {
+        let mut play = Play::cooperative().stable(&[0]);
+        play.machine.unsubscribe(play.now);
+        let (id, call) = play.next().unwrap();
+        assert!(matches!(call.request, GroupRequest::LeaveGroup(_)));
+        play.machine.close(play.now, play.now + BEAT);
+        play.quiet();
+        assert!(!play.machine.is_closed());
+        match answered {
+            true => play.answer(id, GroupResponse::LeaveGroup(LeaveGroupResponse::default())),
+            false => play.wait(BEAT),
+        }
+        play.quiet();
+        assert!(play.machine.is_closed());
+    }
 }
 
 #[test]

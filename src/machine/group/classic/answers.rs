@@ -31,6 +31,9 @@ impl ClassicMembership {
         if self.heartbeat.is_some_and(|beat| beat.0 == id) {
             return self.on_heartbeat(now, answer, coordinator, out);
         }
+        if self.farewell.take_if(|farewell| *farewell == id).is_some() {
+            return; // whatever it says, we are out
+        }
         let asked = self.asked.take().and_then(|(_, node)| node);
         let code = match &answer {
             Ok(GroupResponse::JoinGroup(answer)) => answer.error_code,
