@@ -373,7 +373,8 @@ impl Drop for ProducerBatch {
     /// Nobody waits for ever, whatever happens to the sender.
     fn drop(&mut self) {
         if !self.is_settled() {
-            let certainty = if self.attempts > 0 { Certainty::PossiblySent } else { Certainty::NotSent };
+            let certainty =
+                if self.attempts > 0 || self.possibly_sent { Certainty::PossiblySent } else { Certainty::NotSent };
             self.settle(Settled::Failed(Error::new(ErrorKind::Closed).certainty(certainty)));
         }
     }

@@ -203,6 +203,18 @@ fn what_a_broker_that_did_not_lead_has_turned_away_is_split() {
     }
 }
 
+#[test]
+fn what_is_left_of_such_a_batch_when_the_sender_is_gone_is_possibly_sent() {
+    let mut rig = Rig::new(&[1]);
+    let [_, ticket] = [rig.append_number(0, &mut None), rig.append_number(1, &mut None)];
+    let first = rig.flush();
+    rig.answer(&first[0], Some(ErrorCode::NotLeaderOrFollower));
+    let again = rig.within(300);
+    rig.answer(&again[0], Some(ErrorCode::MessageTooLarge));
+    drop(rig);
+    assert_eq!(certainty(&ticket), (ErrorKind::Closed, Certainty::PossiblySent), "though this half was never sent");
+}
+
 fn blames_the_second(answer: PartitionProduceResponse) -> PartitionProduceResponse {
     let blame = BatchIndexAndErrorMessage::default()
         .with_batch_index(1)
