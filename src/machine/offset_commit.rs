@@ -70,14 +70,24 @@ pub struct OffsetCommit {
     asked: Option<Asked>,
     not_before: Option<Instant>,
     backoff: Backoff,
-    /// Of everything from now on.
+    /// Of everything from now on: the member is leaving.
     last_deadline: Option<Instant>,
+    /// Until when a leaving member waits for the end of a rebalance.
+    rebalance_until: Option<Instant>,
 }
 
 impl OffsetCommit {
     /// Nothing to commit yet.
     pub fn new(config: Arc<GroupConfig>, backoff: Backoff) -> Self {
-        Self { config, queue: VecDeque::new(), asked: None, not_before: None, backoff, last_deadline: None }
+        Self {
+            config,
+            queue: VecDeque::new(),
+            asked: None,
+            not_before: None,
+            backoff,
+            last_deadline: None,
+            rebalance_until: None,
+        }
     }
 
     /// Whether everything is done.
@@ -142,9 +152,10 @@ impl OffsetCommit {
         }
     }
 
-    /// Everything that waits, or comes, has this deadline at most.
-    pub fn hurry(&mut self, deadline: Instant) {
-        self.last_deadline = Some(deadline);
+    /// Everything that waits, or comes, has this deadline at most, for the member is leaving: what is refused because of a
+    /// rebalance has a heartbeat's time. Others end it within that, but for the one who should assign and is us.
+    pub fn hurry(&mut self, now: Instant, deadline: Instant) {
+        (self.last_deadline, self.rebalance_until) = (Some(deadline), Some(now + self.config.heartbeat_interval));
         self.queue.iter_mut().for_each(|commit| commit.deadline = commit.deadline.min(deadline));
     }
 
@@ -274,7 +285,7 @@ impl OffsetCommit {
                         coordinator.lost(now, asked.node);
                         retry = true;
                     }
-                    ErrorCode::RebalanceInProgress => {
+                    ErrorCode::RebalanceInProgress if self.rebalance_until.is_none_or(|until| now < until) => {
                         membership.catch_up(now, "a commit was answered that the group is rebalancing");
                         retry = true;
                     }

@@ -332,9 +332,10 @@ impl ConsumerCoordinator {
     }
 
     /// Finishes the commits and leaves the group, by `deadline` at the latest; then the machine is closed. Commits have three
-    /// quarters of the time: one that is refused again and again must not take the farewell along.
+    /// quarters of the time, or one heartbeat's during a rebalance: one that is refused again and again must not take the
+    /// farewell along.
     pub fn close(&mut self, now: Instant, deadline: Instant) {
-        self.commits.hurry(now + deadline.saturating_duration_since(now) * 3 / 4);
+        self.commits.hurry(now, now + deadline.saturating_duration_since(now) * 3 / 4);
         self.membership.close(deadline);
         self.step(now);
     }

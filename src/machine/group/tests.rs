@@ -591,7 +591,7 @@ fn close_leaves_in_time_although_the_last_commit_is_refused_again_and_again() {
         match play.next() {
             Some((id, call)) if matches!(call.request, GroupRequest::OffsetCommit(_)) => {
                 refused += 1;
-                play.commit_answer(id, 0, Some(ErrorCode::RebalanceInProgress));
+                play.commit_answer(id, 0, Some(ErrorCode::CoordinatorLoadInProgress));
             }
             Some((id, call)) => {
                 assert!(matches!(call.request, GroupRequest::LeaveGroup(_)));
@@ -617,6 +617,35 @@ fn unsubscribing_leaves_and_another_subscription_begins_anew() {
     assert_eq!(play.event(), "none");
     play.machine.subscribe(play.now, names(&["t"]));
     assert_eq!(play.join().1.member_id.as_str(), "");
+}
+
+/// The leader of a group was closed before it had assigned: nobody else ends the rebalance, and its last commit was refused
+/// until its session was over.
+#[test]
+fn a_leader_that_is_closed_before_it_has_assigned_leaves_within_a_heartbeats_time() {
+    let mut play = Play::cooperative().stable(&[0]);
+    let told = Told::default();
+    let closed_at = play.now;
+    play.commit(0, 5, told.reply());
+    play.machine.close(closed_at, closed_at + POLL);
+    loop {
+        match play.next() {
+            Some((id, call)) if matches!(call.request, GroupRequest::OffsetCommit(_)) => {
+                play.commit_answer(id, 0, Some(ErrorCode::RebalanceInProgress));
+            }
+            Some((_, call)) => {
+                assert!(matches!(call.request, GroupRequest::LeaveGroup(_)));
+                break;
+            }
+            None => play.wait(Duration::from_millis(10)),
+        }
+    }
+    assert_eq!(told.all(), [Some(ErrorKind::Broker(ErrorCode::RebalanceInProgress))]);
+    assert!(
+        (BEAT / 2..BEAT * 2).contains(&(play.now - closed_at)),
+        "{:?}: others may end it meanwhile",
+        play.now - closed_at
+    );
 }
 
 /// The consumer was closed at once, and the request that nobody waited for was dropped unsent.
