@@ -95,11 +95,11 @@ impl Client {
     }
 
     /// Closes every connection and ends every task: what is under way fails as `Closed`. Close producers and consumers
-    /// first, or what they have in hand is lost. Waits a second at most.
+    /// first, or what they have in hand is lost. Waits two seconds at most: a group is left within one.
     pub async fn close(&self) {
         let _ = self.inner.metadata.send(Box::new(Machine::handle_abandoned)).await;
         self.inner.brokers.close();
-        let _ = timeout_at((self.now() + Duration::from_secs(1)).into(), self.inner.tasks.ended()).await;
+        let _ = timeout_at((self.now() + Duration::from_secs(2)).into(), self.inner.tasks.ended()).await;
     }
 
     /// Bytes written to and read from sockets so far, all connections together.
