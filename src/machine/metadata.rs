@@ -3,6 +3,7 @@
 //! - An error invalidates the generation that it was seen under, so that a burst of errors is one refresh; only one
 //!   refresh is under way at a time.
 //! - A topic's error does not wipe what is known of it; a topic that is gone is kept for a propagation window.
+//! - A topic that is missing is asked for the more seldom the longer it is, until somebody wants it anew.
 //! - Leader epochs never go back, except when the topic id has changed (the topic was made anew).
 
 use super::{Machine, RequestId, backoff::Backoff};
@@ -178,12 +179,22 @@ impl Metadata {
 
     /// Keeps `topics` fresh from now on. Those not known yet are asked for at once.
     pub fn want(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
+        self.add(topics, auto_create, false);
+    }
+
+    /// As [`want`](Self::want), whatever others [forget](Self::forget_missing).
+    pub fn follow(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
+        self.add(topics, auto_create, true);
+    }
+
+    fn add(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool, followed: bool) {
         let mut missing = false;
         for topic in topics {
             let is_missing = !self.cluster.topics.contains_key(&topic);
-            let new = Wanted { auto_create, followed: false, unknown_since: None };
+            let new = Wanted { auto_create, followed, unknown_since: None };
             let wanted = self.wanted.entry(topic).or_insert(new);
             wanted.auto_create |= auto_create;
+            wanted.followed |= followed;
             if is_missing {
                 wanted.unknown_since = None; // perhaps it has just been made, and not every broker knows
             }
@@ -191,15 +202,6 @@ impl Metadata {
         }
         if missing {
             self.refresh_now();
-        }
-    }
-
-    /// As [`want`](Self::want), whatever others [forget](Self::forget_missing).
-    pub fn follow(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
-        let topics: Vec<Arc<str>> = topics.into_iter().collect();
-        self.want(topics.iter().cloned(), auto_create);
-        for topic in &topics {
-            self.wanted.get_mut(topic).into_iter().for_each(|wanted| wanted.followed = true);
         }
     }
 

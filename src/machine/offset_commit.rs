@@ -70,24 +70,22 @@ pub struct OffsetCommit {
     asked: Option<Asked>,
     not_before: Option<Instant>,
     backoff: Backoff,
-    /// Of everything from now on: the member is leaving.
-    last_deadline: Option<Instant>,
-    /// Until when a leaving member waits for the end of a rebalance.
-    rebalance_until: Option<Instant>,
+    leaving: Option<Leaving>,
+}
+
+/// What a member that is leaving still has time for.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    /// Of every commit, at most.
+    deadline: Instant,
+    /// For the end of a rebalance.
+    rebalance_until: Instant,
 }
 
 impl OffsetCommit {
     /// Nothing to commit yet.
     pub fn new(config: Arc<GroupConfig>, backoff: Backoff) -> Self {
-        Self {
-            config,
-            queue: VecDeque::new(),
-            asked: None,
-            not_before: None,
-            backoff,
-            last_deadline: None,
-            rebalance_until: None,
-        }
+        Self { config, queue: VecDeque::new(), asked: None, not_before: None, backoff, leaving: None }
     }
 
     /// Whether everything is done.
@@ -103,7 +101,7 @@ impl OffsetCommit {
 
     /// Puts a commit behind the others.
     pub fn push(&mut self, mut commit: Commit, membership: &dyn Membership) {
-        commit.deadline = self.last_deadline.map_or(commit.deadline, |last| commit.deadline.min(last));
+        commit.deadline = self.leaving.map_or(commit.deadline, |leaving| commit.deadline.min(leaving.deadline));
         if membership.standing() != Standing::Outside {
             let stray = commit.left.keys().find(|partition| membership.tenure(partition).is_none()).cloned();
             if let Some(partition) = stray {
@@ -155,7 +153,7 @@ impl OffsetCommit {
     /// Everything that waits, or comes, has this deadline at most, for the member is leaving: what is refused because of a
     /// rebalance has a heartbeat's time. Others end it within that, but for the one who should assign and is us.
     pub fn hurry(&mut self, now: Instant, deadline: Instant) {
-        (self.last_deadline, self.rebalance_until) = (Some(deadline), Some(now + self.config.heartbeat_interval));
+        self.leaving = Some(Leaving { deadline, rebalance_until: now + self.config.heartbeat_interval });
         self.queue.iter_mut().for_each(|commit| commit.deadline = commit.deadline.min(deadline));
     }
 
@@ -285,7 +283,9 @@ impl OffsetCommit {
                         coordinator.lost(now, asked.node);
                         retry = true;
                     }
-                    ErrorCode::RebalanceInProgress if self.rebalance_until.is_none_or(|until| now < until) => {
+                    ErrorCode::RebalanceInProgress
+                        if self.leaving.is_none_or(|leaving| now < leaving.rebalance_until) =>
+                    {
                         membership.catch_up(now, "a commit was answered that the group is rebalancing");
                         retry = true;
                     }

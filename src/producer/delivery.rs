@@ -71,7 +71,7 @@ impl Delivery {
         Some(result.map(|written| RecordMetadata::new(&self.ticket, written)))
     }
 
-    /// As [`try_get`](Self::try_get), for those who don't care where it was written: half the price.
+    /// As [`try_get`](Self::try_get), for those who don't care where it was written: it copies no name.
     pub fn try_outcome(&self) -> Option<Result<()>> {
         Some(self.ticket.result()?.map(drop))
     }
