@@ -1,12 +1,13 @@
 //! Which APIs the test broker serves, in which versions, and how a request finds its family's file.
 
 use super::Context;
+use super::control::{Script, ScriptedRequest};
 use super::fetch_sessions::FetchSessions;
 use super::state::Topic;
 use crate::error::{ErrorCode, Result};
 use crate::wire::guard::{Direction, table::MESSAGES};
 use crate::wire::messages as schema;
-use crate::wire::request::{decode_request_prefix, encode_response};
+use crate::wire::request::{decode_request_prefix, encode_response, frame_response, take_request_header};
 use bytes::Bytes;
 use kafka_protocol::protocol::{Message, Request};
 use std::future::Future;
@@ -45,10 +46,11 @@ pub(super) trait Api: Request + Send + 'static {
 }
 
 /// How a request is handled: served or not, and answered with what came of it or with a code.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Handling {
     pub apply: bool,
     pub refusal: Option<ErrorCode>,
+    pub script: Option<Script>,
     pub throttle: Duration,
 }
 
@@ -61,6 +63,13 @@ pub(super) enum Answer {
     None,
     /// The connection ends here.
     Close,
+}
+
+impl Answer {
+    /// With another frame in the place of the one to send.
+    pub(super) fn map(self, with: impl FnOnce(Bytes) -> Bytes) -> Self {
+        if let Self::Frame(frame) = self { Self::Frame(with(frame)) } else { self }
+    }
 }
 
 /// The versions of `R` that can be read *and* answered: the schema crate has both, and the guard's table too.
@@ -76,8 +85,14 @@ fn versions<R: Request>() -> (i16, i16) {
 }
 
 async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<Answer> {
-    let (header, request, _) = decode_request_prefix::<R>(frame)?;
+    let (header, request, _) = decode_request_prefix::<R>(frame.clone())?;
     let wants_answer = request.wants_answer();
+    if let Some(script) = &how.script
+        && let Some(body) = scripted::<R>(&on, script, frame)?
+    {
+        let frame = frame_response::<R>(&body, header.api_version, header.correlation_id)?;
+        return Ok(if wants_answer { Answer::Frame(frame) } else { Answer::None });
+    }
     let mut response = match how.refusal {
         Some(code) => {
             let refused = request.refuse_on(&on, code);
@@ -95,6 +110,14 @@ async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<Answe
         return Ok(if R::failed(&response) { Answer::Close } else { Answer::None });
     }
     encode_response::<R>(&response, header.api_version, header.correlation_id).map(Answer::Frame)
+}
+
+/// What the script answers; `None` if it leaves that to us.
+fn scripted<R: Api>(on: &Context, script: &Script, mut frame: Bytes) -> Result<Option<Vec<u8>>> {
+    let header = take_request_header::<R>(&mut frame)?;
+    let Some(api) = ApiKey::from_wire(header.api_key) else { return Ok(None) };
+    let client_id = header.client_id.unwrap_or_default();
+    Ok(script.answer(&ScriptedRequest { node: on.node, api, version: on.version, client_id, body: frame }))
 }
 
 macro_rules! apis {

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the broker's sockets and tasks are here")]
 
 use super::api::{self, Answer, ApiKey, Handling};
-use super::control::Verdict;
+use super::control::{self, Verdict};
 use super::fetch_sessions::FetchSessions;
 use super::state::Node;
 use super::{Context, Shared, Tasks, api_versions};
@@ -195,7 +195,11 @@ pub(super) async fn answer(
     if let Some(delay) = judged.delay {
         tokio::time::sleep(delay).await;
     }
-    let refusal = if let Verdict::Refuse(code) = judged.then { Some(code) } else { None };
+    let (refusal, script) = match &judged.then {
+        Verdict::Refuse(code) => (Some(*code), None),
+        Verdict::Script(script) => (None, Some(script.clone())),
+        _ => (None, None),
+    };
     let mut answer = Answer::None;
     if judged.apply || refusal.is_some() {
         let context = Context {
@@ -205,7 +209,7 @@ pub(super) async fn answer(
             client_id: client_id(&frame).into(),
             client_host: Arc::clone(peer),
         };
-        let how = Handling { apply: judged.apply, refusal, throttle: judged.throttle };
+        let how = Handling { apply: judged.apply, refusal, script, throttle: judged.throttle };
         answer = api::dispatch(api, context, frame, how).await?;
     }
     if let Some(delay) = judged.delay_answer {
@@ -214,7 +218,8 @@ pub(super) async fn answer(
     let response_bytes = if let Answer::Frame(frame) = &answer { frame.len() } else { 0 };
     shared.state().control.count(api, request_bytes, response_bytes);
     match judged.then {
-        Verdict::Answer | Verdict::Refuse(_) => Ok((answer, judged.throttle)),
+        Verdict::Answer | Verdict::Refuse(_) | Verdict::Script(_) => Ok((answer, judged.throttle)),
+        Verdict::Corrupt(seed) => Ok((answer.map(|frame| control::corrupted(&frame, seed)), judged.throttle)),
         Verdict::Disconnect => Ok((Answer::Close, Duration::ZERO)),
         Verdict::Silence => std::future::pending().await,
     }

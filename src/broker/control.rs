@@ -6,13 +6,17 @@
 //! # fn show(cluster: &TestCluster) {
 //! cluster.fault(ApiKey::Produce).once().error(ErrorCode::NotLeaderOrFollower);
 //! cluster.fault(ApiKey::Fetch).on_node(NodeId(2)).times(3).delay(Duration::from_secs(1)).disconnect();
+//! cluster.fault(ApiKey::Metadata).probability(0.1, 42).corrupt(7);
 //! # }
 //! ```
 
 use super::{ApiKey, Shared, TestCluster};
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
+use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often an API was asked for, and the bytes of its frames, lengths included.
@@ -27,17 +31,71 @@ pub struct RequestCount {
     pub bytes_out: u64,
 }
 
+/// A request that a [script](Fault::respond) answers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ScriptedRequest {
+    /// Who is asked.
+    pub node: NodeId,
+    /// For what.
+    pub api: ApiKey,
+    /// In which version.
+    pub version: i16,
+    /// By whom: the `client.id`.
+    pub client_id: String,
+    /// What stands behind the header.
+    pub body: Bytes,
+}
+
+/// What a test answers in the cluster's place.
+#[derive(Clone)]
+pub(super) struct Script(Arc<dyn Fn(&ScriptedRequest) -> Option<Vec<u8>> + Send + Sync>);
+
+impl Script {
+    pub(super) fn answer(&self, request: &ScriptedRequest) -> Option<Vec<u8>> {
+        (self.0)(request)
+    }
+}
+
+impl PartialEq for Script {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Script")
+    }
+}
+
 /// What a request gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
     Answer,
     Refuse(ErrorCode),
     Disconnect,
     Silence,
+    /// The answer, damaged by numbers that follow from the seed.
+    Corrupt(u64),
+    Script(Script),
+}
+
+/// A whole frame with some of its bytes changed: not its length, or the peer would only wait for more.
+pub(super) fn corrupted(frame: &Bytes, seed: u64) -> Bytes {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut damaged = BytesMut::from(&frame[..]);
+    if let Some(body) = damaged.get_mut(4..).filter(|body| !body.is_empty()) {
+        for _ in 0..random.usize(1..=8) {
+            let at = random.usize(..body.len());
+            body[at] ^= random.u8(1..);
+        }
+    }
+    damaged.freeze()
 }
 
 /// What becomes of a request, in the order of the fields.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Judged {
     pub delay: Option<Duration>,
     /// Whether it is done.
@@ -80,7 +138,10 @@ impl Control {
         };
         let Some(i) = self.rules.iter_mut().position(fits) else { return Judged::SERVED };
         let rule = &mut self.rules[i];
-        let judged = rule.judged;
+        let judged = rule.judged.clone();
+        if let Verdict::Corrupt(seed) = &mut rule.judged.then {
+            *seed = fastrand::Rng::with_seed(*seed).u64(..); // each answer is damaged in its own way
+        }
         if let Some(left) = &mut rule.left {
             *left -= 1;
             if *left == 0 {
@@ -182,6 +243,18 @@ impl Fault<'_> {
     /// Does what is asked, and then is [silent](Self::silence).
     pub fn apply_then_silence(self) {
         self.then(true, Verdict::Silence);
+    }
+
+    /// Does what is asked, and changes one to eight bytes of the answer, by numbers that follow from `seed`: the client has
+    /// to refuse it, or to see nothing wrong, but no more.
+    pub fn corrupt(self, seed: u64) {
+        self.then(true, Verdict::Corrupt(seed));
+    }
+
+    /// Answers with what `script` gives: the response's body in the request's version, as the schema has it (the crate
+    /// kafka-protocol writes such); its header is put before it. For `None` the request is served as ever.
+    pub fn respond(self, script: impl Fn(&ScriptedRequest) -> Option<Vec<u8>> + Send + Sync + 'static) {
+        self.then(true, Verdict::Script(Script(Arc::new(script))));
     }
 
     fn then(mut self, apply: bool, verdict: Verdict) {

@@ -64,7 +64,7 @@ mod transactions;
 pub use api::ApiKey;
 pub use builder::Builder;
 pub use clock::BrokerClock;
-pub use control::{Fault, RequestCount};
+pub use control::{Fault, RequestCount, ScriptedRequest};
 pub use inspect::{ConsumerGroupMember, FetchSessionCount, StoredRecord};
 
 use crate::connect::Connect;

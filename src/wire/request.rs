@@ -43,14 +43,27 @@ pub fn put_request_header(
 /// A response as one frame, its length included.
 pub fn encode_response<R: Request>(response: &R::Response, version: i16, correlation_id: i32) -> Result<Bytes> {
     let body = response.compute_size(version).map_err(|error| unencodable(R::KEY, version, &error))?;
+    let mut out = response_header::<R>(version, correlation_id, body);
+    response.encode(&mut out, version).map_err(|error| unencodable(R::KEY, version, &error))?;
+    finish_frame(out)
+}
+
+/// The same of a body that is encoded already.
+pub fn frame_response<R: Request>(body: &[u8], version: i16, correlation_id: i32) -> Result<Bytes> {
+    let mut out = response_header::<R>(version, correlation_id, body.len());
+    out.put_slice(body);
+    finish_frame(out)
+}
+
+/// Room for a length, and the header, with room for `body` bytes behind it.
+fn response_header<R: Request>(version: i16, correlation_id: i32, body: usize) -> BytesMut {
     let mut out = BytesMut::with_capacity(body.saturating_add(16));
     out.put_i32(0);
     out.put_i32(correlation_id);
     if <R::Response as HeaderVersion>::header_version(version) >= 1 {
         out.put_u8(0);
     }
-    response.encode(&mut out, version).map_err(|error| unencodable(R::KEY, version, &error))?;
-    finish_frame(out)
+    out
 }
 
 fn finish_frame(mut out: BytesMut) -> Result<Bytes> {
@@ -113,7 +126,17 @@ pub fn decode_request<R: Request>(frame: Bytes) -> Result<(RequestHeader, R)> {
 /// The same as a broker reads it, which ignores bytes behind the message, as Apache Kafka does: librdkafka 2.16 leaves
 /// three behind its Metadata v13 for all topics. Gives their number too.
 pub fn decode_request_prefix<R: Request>(mut frame: Bytes) -> Result<(RequestHeader, R, usize)> {
-    let (api_key, api_version, correlation_id) = peek_request(&frame)?;
+    let header = take_request_header::<R>(&mut frame)?;
+    let (api_key, api_version) = (header.api_key, header.api_version);
+    let left = guard::check_prefix(R::KEY, api_version, Direction::Request, &frame)
+        .map_err(|why| malformed(api_key, api_version, "body").caused_by(why))?;
+    let request = decode_body(api_key, api_version, frame.slice(..frame.len().saturating_sub(left)))?;
+    Ok((header, request, left))
+}
+
+/// Takes the header off a request frame (without its length); what is left is the body.
+pub fn take_request_header<R: Request>(frame: &mut Bytes) -> Result<RequestHeader> {
+    let (api_key, api_version, correlation_id) = peek_request(frame)?;
     frame.advance(8);
     let client_id = match frame.try_get_i16().map_err(|_| malformed(api_key, api_version, "header"))? {
         length if length >= 0 && frame.len() >= length as usize => {
@@ -122,12 +145,9 @@ pub fn decode_request_prefix<R: Request>(mut frame: Bytes) -> Result<(RequestHea
         _ => None,
     };
     if R::header_version(api_version) >= 2 {
-        skip_tags(&mut frame).ok_or_else(|| malformed(api_key, api_version, "header"))?;
+        skip_tags(frame).ok_or_else(|| malformed(api_key, api_version, "header"))?;
     }
-    let left = guard::check_prefix(R::KEY, api_version, Direction::Request, &frame)
-        .map_err(|why| malformed(api_key, api_version, "body").caused_by(why))?;
-    let request = decode_body(api_key, api_version, frame.slice(..frame.len().saturating_sub(left)))?;
-    Ok((RequestHeader { api_key, api_version, correlation_id, client_id }, request, left))
+    Ok(RequestHeader { api_key, api_version, correlation_id, client_id })
 }
 
 /// Refuses a frame that its bytes do not bear out.

@@ -3,6 +3,7 @@
 
 mod consumer_groups;
 mod epochs;
+mod faults;
 mod fetch_sessions;
 mod groups;
 mod hostile;
@@ -51,10 +52,16 @@ impl Peer {
 
     /// `None`: the broker has closed the connection.
     async fn receive<R: Request>(&mut self, version: i16) -> Option<R::Response> {
+        let frame = self.frame().await?;
+        assert_eq!(correlation_id(&frame).expect("a header"), self.sent);
+        Some(decode_response::<R>(version, frame).expect("an answer in the version asked for"))
+    }
+
+    /// The next answer as it comes, without its length.
+    async fn frame(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = take_frame(&mut self.buffer, MAX_FRAME).expect("a frame") {
-                assert_eq!(correlation_id(&frame).expect("a header"), self.sent);
-                return Some(decode_response::<R>(version, frame).expect("an answer in the version asked for"));
+                return Some(frame);
             }
             if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
                 return None;
