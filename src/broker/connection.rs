@@ -13,7 +13,6 @@ use crate::ids::NodeId;
 use crate::wire::frame::{frame_length, take_frame};
 use crate::wire::request::peek_request;
 use bytes::{Bytes, BytesMut};
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
@@ -95,9 +94,7 @@ pub(super) async fn open_node(
     // Ids of an earlier run must not be found again.
     let seed = state.next_connection();
     let sessions = FetchSessions::new(state.settings.fetch_session_slots, seed);
-    let connections = HashMap::new();
-    let node = Node { endpoint, rack, alive: true, paused: None, fenced: false, listening, connections, sessions };
-    state.nodes.insert(id, node);
+    state.nodes.insert(id, Node::running(endpoint, rack, listening, sessions));
     Ok(advertised)
 }
 
@@ -155,9 +152,9 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, pee
                 return Ok(());
             }
         };
-        shared.runs(node).await;
-        let (answer, throttle) = answer(shared, node, frame, &peer).await?;
-        shared.runs(node).await;
+        shared.passes(node, &frame).await;
+        let (answer, throttle) = answer(shared, node, frame.clone(), &peer).await?;
+        shared.passes(node, &frame).await;
         match answer {
             // A peer that has gone may have sent more before, which is served as over TCP: the read says when it ends.
             Answer::Frame(frame) => drop(stream.write_all(&frame).await),
@@ -226,7 +223,7 @@ pub(super) async fn answer(
 }
 
 /// The client id in a request's header, which stands at the same place in every version.
-fn client_id(frame: &[u8]) -> String {
+pub(super) fn client_id(frame: &[u8]) -> String {
     let length = frame.get(8..10).map_or(-1, |bytes| i16::from_be_bytes([bytes[0], bytes[1]]));
     let bytes = usize::try_from(length).ok().and_then(|length| frame.get(10..10 + length));
     String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
@@ -247,9 +244,9 @@ impl InMemory {
         Self { shared: Arc::downgrade(shared) }
     }
 
-    fn open(&self, host: &str, port: u16) -> io::Result<BoxStream> {
+    async fn open(shared: Weak<Shared>, host: String, port: u16) -> io::Result<BoxStream> {
         let refused = |why: &str| io::Error::new(io::ErrorKind::ConnectionRefused, format!("{host}:{port}: {why}"));
-        let shared = self.shared.upgrade().ok_or_else(|| refused("the test cluster is gone"))?;
+        let shared = shared.upgrade().ok_or_else(|| refused("the test cluster is gone"))?;
         let node = {
             let state = shared.state();
             let found = state.nodes.iter().find(|(_, node)| {
@@ -258,6 +255,7 @@ impl InMemory {
             });
             *found.ok_or_else(|| refused("no broker of the test cluster has this name"))?.0
         };
+        shared.can_connect(node).await;
         let (ours, theirs) = tokio::io::duplex(PIPE);
         if serve(&shared, node, Box::new(ours), "/127.0.0.1".into()) {
             Ok(Box::new(theirs))
@@ -269,7 +267,6 @@ impl InMemory {
 
 impl Connect for InMemory {
     fn connect(&self, host: &str, port: u16) -> Connecting {
-        let opened = self.open(host, port);
-        Box::pin(async move { opened })
+        Box::pin(Self::open(Weak::clone(&self.shared), host.to_owned(), port))
     }
 }

@@ -7,9 +7,12 @@ use super::Context;
 use super::api::Api;
 use super::state::State;
 use crate::error::ErrorCode;
+use crate::ids::NodeId;
 use crate::wire::StrBytes;
 use crate::wire::messages::find_coordinator_response::Coordinator;
 use crate::wire::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The kind of a group's coordinator.
 pub(super) const GROUP: i8 = 0;
@@ -64,9 +67,23 @@ fn find(state: &State, kind: i8, key: &StrBytes) -> Coordinator {
         .with_port(i32::from(port))
 }
 
+impl State {
+    /// Whoever waits for a rebalance of this broker's groups is answered `NOT_COORDINATOR`.
+    pub(super) fn unload_groups_of(&mut self, node: NodeId, now: Instant) {
+        let own = |id: &&Arc<str>| self.coordinator(GROUP, id) == Some(node);
+        let own: Vec<_> = self.groups.keys().filter(own).cloned().collect();
+        for id in own {
+            self.groups.entry(id).and_modify(|group| group.unload(now));
+        }
+    }
+}
+
 impl Context {
     /// Whether this broker coordinates the group.
     pub(super) fn coordinates(&self, state: &State, kind: i8, key: &str) -> Result<(), ErrorCode> {
+        if state.nodes.get(&self.node).is_none_or(|node| node.cut_off.is_some()) {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
         match state.coordinator(kind, key) {
             Some(node) if node == self.node => Ok(()),
             _ => Err(ErrorCode::NotCoordinator),

@@ -10,7 +10,6 @@ use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
 use crate::record::decode::open;
 use bytes::Bytes;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One record as it lies in the log.
@@ -121,12 +120,7 @@ impl TestCluster {
     /// what the followers [have not got yet](super::Builder::replication_lag).
     pub fn kill(&self, node: NodeId) {
         let mut state = self.shared.state();
-        let own = |id: &&Arc<str>| state.coordinator(GROUP, id) == Some(node);
-        let own: Vec<_> = state.groups.keys().filter(own).cloned().collect();
-        for id in own {
-            let group = state.groups.get_mut(&id);
-            group.into_iter().for_each(|group| group.unload(self.shared.clock.now()));
-        }
+        state.unload_groups_of(node, self.shared.clock.now());
         state.stop_node(node);
         drop(state);
         self.shared.deadlines.notify_one();

@@ -47,7 +47,7 @@ pub(super) struct Slice {
     pub last_offset: Option<i64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Log {
     batches: VecDeque<StoredBatch>,
     start_offset: i64,

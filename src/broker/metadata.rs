@@ -12,7 +12,7 @@ use super::api::Api;
 use super::fetch_sessions::FetchSessions;
 use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
-use crate::ids::TopicId;
+use crate::ids::{NodeId, TopicId};
 use crate::wire::StrBytes;
 use crate::wire::messages::describe_cluster_response::DescribeClusterBroker;
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
@@ -35,11 +35,13 @@ impl Api for MetadataRequest {
         let mut state = on.state();
         let topics = match &self.topics {
             Some(topics) if !(topics.is_empty() && on.version == 0) => {
-                topics.iter().map(|topic| asked_for(&mut state, topic, &self, on.version)).collect()
+                topics.iter().map(|topic| asked_for(&mut state, on.node, topic, &self, on.version)).collect()
             }
-            _ => state.topics.values().map(|topic| described(topic, on.version, &self)).collect(),
+            _ => {
+                state.topics.values().filter_map(|topic| described(&state, on.node, topic, on.version, &self)).collect()
+            }
         };
-        let response = response(&state, on.version).with_topics(topics);
+        let response = response(&state, on.node, on.version).with_topics(topics);
         if self.include_cluster_authorized_operations {
             return response.with_cluster_authorized_operations(CLUSTER_OPERATIONS);
         }
@@ -64,8 +66,9 @@ impl Api for MetadataRequest {
     }
 }
 
-fn response(state: &State, version: i16) -> MetadataResponse {
-    let brokers = state.alive().map(|(id, node)| {
+fn response(state: &State, asked: NodeId, version: i16) -> MetadataResponse {
+    let alive = state.alive_to(asked).into_iter().filter_map(|id| Some((id, state.nodes.get(&id)?)));
+    let brokers = alive.map(|(id, node)| {
         let (host, port, rack) = node.advertised();
         let broker = MetadataResponseBroker::default().with_node_id(BrokerId(id.0)).with_host(host).with_port(port);
         broker.with_rack(rack.filter(|_| version >= 1))
@@ -78,6 +81,7 @@ fn response(state: &State, version: i16) -> MetadataResponse {
 
 fn asked_for(
     state: &mut State,
+    asked: NodeId,
     wanted: &MetadataRequestTopic,
     request: &MetadataRequest,
     version: i16,
@@ -97,10 +101,11 @@ fn asked_for(
             None => return unknown(ErrorCode::UnknownTopicId, None),
         },
     };
-    if let Some(topic) = state.topics.get(&name) {
-        return described(topic, version, request);
-    }
     let wire_name = Some(TopicName(name.to_string().into()));
+    if let Some(topic) = state.topics.get(&name) {
+        let known = described(state, asked, topic, version, request);
+        return known.unwrap_or_else(|| unknown(ErrorCode::UnknownTopicOrPartition, wire_name));
+    }
     // Before v4 the client can't say, and the broker's setting holds.
     if !state.settings.auto_create || (version >= 4 && !request.allow_auto_topic_creation) {
         return unknown(ErrorCode::UnknownTopicOrPartition, wire_name);
@@ -111,17 +116,26 @@ fn asked_for(
     }
 }
 
-fn described(topic: &Topic, version: i16, request: &MetadataRequest) -> MetadataResponseTopic {
-    let partitions =
-        topic.partitions.iter().enumerate().map(|(i, partition)| described_partition(i, partition, version));
+fn described(
+    state: &State,
+    asked: NodeId,
+    topic: &Topic,
+    version: i16,
+    request: &MetadataRequest,
+) -> Option<MetadataResponseTopic> {
+    let partitions = state
+        .partitions_known_to(asked, topic)?
+        .iter()
+        .enumerate()
+        .map(|(i, partition)| described_partition(i, partition, version));
     let described = MetadataResponseTopic::default()
         .with_name(Some(TopicName(topic.name.to_string().into())))
         .with_topic_id(Uuid::from_bytes(topic.id.0))
         .with_partitions(partitions.collect());
     if request.include_topic_authorized_operations {
-        return described.with_topic_authorized_operations(TOPIC_OPERATIONS);
+        return Some(described.with_topic_authorized_operations(TOPIC_OPERATIONS));
     }
-    described
+    Some(described)
 }
 
 fn described_partition(index: usize, partition: &Partition, version: i16) -> MetadataResponsePartition {

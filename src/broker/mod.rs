@@ -25,7 +25,7 @@
 //! | `api` | which APIs in which versions, the way from a frame to its family's file |
 //! | `connection` | listeners, sockets and pipes, one task per connection |
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
-//! | `replication` | what followers have, brokers that are paused |
+//! | `replication network` | what followers have, brokers that are paused or cut off |
 //! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions` | the API families |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
@@ -51,6 +51,7 @@ mod inspect;
 mod list_offsets;
 mod log;
 mod metadata;
+mod network;
 mod offsets;
 mod partitions;
 mod produce;
@@ -66,10 +67,11 @@ pub use builder::Builder;
 pub use clock::BrokerClock;
 pub use control::{Fault, RequestCount, ScriptedRequest};
 pub use inspect::{ConsumerGroupMember, FetchSessionCount, StoredRecord};
+pub use network::Link;
 
 use crate::connect::Connect;
 use crate::ids::NodeId;
-use connection::{Endpoint, InMemory};
+use connection::{Endpoint, InMemory, client_id};
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -127,6 +129,7 @@ impl Drop for TestCluster {
         for node in nodes {
             state.stop_node(node);
         }
+        self.shared.resumed.notify_waiters();
     }
 }
 
@@ -137,7 +140,7 @@ struct Shared {
     clock: BrokerClock,
     /// A deadline has come nearer: the timekeeper has to look again.
     deadlines: Notify,
-    /// A paused broker goes on.
+    /// A paused broker goes on, or the network is whole again.
     resumed: Notify,
     tasks: Tasks,
 }

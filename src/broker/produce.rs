@@ -223,6 +223,10 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
     }
     let transactional = header.attributes.is_transactional();
     if transactional {
+        if state.nodes.get(&on.node).is_none_or(|node| node.cut_off.is_some()) {
+            let why = format!("The transaction's coordinator can't be asked about {topic}-{index}");
+            return Err(rejected(ErrorCode::NotEnoughReplicas, why));
+        }
         let id = request.transactional_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
         state.may_write(on.now(), on.version, id, &header, (topic, index))?;
         on.shared.deadlines.notify_one();

@@ -19,7 +19,7 @@ use std::time::Duration;
 const REMEMBERED: usize = 5;
 
 /// What a partition remembers of one producer.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct ProducerState {
     epoch: i16,
     /// The last batches of this epoch, oldest first.

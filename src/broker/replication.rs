@@ -1,14 +1,14 @@
-//! What followers have, and brokers that are paused.
+//! What followers have, and brokers that are paused or [cut off](super::Link::Brokers).
 //!
 //! A partition has one log, its leader's; a follower's is that up to the high watermark, or up to where it was when it
 //! [fell out of sync](super::TestCluster::set_in_sync). With a [lag](super::Builder::replication_lag) what is written is on its way to
-//! the followers for so long; then the high watermark passes it. While an in-sync replica is paused nothing gets there,
-//! until it is fenced and the others go on without it. `acks=all` waits for the high watermark, as Apache's delayed
+//! the followers for so long; then the high watermark passes it. While an in-sync replica is paused or cut off nothing gets
+//! there, until it is fenced and the others go on without it. `acks=all` waits for the high watermark, as Apache's delayed
 //! produce does: it may end in `REQUEST_TIMED_OUT`, `NOT_LEADER_OR_FOLLOWER` or `NOT_ENOUGH_REPLICAS_AFTER_APPEND` with
 //! the records in the log.
 
 use super::Context;
-use super::state::{Partition, State};
+use super::state::{Node, Partition, State};
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
 use std::collections::{BTreeMap, VecDeque};
@@ -28,11 +28,18 @@ pub(super) struct Followers {
     on_its_way: VecDeque<(Instant, i64)>,
     /// Where the logs of those end that are not in sync.
     behind: BTreeMap<NodeId, i64>,
+    /// One of them is out of the leader's reach.
+    held: bool,
 }
 
 impl Followers {
     pub(super) fn new(lag: Duration) -> Self {
-        Self { lag, on_its_way: VecDeque::new(), behind: BTreeMap::new() }
+        Self { lag, on_its_way: VecDeque::new(), behind: BTreeMap::new(), held: false }
+    }
+
+    /// Those of a leader that they have left alone.
+    pub(super) fn held() -> Self {
+        Self { held: true, ..Self::new(Duration::ZERO) }
     }
 
     /// This one has caught up.
@@ -61,13 +68,23 @@ impl Partition {
     pub(super) fn send_to_followers(&mut self, now: Instant) -> bool {
         let end = self.log.end_offset();
         let late = !self.followers.lag.is_zero();
+        let alone = self.isr.len() <= 1;
         if late {
             self.followers.on_its_way.push_back((now + self.followers.lag, end));
-        } else {
+        } else if alone || !self.followers.held {
             self.log.replicated_to(end);
             self.wake();
         }
         late
+    }
+
+    /// Whether something is between the leader and its followers. What could not get there meanwhile does so at once.
+    pub(super) fn hold(&mut self, held: bool) {
+        let released = std::mem::replace(&mut self.followers.held, held) && !held;
+        if released && self.followers.lag.is_zero() {
+            self.log.replicated_to(self.log.end_offset());
+            self.wake();
+        }
     }
 
     /// When [`Self::replicate`] has something to do: a leader alone in sync waits for nobody.
@@ -112,9 +129,8 @@ pub(super) async fn replicated(
     loop {
         {
             let mut state = on.state();
-            let topic = state.topics.get_mut(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-            let least = topic.config.min_insync_replicas();
-            let partition = topic.partitions.get_mut(index as usize).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+            let least = state.topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?.config.min_insync_replicas();
+            let partition = state.known_partition(on.node, topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
             if let Some(answer) = partition.acknowledges(epoch, offset, least) {
                 return answer;
             }
@@ -127,12 +143,19 @@ pub(super) async fn replicated(
     }
 }
 
+impl Node {
+    /// Since when the others have had no sign of life from it.
+    fn absent_since(&self) -> Option<Instant> {
+        self.paused.into_iter().chain(self.cut_off).min()
+    }
+}
+
 impl State {
     /// The partitions whose leader and followers all run.
     fn replicating(&mut self) -> impl Iterator<Item = &mut Partition> {
         let nodes = &self.nodes;
         let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
-        let runs = |node: &NodeId| nodes.get(node).is_some_and(|node| node.paused.is_none());
+        let runs = |node: &NodeId| nodes.get(node).is_some_and(|node| node.absent_since().is_none());
         partitions.filter(move |partition| partition.leader.is_some() && partition.isr.iter().all(runs))
     }
 
@@ -142,9 +165,9 @@ impl State {
         }
     }
 
-    /// When [`Self::replicate`] or [`Self::fence_paused`] has something to do.
+    /// When [`Self::replicate`] or [`Self::fence_absent`] has something to do.
     pub(super) fn next_replication(&mut self) -> Option<Instant> {
-        let waiting = self.nodes.values().filter(|node| !node.fenced).filter_map(|node| node.paused);
+        let waiting = self.nodes.values().filter(|node| !node.fenced).filter_map(Node::absent_since);
         let fence = waiting.min().map(|since| since + SESSION_TIMEOUT);
         if self.settings.replication_lag.is_zero() {
             return fence;
@@ -167,41 +190,37 @@ impl State {
                 }
             }
         }
+        self.find_held();
         true
     }
 
-    /// Goes on without the brokers that have been paused for too long.
-    pub(super) fn fence_paused(&mut self, now: Instant) {
+    /// Goes on without the brokers that have been paused or cut off for too long.
+    pub(super) fn fence_absent(&mut self, now: Instant) {
         let due = self.nodes.iter_mut().filter(|(_, node)| {
-            node.alive && !node.fenced && node.paused.is_some_and(|since| since + SESSION_TIMEOUT <= now)
+            node.alive && !node.fenced && node.absent_since().is_some_and(|since| since + SESSION_TIMEOUT <= now)
         });
         let due = due.map(|(id, node)| {
             node.fenced = true;
             *id
         });
         for id in due.collect::<Vec<_>>() {
+            self.keep_what_it_knows(id);
             self.go_on_without(id);
         }
     }
 
     pub(super) fn resume_node(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.paused = None;
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.paused = None;
+        }
+        self.come_back(id);
+    }
+
+    /// After a pause or a cut, if neither holds any more.
+    pub(super) fn come_back(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.absent_since().is_none()) else { return };
         if std::mem::take(&mut node.fenced) && node.alive {
             self.node_started(id);
-        }
-    }
-}
-
-impl super::Shared {
-    /// Returns when the broker is not paused.
-    pub(super) async fn runs(&self, node: NodeId) {
-        loop {
-            let resumed = self.resumed.notified();
-            if self.state().nodes.get(&node).is_none_or(|node| node.paused.is_none()) {
-                return;
-            }
-            resumed.await;
         }
     }
 }

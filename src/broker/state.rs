@@ -9,6 +9,7 @@ use super::control::{Control, Judged};
 use super::fetch_sessions::{self, FetchSessions};
 use super::groups::{Group, GroupSettings};
 use super::log::Log;
+use super::network::{Link, Stale};
 use super::producers::Producers;
 use super::replication::Followers;
 use super::server_assignors::Topics;
@@ -76,8 +77,12 @@ pub(super) struct Node {
     pub alive: bool,
     /// Since when it is stopped in the middle of everything.
     pub paused: Option<Instant>,
-    /// It has been paused for so long that the others go on without it.
+    /// Since when the other brokers are out of its reach.
+    pub cut_off: Option<Instant>,
+    /// It has been paused or cut off for so long that the others go on without it.
     pub fenced: bool,
+    /// What it goes on with, if it was cut off.
+    pub stale: Option<Stale>,
     pub listening: Option<JoinHandle<()>>,
     pub connections: HashMap<u64, AbortHandle>,
     /// They end with the process.
@@ -85,6 +90,17 @@ pub(super) struct Node {
 }
 
 impl Node {
+    pub(super) fn running(
+        endpoint: Endpoint,
+        rack: Option<Arc<str>>,
+        listening: Option<JoinHandle<()>>,
+        sessions: FetchSessions,
+    ) -> Self {
+        let connections = HashMap::new();
+        let (paused, cut_off, fenced, stale) = (None, None, false, None);
+        Self { endpoint, rack, alive: true, paused, cut_off, fenced, stale, listening, connections, sessions }
+    }
+
     /// Host, port and rack, as answers give them.
     pub(super) fn advertised(&self) -> (StrBytes, i32, Option<StrBytes>) {
         let (host, port) = self.endpoint.host_and_port();
@@ -136,6 +152,21 @@ impl Partition {
             followers: Followers::new(lag),
             led_last: leader,
             waiters: Vec::new(),
+        }
+    }
+
+    /// The partition as a broker takes it along that the others go on without: with those who wait at it, if it leads.
+    pub(super) fn kept_by(&mut self, node: NodeId) -> Self {
+        let waiters = if self.leader == Some(node) { std::mem::take(&mut self.waiters) } else { Vec::new() };
+        Self {
+            leader: self.leader,
+            leader_epoch: self.leader_epoch,
+            replicas: self.replicas.clone(),
+            isr: self.isr.clone(),
+            log: if self.replicas.contains(&node) { self.log.clone() } else { Log::default() },
+            followers: Followers::held(),
+            led_last: self.led_last,
+            waiters,
         }
     }
 
@@ -206,6 +237,8 @@ pub(super) struct State {
     pub control: Control,
     /// Groups and transactional ids that were told to live elsewhere than where their hash says.
     pub coordinators: HashMap<(i8, Arc<str>), NodeId>,
+    /// Links to clients that are cut.
+    pub cuts: Vec<Link>,
     pub closed: bool,
     connections: u64,
     topics_made: u64,
@@ -226,6 +259,7 @@ impl State {
             transactions: BTreeMap::new(),
             control: Control::default(),
             coordinators: HashMap::new(),
+            cuts: Vec::new(),
             closed: false,
             connections: 0,
             topics_made: 0,
@@ -309,7 +343,7 @@ impl State {
         partition: i32,
         epoch: i32,
     ) -> Result<&mut Partition, ErrorCode> {
-        let partition = self.partition_mut(topic, partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let partition = self.known_partition(node, topic, partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         if !partition.replicas.contains(&node) {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
@@ -393,6 +427,14 @@ impl State {
         true
     }
 
+    /// The partition as this broker knows it.
+    pub(super) fn known_partition(&mut self, node: NodeId, topic: &str, partition: i32) -> Option<&mut Partition> {
+        match self.nodes.get_mut(&node).and_then(|node| node.stale.as_mut()) {
+            Some(stale) => stale.partition_mut(topic, partition),
+            None => self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?),
+        }
+    }
+
     pub(super) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
         self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
     }
@@ -407,6 +449,7 @@ impl State {
         }
         partition.followers.in_sync(leader);
         partition.lead_by(Some(leader));
+        self.find_held();
         true
     }
 
@@ -414,8 +457,8 @@ impl State {
     pub(super) fn stop_node(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.alive = false;
-        node.paused = None;
-        node.fenced = false;
+        (node.paused, node.cut_off, node.fenced) = (None, None, false);
+        node.stale = None;
         if let Some(listening) = &node.listening {
             listening.abort();
         }
@@ -437,6 +480,7 @@ impl State {
                 partition.lead_by(partition.isr.iter().copied().find(|node| *node != id));
             }
         }
+        self.find_held();
     }
 
     /// After a broker has come back: it is in sync at once, and leads what nobody leads.
@@ -452,6 +496,7 @@ impl State {
                 }
             }
         }
+        self.find_held();
     }
 
     pub(super) fn group_settings(&self) -> GroupSettings {
@@ -490,7 +535,7 @@ impl State {
     /// Does what has become due.
     pub(super) fn expire(&mut self, now: Instant, unix_millis: i64) {
         self.expire_transactions(now, unix_millis);
-        self.fence_paused(now);
+        self.fence_absent(now);
         self.replicate(now);
         if self.groups.values().filter_map(Group::next_deadline).any(|due| due <= now) {
             let topics = self.described_topics();

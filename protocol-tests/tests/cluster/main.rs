@@ -10,6 +10,7 @@ mod cancel_transactions;
 mod closing;
 mod consumer;
 mod consumer_groups;
+mod cut_off;
 mod etl;
 mod fetching;
 mod groups;

@@ -8,6 +8,7 @@ mod fetch_sessions;
 mod groups;
 mod hostile;
 mod lifecycle;
+mod network;
 mod racks;
 mod records;
 mod replication;

@@ -15,15 +15,15 @@ async fn cluster() -> TestCluster {
 }
 
 /// As `produce`, with these acks.
-fn acknowledged_by(acks: i16, value: &str) -> ProduceRequest {
+pub(super) fn acknowledged_by(acks: i16, value: &str) -> ProduceRequest {
     produce("t", 0, batch(&[(1, value)])).with_acks(acks).with_timeout_ms(60_000)
 }
 
-fn code(response: ProduceResponse) -> Option<ErrorCode> {
+pub(super) fn code(response: ProduceResponse) -> Option<ErrorCode> {
     ErrorCode::from_wire(response.responses[0].partition_responses[0].error_code)
 }
 
-fn values(cluster: &TestCluster) -> Vec<String> {
+pub(super) fn values(cluster: &TestCluster) -> Vec<String> {
     let values = cluster.records("t").unwrap().into_iter().filter_map(|record| record.value);
     values.map(|value| String::from_utf8_lossy(&value).into_owned()).collect()
 }

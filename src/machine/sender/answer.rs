@@ -209,7 +209,10 @@ impl Sender {
     fn on_error(&mut self, now: Instant, index: usize, batch: ProducerBatch, error: Error, generation: u64) {
         self.landed(index, batch.order);
         let code = error.code();
-        if code.is_some_and(ErrorCode::invalidates_metadata) || error.kind() == ErrorKind::Connection {
+        // Who can't have it replicated in time may have been deposed without hearing of it.
+        let is_late = error.kind() == ErrorKind::Timeout || code == Some(ErrorCode::RequestTimedOut);
+        let is_gone = error.kind() == ErrorKind::Connection;
+        if is_late || is_gone || code.is_some_and(ErrorCode::invalidates_metadata) {
             self.events.push_back(SenderEvent::StaleMetadata(generation));
         }
         if batch.is_settled() {
