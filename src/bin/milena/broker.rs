@@ -1,6 +1,7 @@
 //! `milena broker`: the test broker on TCP, for any client. All of it is in memory and gone when it ends.
 
 use crate::args::{Global, Result, stop_on_signal};
+use crate::fault::FaultSpec;
 use milena::broker::TestCluster;
 use milena::error::{Error, ErrorKind};
 use std::io::Write;
@@ -27,6 +28,14 @@ pub struct Args {
     /// How long a group's first rebalance waits for more members, in milliseconds (Kafka's default: 3000).
     #[arg(long, default_value_t = 0)]
     initial_rebalance_delay_ms: u64,
+    /// Breaks an API: API:WHAT[:TIMES][,node=N][,topic=T][,probability=P][,seed=S]. WHAT is an error such as not_leader,
+    /// disconnect, silence, each of them behind apply_then_, or corrupt, delay=1s, delay_answer=1s, throttle=1s.
+    /// Repeatable; those of one API are used up in their order.
+    #[arg(long = "fault", value_name = "API:WHAT[:TIMES]")]
+    faults: Vec<FaultSpec>,
+    /// What the faults' random numbers follow from, where they say no seed; by default another one each time
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// Prints `BOOTSTRAP=host:port[,…]` once every broker accepts, and returns on Ctrl-C or SIGTERM.
@@ -46,6 +55,13 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     }
     let stop = stop_on_signal();
     let cluster = builder.start().await?;
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    for (nth, fault) in args.faults.iter().enumerate() {
+        fault.inject(&cluster, seed.wrapping_add(nth as u64));
+    }
+    if args.faults.iter().any(FaultSpec::is_random) {
+        println!("SEED={seed}");
+    }
     println!("BOOTSTRAP={}", cluster.bootstrap());
     std::io::stdout().flush()?;
     // An error is the end of the sender, which is as good a reason to stop.

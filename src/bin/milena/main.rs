@@ -12,6 +12,7 @@ mod clickstream;
 mod config;
 mod consume;
 mod demo;
+mod fault;
 mod groups;
 mod merge;
 mod perf;
