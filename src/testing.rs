@@ -18,6 +18,7 @@ use crate::client::{Client, ClientConfig};
 use crate::consumer::{Consumer, Event, OwnedRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::producer::{ProducerConfig, ProducerRecord};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long the helpers here wait before they call it a failure.
@@ -39,6 +40,17 @@ impl TestCluster {
     /// Why no broker answered: none is up, or a fault on command.
     pub async fn client(&self) -> Result<Client> {
         Client::connect(self.client_config()).await
+    }
+
+    /// Creates a topic whose name begins so and that nobody else of this cluster has: for tests that share one.
+    ///
+    /// # Errors
+    /// What the broker would answer.
+    pub fn unique_topic(&self, prefix: &str, partitions: i32) -> Result<String> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let name = format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.create_topic(&name, partitions)?;
+        Ok(name)
     }
 
     /// Writes values to a topic through a client of its own, and returns when all are acknowledged.

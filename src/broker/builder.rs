@@ -5,8 +5,9 @@ use super::state::{Settings, State};
 use super::{BrokerClock, Shared, Tasks, TestCluster};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// A topic to begin with: name, partitions, configs.
@@ -182,9 +183,8 @@ impl Builder {
     /// `Config` for no broker or a topic that can't be, `Connection` if a port can't be had, `State` outside of a tokio
     /// runtime.
     pub async fn start(self) -> Result<TestCluster> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Error::with_message(ErrorKind::State, "a test cluster needs a tokio runtime"));
-        }
+        let needs_one = |_| Error::with_message(ErrorKind::State, "a test cluster needs a tokio runtime");
+        let runtime = Handle::try_current().map_err(needs_one)?;
         if self.brokers == 0 {
             return Err(Error::with_message(ErrorKind::Config, "a cluster of no broker"));
         }
@@ -193,6 +193,7 @@ impl Builder {
             None => BrokerClock::starting_now(),
         };
         let shared = Arc::new(Shared {
+            runtime,
             state: Mutex::new(State::new(self.settings, clock.unix_millis())),
             clock,
             deadlines: Notify::new(),
@@ -221,5 +222,39 @@ impl Builder {
                 .map_err(|(code, why)| Error::broker(code).message(why).topic(name))?;
         }
         Ok(cluster)
+    }
+
+    /// Starts the cluster on a thread and a runtime of its own, over TCP: for tests that share one, each on its own
+    /// runtime or on none. The thread ends with the cluster.
+    ///
+    /// ```
+    /// # use milena::broker::TestCluster;
+    /// use std::sync::LazyLock;
+    /// static CLUSTER: LazyLock<TestCluster> =
+    ///     LazyLock::new(|| TestCluster::builder().start_in_background().expect("a free port"));
+    /// # assert!(CLUSTER.bootstrap().starts_with("127.0.0.1:"));
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub fn start_in_background(mut self) -> Result<TestCluster> {
+        self.listen.get_or_insert_with(|| "127.0.0.1:0".to_owned());
+        let (started, cluster) = mpsc::channel();
+        let not_started =
+            |error| Error::with_message(ErrorKind::State, "no thread for a test cluster").caused_by(error);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(not_started)?;
+        let run = move || {
+            runtime.block_on(async move {
+                let cluster = self.start().await;
+                let shared = cluster.as_ref().ok().map(|cluster| Arc::clone(&cluster.shared));
+                if started.send(cluster).is_ok()
+                    && let Some(shared) = shared
+                {
+                    shared.tasks.gone().await;
+                }
+            });
+        };
+        std::thread::Builder::new().name("test-cluster".to_owned()).spawn(run).map_err(not_started)?;
+        cluster.recv().map_err(|_| Error::with_message(ErrorKind::State, "the test cluster's thread has ended"))?
     }
 }

@@ -34,6 +34,12 @@ impl BrokerClock {
         self.unix_millis.saturating_add(i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// Lets so much time go by: at once under paused time, with everything that becomes due meanwhile; else it takes as
+    /// long.
+    pub async fn advance(&self, by: Duration) {
+        self.wait_until(Some(self.now() + by)).await;
+    }
+
     /// Returns when the clock shows `deadline`; never, if there is none.
     pub(super) async fn wait_until(&self, deadline: Option<Instant>) {
         match deadline {

@@ -58,7 +58,7 @@ impl Endpoint {
 /// Starts a task of the cluster, which is counted while it runs.
 pub(super) fn spawn(shared: &Arc<Shared>, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let token = Tasks::enter(shared);
-    tokio::spawn(async move {
+    shared.runtime.spawn(async move {
         let _token = token;
         work.await;
     })

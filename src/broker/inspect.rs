@@ -2,7 +2,9 @@
 
 use super::coordinator::{GROUP, TRANSACTION};
 use super::groups::Group;
+use super::log::{Log, StoredBatch};
 use super::server_assignors::Partitions;
+use super::state::Partition;
 use super::{TestCluster, connection};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, OffsetAndMetadata, TopicPartition};
@@ -10,6 +12,7 @@ use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
 use crate::record::decode::open;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One record as it lies in the log.
@@ -83,6 +86,17 @@ impl TestCluster {
     pub fn lose(&self, topic: &str, partition: i32, offset: i64) {
         let mut state = self.shared.state();
         let found = state.partition_mut(topic, partition).map(|partition| partition.lose_from(offset));
+        drop(state);
+        assert!(found.is_some(), "no partition {topic}[{partition}] in the test cluster");
+    }
+
+    /// Elects a partition's leader anew, the same one: it begins a new epoch, and nothing is lost.
+    ///
+    /// # Panics
+    /// If there is no such partition: the test is wrong.
+    pub fn bump_epoch(&self, topic: &str, partition: i32) {
+        let mut state = self.shared.state();
+        let found = state.partition_mut(topic, partition).map(Partition::begin_epoch);
         drop(state);
         assert!(found.is_some(), "no partition {topic}[{partition}] in the test cluster");
     }
@@ -179,7 +193,11 @@ impl TestCluster {
         if let Some(listening) = listening {
             let _ = listening.await; // aborted: it is over when the port is free
         }
-        connection::open_node(&self.shared, node, endpoint, rack).await?;
+        let shared = Arc::clone(&self.shared);
+        // The port is to be served by the cluster's runtime, not by the caller's.
+        let opening = async move { connection::open_node(&shared, node, endpoint, rack).await };
+        let opened = self.shared.runtime.spawn(opening).await;
+        opened.map_err(|error| Error::new(ErrorKind::Closed).caused_by(error))??;
         self.shared.state().node_started(node);
         Ok(())
     }
@@ -205,14 +223,28 @@ impl TestCluster {
     /// # Errors
     /// `Broker(UnknownTopicOrPartition)`, or `Malformed` if a client has stored a batch whose records can't be read.
     pub fn records(&self, topic: &str) -> Result<Vec<StoredRecord>> {
+        self.decoded(topic, |_, _| true)
+    }
+
+    /// The same as a consumer with `isolation.level=read_committed` sees it: nothing of aborted transactions, and of each
+    /// partition nothing from the first open one on.
+    ///
+    /// # Errors
+    /// Those of [`Self::records`].
+    pub fn committed_records(&self, topic: &str) -> Result<Vec<StoredRecord>> {
+        self.decoded(topic, Log::is_committed)
+    }
+
+    fn decoded(&self, topic: &str, wanted: impl Fn(&Log, &StoredBatch) -> bool) -> Result<Vec<StoredRecord>> {
         let mut batches = Vec::new();
         {
             let state = self.shared.state();
             let unknown = || Error::broker(ErrorCode::UnknownTopicOrPartition).topic(topic);
             let topic = state.topics.get(topic).ok_or_else(unknown)?;
             for (index, partition) in topic.partitions.iter().enumerate() {
-                let start = partition.log.start_offset();
-                batches.extend(partition.log.batches().map(|batch| (index as i32, start, batch.bytes.clone())));
+                let log = &partition.log;
+                let wanted = log.batches().filter(|batch| wanted(log, batch));
+                batches.extend(wanted.map(|batch| (index as i32, log.start_offset(), batch.bytes.clone())));
             }
         }
         let mut scratch = Decompressor::default();

@@ -179,6 +179,14 @@ impl Log {
         self.open.values().copied().min().unwrap_or(i64::MAX).min(self.high_watermark)
     }
 
+    /// Whether a reader of committed records gets it.
+    pub(super) fn is_committed(&self, batch: &StoredBatch) -> bool {
+        let aborts = |aborted: &Aborted| (aborted.first_offset..=aborted.last_offset).contains(&batch.base_offset);
+        let writer = || producers::writer(&batch.bytes);
+        let is_aborted = self.aborted.iter().any(|aborted| aborts(aborted) && writer() == Some(aborted.producer_id));
+        batch.last_offset < self.last_stable_offset() && !is_aborted
+    }
+
     /// Where a reader of this kind has to stop.
     pub(super) fn readable_end(&self, isolation: Isolation) -> i64 {
         match isolation {

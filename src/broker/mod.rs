@@ -74,6 +74,7 @@ use crate::ids::NodeId;
 use connection::{Endpoint, InMemory, client_id};
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -136,6 +137,8 @@ impl Drop for TestCluster {
 /// What every task of the cluster holds.
 #[derive(Debug)]
 struct Shared {
+    /// Where the cluster was started: its tasks run there, whoever calls.
+    runtime: Handle,
     state: Mutex<State>,
     clock: BrokerClock,
     /// A deadline has come nearer: the timekeeper has to look again.

@@ -195,8 +195,13 @@ impl Partition {
 
     /// An unclean election: what lies at `offset` or behind it is gone, and the leader begins a new epoch.
     pub(super) fn lose_from(&mut self, offset: i64) {
-        self.leader_epoch += 1;
         self.truncate(offset);
+        self.begin_epoch();
+    }
+
+    /// The leader is elected anew.
+    pub(super) fn begin_epoch(&mut self) {
+        self.leader_epoch += 1;
         self.wake();
     }
 

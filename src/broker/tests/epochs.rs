@@ -90,3 +90,13 @@ async fn a_lost_tail_is_found_by_the_epoch_in_which_it_was_read() {
         assert_eq!(refused.error_code, ErrorCode::OffsetOutOfRange.to_wire(), "{offset} of epoch {last_fetched}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_elected_anew_has_everything_and_fences_who_knows_the_old_epoch() {
+    let cluster = cluster().await;
+    cluster.bump_epoch("t", 0);
+    assert_eq!((cluster.leader("t", 0), cluster.offsets("t", 0)), (Some(NodeId(2)), Some((0, 5))));
+    let mut peer = Peer::connect(&cluster, 2).await;
+    assert_eq!(peer.list_in_epoch(1).await.0, Some(ErrorCode::FencedLeaderEpoch));
+    assert_eq!(peer.list_in_epoch(2).await, (None, 5, 1));
+}

@@ -133,3 +133,27 @@ async fn the_request_log_counts_requests_and_bytes() {
     cluster.reset_requests();
     assert_eq!(cluster.requests(ApiKey::Produce).count, 0);
 }
+
+/// Each on a runtime of its own; a broker that one of them has restarted outlives that one's runtime.
+#[test]
+fn tests_without_a_runtime_in_common_share_a_cluster() {
+    let cluster = TestCluster::builder().brokers(2).start_in_background().unwrap();
+    let test = |broken: bool| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let topic = cluster.unique_topic("shared", 1).unwrap();
+            if broken {
+                cluster.kill(NodeId(1));
+                cluster.restart(NodeId(1)).await.unwrap();
+            }
+            cluster.produce(&topic, ["x"]).await.unwrap();
+            assert_eq!(cluster.records(&topic).unwrap().len(), 1);
+        });
+    };
+    [true, false, false].into_iter().for_each(test);
+    let shared = Arc::clone(&cluster.shared);
+    drop(cluster);
+    while shared.tasks.running() > 0 {
+        std::thread::yield_now();
+    }
+}

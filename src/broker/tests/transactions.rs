@@ -131,6 +131,14 @@ async fn an_aborted_transaction_is_listed_for_whoever_reads_its_records() {
     assert_eq!(aborted.iter().map(|one| (one.producer_id.0, one.first_offset)).collect::<Vec<_>>(), [(producer.id, 1)]);
     let later = peer.fetch(&fetch("t", 0, 3, 0).with_isolation_level(1)).await;
     assert_eq!(later.aborted_transactions, Some(vec![]), "not for who begins after it");
+
+    // The test sees the same without a reader.
+    peer.add(producer, 0).await;
+    peer.write(9, 0, transactional(producer, 1, &["open"])).await;
+    peer.produce("t", 0, batch(&[(1, "plain")])).await;
+    assert_eq!(cluster.records("t").unwrap().len(), 5);
+    let committed = cluster.committed_records("t").unwrap();
+    assert_eq!(committed.iter().map(|record| record.offset).collect::<Vec<_>>(), [0, 3]);
 }
 
 #[tokio::test(start_paused = true)]
