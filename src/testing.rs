@@ -1,17 +1,5 @@
 //! Ready-made clients for tests: a [`TestCluster`] hands them out, configured to reach it.
-//!
-//! ```
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> milena::error::Result<()> {
-//! use milena::{broker::TestCluster, ids::NodeId, producer::{ProducerConfig, ProducerRecord}};
-//!
-//! let cluster = TestCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
-//! let producer = cluster.client().await?.producer(ProducerConfig::default())?;
-//! cluster.kill(cluster.leader("orders", 0).unwrap_or(NodeId(1))); // what does the service do now?
-//! producer.send(ProducerRecord::new("orders").value("one")).await?.await?;
-//! assert_eq!(cluster.records("orders")?.len(), 1);
-//! # Ok(()) }
-//! ```
-//! Under `start_paused` all of it runs on virtual time: an hour of timeouts takes milliseconds.
+#![doc = include_str!("../docs/test-broker.md")]
 
 use crate::broker::TestCluster;
 use crate::client::{Client, ClientConfig};

@@ -47,9 +47,11 @@ pub struct ScriptedRequest {
     pub body: Bytes,
 }
 
+type Answering = dyn Fn(&ScriptedRequest) -> Option<Vec<u8>> + Send + Sync;
+
 /// What a test answers in the cluster's place.
 #[derive(Clone)]
-pub(super) struct Script(Arc<dyn Fn(&ScriptedRequest) -> Option<Vec<u8>> + Send + Sync>);
+pub(super) struct Script(Arc<Answering>);
 
 impl Script {
     pub(super) fn answer(&self, request: &ScriptedRequest) -> Option<Vec<u8>> {
