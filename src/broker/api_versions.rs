@@ -2,17 +2,18 @@
 //! What the broker has, in which versions.
 //!
 //! - The response header is the old one in every version.
-//! - A version above ours is answered by error 35 in the v0 layout, so that the client can come down (KIP-511).
+//! - A version above ours is answered by error 35 in the v0 layout, so that the client can come down (KIP-511). Apache lists
+//!   ApiVersions alone there; [others](super::Emulation) all they have, or close the connection.
 //! - v3 names the client's software and is flexible; names that can't be are `INVALID_REQUEST`.
 
-use super::Context;
-use super::api::{Api, ApiKey};
+use super::api::{Answer, Api, ApiKey};
+use super::emulation::TooNew;
+use super::{Context, Emulation};
 use crate::error::{ErrorCode, Result};
 use crate::wire::StrBytes;
 use crate::wire::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use crate::wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::wire::request::encode_response;
-use bytes::Bytes;
 
 impl Api for ApiVersionsRequest {
     async fn serve(self, on: Context) -> ApiVersionsResponse {
@@ -25,8 +26,9 @@ impl Api for ApiVersionsRequest {
         if on.version >= 3 && !(legal(&self.client_software_name) && legal(&self.client_software_version)) {
             return self.refuse(ErrorCode::InvalidRequest);
         }
-        let response = listing();
-        if on.version < 3 {
+        let emulation = on.shared.emulation;
+        let response = listing(emulation, ApiKey::ALL);
+        if on.version < 3 || !emulation.has_features() {
             return response;
         }
         let level = on.state().settings.transaction_version;
@@ -47,19 +49,21 @@ impl Api for ApiVersionsRequest {
     }
 }
 
-/// The answer to a version that we don't have.
-pub(super) fn unsupported(correlation_id: i32) -> Result<Bytes> {
-    let response = listing().with_error_code(ErrorCode::UnsupportedVersion.to_wire());
-    encode_response::<ApiVersionsRequest>(&response, 0, correlation_id)
+/// The answer to a version that the broker has not got.
+pub(super) fn too_new(emulation: Emulation, correlation_id: i32) -> Result<Answer> {
+    let listed: &[ApiKey] = match emulation.answers_too_new() {
+        TooNew::ListsItself => &[ApiKey::ApiVersions],
+        TooNew::ListsAll => ApiKey::ALL,
+        TooNew::Reset => return Ok(Answer::Close),
+    };
+    let response = listing(emulation, listed).with_error_code(ErrorCode::UnsupportedVersion.to_wire());
+    encode_response::<ApiVersionsRequest>(&response, 0, correlation_id).map(Answer::Frame)
 }
 
-fn listing() -> ApiVersionsResponse {
-    let listed = ApiKey::ALL.iter().map(|api| {
-        let (min, max) = api.versions();
-        // librdkafka compresses only if the broker lists Produce v0 (KAFKA-18659), and so Apache 4.x lists it, and
-        // closes the connection on who takes it at its word.
-        let min = if *api == ApiKey::Produce { 0 } else { min };
-        ApiVersion::default().with_api_key(api.to_wire()).with_min_version(min).with_max_version(max)
+fn listing(emulation: Emulation, apis: &[ApiKey]) -> ApiVersionsResponse {
+    let listed = apis.iter().filter_map(|api| {
+        let (min, max) = emulation.listed(*api)?;
+        Some(ApiVersion::default().with_api_key(api.to_wire()).with_min_version(min).with_max_version(max))
     });
     ApiVersionsResponse::default().with_api_keys(listed.collect())
 }

@@ -2,9 +2,10 @@
 
 use super::connection::{self, Endpoint};
 use super::state::{Settings, State};
-use super::{BrokerClock, Shared, Tasks, TestCluster};
+use super::{BrokerClock, Emulation, Shared, Tasks, TestCluster};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -21,6 +22,8 @@ pub struct Builder {
     listen: Option<String>,
     topics: Vec<Wanted>,
     settings: Settings,
+    /// Or why there is no such broker.
+    emulation: Result<Emulation, String>,
     unix_millis: Option<i64>,
 }
 
@@ -32,6 +35,7 @@ impl Default for Builder {
             listen: None,
             topics: Vec::new(),
             settings: Settings::default(),
+            emulation: Ok(Emulation::default()),
             unix_millis: None,
         }
     }
@@ -149,8 +153,25 @@ impl Builder {
         self
     }
 
+    /// Passes for another broker, in its versions and in its habits: an [`Emulation`] or its name (`2.4`, `2.8`, `3.9`,
+    /// `4.3`, `redpanda`, `event-hubs`). Default `4.3`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> milena::error::Result<()> {
+    /// use milena::broker::{ApiKey, Emulation, TestCluster};
+    ///
+    /// let cluster = TestCluster::builder().emulate("2.8").start().await?;
+    /// assert_eq!(Emulation::Kafka28.versions(ApiKey::Fetch), Some((4, 12)));
+    /// # drop(cluster); Ok(()) }
+    /// ```
+    pub fn emulate(mut self, broker: impl TryInto<Emulation, Error: Display>) -> Self {
+        self.emulation = broker.try_into().map_err(|unknown| unknown.to_string());
+        self
+    }
+
     /// The finalized level of the feature `transaction.version`: 2 has transactions as of KIP-890. Default 2, as a fresh Kafka
-    /// 4.3; clients see a level when they connect.
+    /// 4.3; clients see a level when they connect. Brokers before 4.0, and others than Apache's, have no such feature: a
+    /// cluster that [passes](Self::emulate) for one never shows it.
     pub fn transaction_version(mut self, level: i16) -> Self {
         self.settings.transaction_version = level;
         self
@@ -180,7 +201,7 @@ impl Builder {
     /// Starts the cluster. When this returns, every broker accepts connections.
     ///
     /// # Errors
-    /// `Config` for no broker or a topic that can't be, `Connection` if a port can't be had, `State` outside of a tokio
+    /// `Config` for no broker, one that can't be [emulated](Self::emulate), or a topic that can't be, `Connection` if a port can't be had, `State` outside of a tokio
     /// runtime.
     pub async fn start(self) -> Result<TestCluster> {
         let needs_one = |_| Error::with_message(ErrorKind::State, "a test cluster needs a tokio runtime");
@@ -188,6 +209,7 @@ impl Builder {
         if self.brokers == 0 {
             return Err(Error::with_message(ErrorKind::Config, "a cluster of no broker"));
         }
+        let emulation = self.emulation.map_err(|why| Error::with_message(ErrorKind::Config, why))?;
         let clock = match self.unix_millis {
             Some(millis) => BrokerClock::starting_at(millis),
             None => BrokerClock::starting_now(),
@@ -196,6 +218,7 @@ impl Builder {
             runtime,
             state: Mutex::new(State::new(self.settings, clock.unix_millis())),
             clock,
+            emulation,
             deadlines: Notify::new(),
             resumed: Notify::new(),
             tasks: Tasks::default(),

@@ -176,13 +176,13 @@ pub(super) async fn answer(
 ) -> Result<(Answer, Duration)> {
     let (key, version, correlation_id) = peek_request(&frame)?;
     // Apache closes the connection on an API or version that it does not have; only ApiVersions is answered.
-    let Some(api) = ApiKey::from_wire(key) else {
+    let served = ApiKey::from_wire(key).and_then(|api| Some((api, shared.emulation.versions(api)?)));
+    let Some((api, (min, max))) = served else {
         return Err(Error::with_message(ErrorKind::UnsupportedVersion, format!("API {key} v{version} is not served")));
     };
-    let (min, max) = api.versions();
     if version < min || version > max {
         let answer = match api {
-            ApiKey::ApiVersions => Answer::Frame(api_versions::unsupported(correlation_id)?),
+            ApiKey::ApiVersions => api_versions::too_new(shared.emulation, correlation_id)?,
             _ => Answer::Close,
         };
         return Ok((answer, Duration::ZERO));
@@ -213,7 +213,7 @@ pub(super) async fn answer(
         tokio::time::sleep(delay).await;
     }
     let response_bytes = if let Answer::Frame(frame) = &answer { frame.len() } else { 0 };
-    shared.state().control.count(api, request_bytes, response_bytes);
+    shared.state().control.count((api, version), request_bytes, response_bytes);
     match judged.then {
         Verdict::Answer | Verdict::Refuse(_) | Verdict::Script(_) => Ok((answer, judged.throttle)),
         Verdict::Corrupt(seed) => Ok((answer.map(|frame| control::corrupted(&frame, seed)), judged.throttle)),

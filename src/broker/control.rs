@@ -127,7 +127,8 @@ struct Rule {
 #[derive(Debug, Default)]
 pub(super) struct Control {
     rules: Vec<Rule>,
-    counts: BTreeMap<ApiKey, RequestCount>,
+    /// By API and version.
+    counts: BTreeMap<(ApiKey, i16), RequestCount>,
 }
 
 impl Control {
@@ -153,11 +154,15 @@ impl Control {
         judged
     }
 
-    pub(super) fn count(&mut self, api: ApiKey, bytes_in: usize, bytes_out: usize) {
-        let counts = self.counts.entry(api).or_default();
+    pub(super) fn count(&mut self, asked: (ApiKey, i16), bytes_in: usize, bytes_out: usize) {
+        let counts = self.counts.entry(asked).or_default();
         counts.count += 1;
         counts.bytes_in += bytes_in as u64;
         counts.bytes_out += bytes_out as u64;
+    }
+
+    fn counted(&self, api: ApiKey) -> impl Iterator<Item = (i16, &RequestCount)> {
+        self.counts.range((api, i16::MIN)..=(api, i16::MAX)).map(|((_, version), counts)| (*version, counts))
     }
 }
 
@@ -287,7 +292,19 @@ impl TestCluster {
 
     /// What was asked of an API since the start, or since [`Self::reset_requests`].
     pub fn requests(&self, api: ApiKey) -> RequestCount {
-        self.shared.state().control.counts.get(&api).copied().unwrap_or_default()
+        let state = self.shared.state();
+        let sum = |sum: RequestCount, (_, counts): (i16, &RequestCount)| RequestCount {
+            count: sum.count + counts.count,
+            bytes_in: sum.bytes_in + counts.bytes_in,
+            bytes_out: sum.bytes_out + counts.bytes_out,
+        };
+        state.control.counted(api).fold(RequestCount::default(), sum)
+    }
+
+    /// The versions in which an API was asked for since then, the lowest first: what clients have settled on. Requests in a
+    /// version that the broker has not got are not among them.
+    pub fn versions_seen(&self, api: ApiKey) -> Vec<i16> {
+        self.shared.state().control.counted(api).map(|(version, _)| version).collect()
     }
 
     /// Starts the counts anew.

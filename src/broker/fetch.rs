@@ -280,7 +280,11 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
             Isolation::Uncommitted => None,
             Isolation::Committed => {
                 let end = slice.last_offset.map_or(offset, |last| last + 1);
-                let aborted = log.aborted_between(offset, end).into_iter().map(|aborted| {
+                let mut aborted = log.aborted_between(offset, end);
+                if on.shared.emulation.lists_newest_aborted_first() {
+                    aborted.reverse();
+                }
+                let aborted = aborted.into_iter().map(|aborted| {
                     AbortedTransaction::default()
                         .with_producer_id(ProducerId(aborted.producer_id))
                         .with_first_offset(aborted.first_offset)

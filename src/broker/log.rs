@@ -235,16 +235,10 @@ impl Log {
         bytes
     }
 
-    /// The aborted transactions with records in `from..to`, by their first offset.
+    /// The aborted transactions with records in `from..to`, in the order of their ends, as Apache has them in its index.
     pub(super) fn aborted_between(&self, from: i64, to: i64) -> Vec<Aborted> {
-        let mut found: Vec<_> = self
-            .aborted
-            .iter()
-            .filter(|aborted| aborted.last_offset >= from && aborted.first_offset < to)
-            .copied()
-            .collect();
-        found.sort_by_key(|aborted| aborted.first_offset);
-        found
+        let overlaps = |aborted: &&Aborted| aborted.last_offset >= from && aborted.first_offset < to;
+        self.aborted.iter().filter(overlaps).copied().collect()
     }
 
     /// Every batch, oldest first.

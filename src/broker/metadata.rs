@@ -2,9 +2,10 @@
 //! Brokers, topics and leaders.
 //!
 //! - v0 takes an empty list for all topics, v1 and above null; v4 lets the client say no to auto-creation.
-//! - v10 asks by topic id too; v12 and above may leave the name of an unknown id null.
+//! - v10 gives topic ids, v12 takes them too and may leave the name of an unknown id null. v10 and v11 have a place for one in
+//!   the request, but no broker takes it: `INVALID_REQUEST`, and nothing else in the answer.
 //! - An auto-created topic is answered the way Apache does: `UNKNOWN_TOPIC_OR_PARTITION` first, and it is there the next
-//!   time.
+//!   time. [Others](super::Emulation) say something else first, or nothing.
 //! - v8-10 and DescribeCluster give the operations allowed, when asked: all, since nothing is forbidden here.
 
 use super::Context;
@@ -32,14 +33,16 @@ const CLUSTER_OPERATIONS: i32 = 8096;
 
 impl Api for MetadataRequest {
     async fn serve(self, on: Context) -> MetadataResponse {
+        let by_id = |topic: &MetadataRequestTopic| topic.name.is_none() || !topic.topic_id.is_nil();
+        if on.version < 12 && self.topics.iter().flatten().any(by_id) {
+            return self.refuse(ErrorCode::InvalidRequest);
+        }
         let mut state = on.state();
         let topics = match &self.topics {
             Some(topics) if !(topics.is_empty() && on.version == 0) => {
-                topics.iter().map(|topic| asked_for(&mut state, on.node, topic, &self, on.version)).collect()
+                topics.iter().map(|topic| asked_for(&mut state, &on, topic, &self)).collect()
             }
-            _ => {
-                state.topics.values().filter_map(|topic| described(&state, on.node, topic, on.version, &self)).collect()
-            }
+            _ => state.topics.values().filter_map(|topic| described(&state, &on, topic, &self)).collect(),
         };
         let response = response(&state, on.node, on.version).with_topics(topics);
         if self.include_cluster_authorized_operations {
@@ -81,15 +84,14 @@ fn response(state: &State, asked: NodeId, version: i16) -> MetadataResponse {
 
 fn asked_for(
     state: &mut State,
-    asked: NodeId,
+    on: &Context,
     wanted: &MetadataRequestTopic,
     request: &MetadataRequest,
-    version: i16,
 ) -> MetadataResponseTopic {
     let unknown = |code: ErrorCode, name: Option<TopicName>| {
         MetadataResponseTopic::default()
             .with_topic_id(wanted.topic_id)
-            .with_name(if version < 12 { name.or_else(|| Some(TopicName::default())) } else { name })
+            .with_name(if on.version < 12 { name.or_else(|| Some(TopicName::default())) } else { name })
             .with_error_code(code.to_wire())
     };
     // Who asks by id may leave the name empty instead of null, as the Java client does.
@@ -103,31 +105,24 @@ fn asked_for(
     };
     let wire_name = Some(TopicName(name.to_string().into()));
     if let Some(topic) = state.topics.get(&name) {
-        let known = described(state, asked, topic, version, request);
+        let known = described(state, on, topic, request);
         return known.unwrap_or_else(|| unknown(ErrorCode::UnknownTopicOrPartition, wire_name));
     }
     // Before v4 the client can't say, and the broker's setting holds.
-    if !state.settings.auto_create || (version >= 4 && !request.allow_auto_topic_creation) {
+    if !state.settings.auto_create || (on.version >= 4 && !request.allow_auto_topic_creation) {
         return unknown(ErrorCode::UnknownTopicOrPartition, wire_name);
     }
-    match state.topic_spec(&name, -1, -1, BTreeMap::new()).and_then(|spec| state.create_topic(spec)) {
-        Ok(_) => unknown(ErrorCode::UnknownTopicOrPartition, wire_name),
-        Err((code, _)) => unknown(code, wire_name),
+    let made = state.topic_spec(&name, -1, -1, BTreeMap::new()).and_then(|spec| state.create_topic(spec));
+    let described = || described(state, on, state.topics.get(&name)?, request);
+    match (made, on.shared.emulation.says_of_new_topic()) {
+        (Err((code, _)), _) | (Ok(_), Some(code)) => unknown(code, wire_name),
+        (Ok(_), None) => described().unwrap_or_else(|| unknown(ErrorCode::UnknownTopicOrPartition, wire_name)),
     }
 }
 
-fn described(
-    state: &State,
-    asked: NodeId,
-    topic: &Topic,
-    version: i16,
-    request: &MetadataRequest,
-) -> Option<MetadataResponseTopic> {
-    let partitions = state
-        .partitions_known_to(asked, topic)?
-        .iter()
-        .enumerate()
-        .map(|(i, partition)| described_partition(i, partition, version));
+fn described(state: &State, on: &Context, topic: &Topic, request: &MetadataRequest) -> Option<MetadataResponseTopic> {
+    let partitions = state.partitions_known_to(on.node, topic)?.iter().enumerate();
+    let partitions = partitions.map(|(i, partition)| described_partition(on, i, partition));
     let described = MetadataResponseTopic::default()
         .with_name(Some(TopicName(topic.name.to_string().into())))
         .with_topic_id(Uuid::from_bytes(topic.id.0))
@@ -138,22 +133,24 @@ fn described(
     Some(described)
 }
 
-fn described_partition(index: usize, partition: &Partition, version: i16) -> MetadataResponsePartition {
-    let ids = |nodes: &[crate::ids::NodeId]| nodes.iter().map(|node| BrokerId(node.0)).collect::<Vec<_>>();
-    let code = if partition.leader.is_some() { 0 } else { ErrorCode::LeaderNotAvailable.to_wire() };
-    let offline = if partition.leader.is_some() {
-        partition.replicas.iter().filter(|node| !partition.isr.contains(node)).copied().collect()
+fn described_partition(on: &Context, index: usize, partition: &Partition) -> MetadataResponsePartition {
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| BrokerId(node.0)).collect::<Vec<_>>();
+    let (mut leader, mut in_sync, mut offline) = (partition.leader, partition.isr.clone(), Vec::new());
+    if !on.shared.emulation.tells_who_is_away() {
+        (leader, in_sync) = (leader.or(partition.led_last), partition.replicas.clone());
+    } else if leader.is_some() {
+        offline = partition.replicas.iter().filter(|node| !in_sync.contains(node)).copied().collect();
     } else {
-        partition.replicas.clone()
-    };
+        offline = partition.replicas.clone();
+    }
     MetadataResponsePartition::default()
-        .with_error_code(code)
+        .with_error_code(if leader.is_some() { 0 } else { ErrorCode::LeaderNotAvailable.to_wire() })
         .with_partition_index(index as i32)
-        .with_leader_id(BrokerId(partition.leader.map_or(-1, |node| node.0)))
-        .with_leader_epoch(if version >= 7 { partition.leader_epoch } else { -1 })
+        .with_leader_id(BrokerId(leader.map_or(-1, |node| node.0)))
+        .with_leader_epoch(if on.version >= 7 { partition.leader_epoch } else { -1 })
         .with_replica_nodes(ids(&partition.replicas))
-        .with_isr_nodes(ids(&partition.isr))
-        .with_offline_replicas(if version >= 5 { ids(&offline) } else { Vec::new() })
+        .with_isr_nodes(ids(&in_sync))
+        .with_offline_replicas(if on.version >= 5 { ids(&offline) } else { Vec::new() })
 }
 
 impl Api for DescribeClusterRequest {

@@ -18,7 +18,8 @@
 //! kept as they were sent, whatever the topic's `compression.type`; retention runs only when
 //! [asked](TestCluster::apply_retention); a group's first rebalance waits for nobody
 //! ([`Builder::initial_rebalance_delay`]); a group with members is not changed over from the classic to the consumer
-//! protocol (`group.consumer.migration.policy=disabled`).
+//! protocol (`group.consumer.migration.policy=disabled`). Asked to, it [passes for](Builder::emulate) older Kafkas and other
+//! brokers.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -30,6 +31,7 @@
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `control` | faults on command, the request log |
+//! | `emulation` | other brokers' versions and habits |
 //! | `clock` | the one clock |
 
 mod api;
@@ -43,6 +45,7 @@ mod consumer_groups;
 mod consumer_members;
 mod control;
 mod coordinator;
+mod emulation;
 mod fetch;
 mod fetch_sessions;
 mod group_api;
@@ -66,6 +69,7 @@ pub use api::ApiKey;
 pub use builder::Builder;
 pub use clock::BrokerClock;
 pub use control::{Fault, RequestCount, ScriptedRequest};
+pub use emulation::Emulation;
 pub use inspect::{ConsumerGroupMember, FetchSessionCount, StoredRecord};
 pub use network::Link;
 
@@ -141,6 +145,7 @@ struct Shared {
     runtime: Handle,
     state: Mutex<State>,
     clock: BrokerClock,
+    emulation: Emulation,
     /// A deadline has come nearer: the timekeeper has to look again.
     deadlines: Notify,
     /// A paused broker goes on, or the network is whole again.

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on virtual time")]
 
 mod consumer_groups;
+mod emulation;
 mod epochs;
 mod faults;
 mod fetch_sessions;

@@ -290,6 +290,17 @@ async fn metadata_is_asked_for_by_id_whether_the_name_is_null_or_empty() {
     }
 }
 
+/// The place for an id is there since v10; Apache 2.8.2, 3.9.2 and 4.3.1 take none before v12.
+#[tokio::test(start_paused = true)]
+async fn metadata_by_id_is_an_invalid_request_before_v12() {
+    let cluster = cluster().await;
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let topic = MetadataRequestTopic::default().with_name(None).with_topic_id(cluster.topic_id("t"));
+    let response = peer.call(11, &MetadataRequest::default().with_topics(Some(vec![topic]))).await;
+    assert_eq!(response.topics[0].error_code, ErrorCode::InvalidRequest.to_wire());
+    assert!(response.brokers.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_hold_but_for_the_first_batch_of_an_answer() {
     let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();

@@ -20,7 +20,7 @@ async fn cluster() -> TestCluster {
     TestCluster::builder().topic("t", 2).in_memory().start().await.expect("in memory nothing can fail")
 }
 
-fn transactional(producer: ProducerIdAndEpoch, sequence: i32, values: &[&str]) -> Bytes {
+pub(super) fn transactional(producer: ProducerIdAndEpoch, sequence: i32, values: &[&str]) -> Bytes {
     let mut encoder = RecordEncoder::new(Vec::new(), 1 << 14);
     for value in values {
         encoder.append(1, None, Some(value.as_bytes()), &[]);
