@@ -192,6 +192,7 @@ apis! {
     AddPartitionsToTxn, AddPartitionsToTxnRequest;
     AddOffsetsToTxn, AddOffsetsToTxnRequest;
     EndTxn, EndTxnRequest;
+    WriteTxnMarkers, WriteTxnMarkersRequest;
     TxnOffsetCommit, TxnOffsetCommitRequest;
     DescribeConfigs, DescribeConfigsRequest;
     CreatePartitions, CreatePartitionsRequest;
@@ -199,6 +200,9 @@ apis! {
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest;
     OffsetDelete, OffsetDeleteRequest;
     DescribeCluster, DescribeClusterRequest;
+    DescribeProducers, DescribeProducersRequest;
+    DescribeTransactions, DescribeTransactionsRequest;
+    ListTransactions, ListTransactionsRequest;
     ConsumerGroupHeartbeat, ConsumerGroupHeartbeatRequest;
     ConsumerGroupDescribe, ConsumerGroupDescribeRequest;
 }

@@ -88,6 +88,11 @@ impl Log {
         self.open.entry(producer_id).or_insert(offset);
     }
 
+    /// Where the producer's open transaction begins here.
+    pub(super) fn open_since(&self, producer_id: i64) -> Option<i64> {
+        self.open.get(&producer_id).copied()
+    }
+
     /// Closes the producer's transaction by the marker at `marker_offset`.
     pub(super) fn close_transaction(&mut self, producer_id: i64, marker_offset: i64, committed: bool) {
         if let Some(first_offset) = self.open.remove(&producer_id)

@@ -27,7 +27,7 @@
 //! | `connection` | listeners, sockets and pipes, one task per connection |
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
 //! | `replication network` | what followers have, brokers that are paused or cut off |
-//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions` | the API families |
+//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions transactions_admin` | the API families |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `control` | faults on command, the request log |
@@ -64,6 +64,7 @@ mod server_assignors;
 mod state;
 mod topics;
 mod transactions;
+mod transactions_admin;
 
 pub use api::ApiKey;
 pub use builder::Builder;

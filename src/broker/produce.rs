@@ -228,7 +228,7 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
             return Err(rejected(ErrorCode::NotEnoughReplicas, why));
         }
         let id = request.transactional_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
-        state.may_write(on.now(), on.version, id, &header, (topic, index))?;
+        state.may_write(on, id, &header, (topic, index))?;
         on.shared.deadlines.notify_one();
     }
     let partition = state.led_partition(on.node, topic, index)?;

@@ -8,9 +8,14 @@ use super::Context;
 use super::api::Api;
 use super::coordinator::TRANSACTION;
 use super::log::Log;
-use crate::error::ErrorCode;
+use super::produce::store;
+use super::state::Partition;
+use crate::error::{ErrorCode, Result};
 use crate::ids::ProducerIdAndEpoch;
-use crate::record::batch::BatchHeader;
+use crate::record::batch::{BatchHeader, RawBatch};
+use crate::record::compression::Decompressor;
+use crate::record::decode::open;
+use crate::record::encode::transaction_marker;
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,9 +26,28 @@ const REMEMBERED: usize = 5;
 /// What a partition remembers of one producer.
 #[derive(Debug, Default, Clone)]
 pub(super) struct ProducerState {
-    epoch: i16,
+    pub epoch: i16,
+    /// Of its last batch, or of the last marker in its name.
+    pub last_timestamp: i64,
+    /// Of the coordinator that wrote the last marker in its name.
+    pub coordinator_epoch: Option<i32>,
     /// The last batches of this epoch, oldest first.
     batches: VecDeque<Remembered>,
+}
+
+impl ProducerState {
+    /// The number of its last record, if there is one in this epoch.
+    pub(super) fn last_sequence(&self) -> Option<i32> {
+        self.batches.back().map(|newest| newest.last)
+    }
+
+    /// From here on it writes in this epoch, if it was in an older one.
+    fn raise_to(&mut self, epoch: i16) {
+        if self.epoch < epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,19 +85,15 @@ pub(super) fn check_sequence(log: &Log, header: &BatchHeader) -> Result<Sequence
     if let Some(same) = known.batches.iter().find(|batch| batch.first == header.base_sequence && batch.last == last) {
         return Ok(Sequenced::Duplicate { base_offset: same.base_offset, log_append_time: same.log_append_time });
     }
-    match known.batches.back() {
-        Some(newest) if add(newest.last, 1) != header.base_sequence => Err(ErrorCode::OutOfOrderSequenceNumber),
-        _ => Ok(Sequenced::Next),
-    }
+    let due = known.last_sequence().map_or(0, |last| add(last, 1)); // a marker began the epoch
+    if header.base_sequence == due { Ok(Sequenced::Next) } else { Err(ErrorCode::OutOfOrderSequenceNumber) }
 }
 
 /// Remembers a batch that was stored at `base_offset`.
 pub(super) fn remember(log: &mut Log, header: &BatchHeader, base_offset: i64, log_append_time: i64) {
     let state = log.producers.entry(header.producer_id).or_default();
-    if state.epoch != header.producer_epoch {
-        state.epoch = header.producer_epoch;
-        state.batches.clear();
-    }
+    state.raise_to(header.producer_epoch);
+    state.last_timestamp = header.max_timestamp.max(log_append_time);
     if state.batches.len() == REMEMBERED {
         state.batches.pop_front();
     }
@@ -90,11 +110,14 @@ pub(super) fn writer(batch: &[u8]) -> Option<i64> {
 /// Works out anew, from the batches that are left, what the partition remembers of these producers.
 pub(super) fn recall(log: &mut Log, writers: &[i64]) {
     log.producers.retain(|id, _| !writers.contains(id));
-    let headers = log.batches().filter_map(|batch| BatchHeader::parse(&batch.bytes).ok().flatten());
-    let headers: Vec<_> = headers.filter(|header| writers.contains(&header.producer_id)).collect();
-    for header in headers {
+    let headers = log.batches().filter_map(|batch| {
+        let header = BatchHeader::parse(&batch.bytes).ok().flatten()?;
+        Some((header, marker_epoch(&batch.bytes)))
+    });
+    let headers: Vec<_> = headers.filter(|(header, _)| writers.contains(&header.producer_id)).collect();
+    for (header, coordinator_epoch) in headers {
         if header.attributes.is_control() {
-            fence(log, ProducerIdAndEpoch { id: header.producer_id, epoch: header.producer_epoch });
+            remember_marker(log, &header, coordinator_epoch);
         } else {
             let time = if header.attributes.is_log_append_time() { header.max_timestamp } else { -1 };
             remember(log, &header, header.base_offset, time);
@@ -103,12 +126,38 @@ pub(super) fn recall(log: &mut Log, writers: &[i64]) {
 }
 
 /// A marker was written: from now on older epochs of this producer are refused.
-pub(super) fn fence(log: &mut Log, producer: ProducerIdAndEpoch) {
-    let state = log.producers.entry(producer.id).or_default();
-    if state.epoch < producer.epoch {
-        state.epoch = producer.epoch;
-        state.batches.clear();
-    }
+fn remember_marker(log: &mut Log, header: &BatchHeader, coordinator_epoch: Option<i32>) {
+    let state = log.producers.entry(header.producer_id).or_default();
+    state.raise_to(header.producer_epoch);
+    state.last_timestamp = header.max_timestamp;
+    state.coordinator_epoch = coordinator_epoch.or(state.coordinator_epoch);
+}
+
+/// The coordinator's epoch in a marker: its value is a version and that.
+fn marker_epoch(batch: &[u8]) -> Option<i32> {
+    let mut scratch = Decompressor::default();
+    let batch = open(batch, &mut scratch, 0).ok().filter(|batch| batch.header().attributes.is_control())?;
+    let value = batch.flatten().next()?.value?;
+    value.get(2..6)?.try_into().ok().map(i32::from_be_bytes)
+}
+
+/// Ends the producer's transaction in this partition by a marker, and fences its older epochs.
+pub(super) fn write_marker(
+    partition: &mut Partition,
+    producer: ProducerIdAndEpoch,
+    commit: bool,
+    coordinator_epoch: i32,
+    now_millis: i64,
+) -> Result<()> {
+    let marker = RawBatch::parse(&transaction_marker(producer, commit, coordinator_epoch, now_millis))?;
+    let header = *marker.header();
+    let offset = store(partition, marker, false);
+    // The coordinator is answered when every replica has the marker, and so all before it: here that is at once.
+    partition.log.replicated_to(i64::MAX);
+    partition.log.close_transaction(producer.id, offset, commit);
+    remember_marker(&mut partition.log, &header, Some(coordinator_epoch));
+    partition.wake(); // the last stable offset has moved
+    Ok(())
 }
 
 /// The ids given out.

@@ -15,13 +15,11 @@ use super::Context;
 use super::api::Api;
 use super::coordinator::{GROUP, TRANSACTION};
 use super::groups::{Commit, Identity};
-use super::produce::store;
 use super::state::State;
 use super::{offsets, producers};
 use crate::error::ErrorCode;
 use crate::ids::ProducerIdAndEpoch;
-use crate::record::batch::{BatchHeader, RawBatch};
-use crate::record::encode::transaction_marker;
+use crate::record::batch::BatchHeader;
 use crate::wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use crate::wire::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
@@ -41,9 +39,11 @@ use tokio::time::Instant;
 /// `transaction.max.timeout.ms`.
 const MAX_TIMEOUT: Duration = Duration::from_secs(900);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
-    #[default]
+/// Of every coordinator: nobody loses what it knows, so that none has to be fenced.
+const COORDINATOR_EPOCH: i32 = 0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
     Empty,
     Ongoing,
     CompleteCommit,
@@ -54,26 +54,39 @@ impl Phase {
     fn complete(commit: bool) -> Self {
         if commit { Self::CompleteCommit } else { Self::CompleteAbort }
     }
+
+    /// Kafka's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Ongoing => "Ongoing",
+            Self::CompleteCommit => "CompleteCommit",
+            Self::CompleteAbort => "CompleteAbort",
+        }
+    }
 }
 
 /// What the coordinator knows of one transactional id.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    producer: ProducerIdAndEpoch,
+    pub producer: ProducerIdAndEpoch,
     /// Before its owner had the epoch raised: who has it may ask again for the answer that it missed.
     previous: Option<ProducerIdAndEpoch>,
-    timeout: Duration,
-    phase: Phase,
-    partitions: BTreeSet<(Arc<str>, i32)>,
+    pub timeout: Duration,
+    pub phase: Phase,
+    /// When its last transaction began, in milliseconds since 1970.
+    pub started: Option<i64>,
+    pub partitions: BTreeSet<(Arc<str>, i32)>,
     groups: BTreeSet<Arc<str>>,
     deadline: Option<Instant>,
 }
 
 impl Transaction {
-    fn begin_if_needed(&mut self, now: Instant) {
+    fn begin_if_needed(&mut self, on: &Context) {
         if self.phase != Phase::Ongoing {
             self.phase = Phase::Ongoing;
-            self.deadline = Some(now + self.timeout);
+            self.started = Some(on.unix_millis());
+            self.deadline = Some(on.now() + self.timeout);
         }
     }
 
@@ -104,6 +117,7 @@ impl State {
                 previous: None,
                 timeout,
                 phase: Phase::Empty,
+                started: None,
                 partitions: BTreeSet::new(),
                 groups: BTreeSet::new(),
                 deadline: None,
@@ -131,7 +145,10 @@ impl State {
             _ => {}
         }
         self.raise_epoch(id, known.is_some());
-        self.transactions.get(id).map(|transaction| transaction.producer).ok_or(ErrorCode::InvalidProducerIdMapping)
+        let transaction = self.transactions.get_mut(id).ok_or(ErrorCode::InvalidProducerIdMapping)?;
+        transaction.phase = Phase::Empty; // in this epoch there has been no transaction yet
+        transaction.started = None;
+        Ok(transaction.producer)
     }
 
     /// The next epoch, or the next producer id when the epochs are used up. `by_owner`: the one before is remembered, so that
@@ -167,8 +184,7 @@ impl State {
     /// Whether a transactional batch may be written here. Produce v12 adds the partition by itself.
     pub(super) fn may_write(
         &mut self,
-        now: Instant,
-        version: i16,
+        on: &Context,
         id: &str,
         header: &BatchHeader,
         partition: (&Arc<str>, i32),
@@ -176,14 +192,14 @@ impl State {
         let producer = ProducerIdAndEpoch { id: header.producer_id, epoch: header.producer_epoch };
         let transaction = self.owned_transaction(id, producer, ErrorCode::InvalidProducerEpoch)?;
         let key = (Arc::clone(partition.0), partition.1);
-        if version >= 12 {
-            transaction.begin_if_needed(now);
+        if on.version >= 12 {
+            transaction.begin_if_needed(on);
             transaction.partitions.insert(key);
             return Ok(());
         }
         match transaction.phase == Phase::Ongoing && transaction.partitions.contains(&key) {
             true => Ok(()),
-            false if version >= 11 => Err(ErrorCode::TransactionAbortable),
+            false if on.version >= 11 => Err(ErrorCode::TransactionAbortable),
             false => Err(ErrorCode::InvalidTxnState),
         }
     }
@@ -198,14 +214,9 @@ impl State {
         for (topic, index) in partitions {
             let partition = self.topics.get_mut(&topic).and_then(|topic| topic.partitions.get_mut(index as usize));
             let Some(partition) = partition else { continue }; // deleted meanwhile
-            let marker = transaction_marker(writer, commit, 0, now_millis);
-            let Ok(marker) = RawBatch::parse(&marker) else { continue };
-            let offset = store(partition, marker, false);
-            // EndTxn is answered when every replica has the marker, and so all before it: here that is at once.
-            partition.log.replicated_to(i64::MAX);
-            partition.log.close_transaction(writer.id, offset, commit);
-            producers::fence(&mut partition.log, writer);
-            partition.wake(); // the last stable offset has moved
+            if let Err(error) = producers::write_marker(partition, writer, commit, COORDINATOR_EPOCH, now_millis) {
+                tracing::error!(%error, "a transaction's marker could not be written");
+            }
         }
         for group in groups {
             let Some(group) = self.groups.get_mut(&group) else { continue };
@@ -317,7 +328,7 @@ fn add(
             (!there).then_some(missing)
         });
     }
-    transaction.begin_if_needed(on.now());
+    transaction.begin_if_needed(on);
     transaction.partitions.extend(all().map(|(topic, partition)| (Arc::from(topic), partition)));
     on.shared.deadlines.notify_one();
     results(topics, |_, _| None)
@@ -329,7 +340,7 @@ impl Api for AddOffsetsToTxnRequest {
         let producer = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
         let outcome = on.coordinates(&state, TRANSACTION, &self.transactional_id).and_then(|()| {
             let transaction = state.owned_transaction(&self.transactional_id, producer, fenced(on.version))?;
-            transaction.begin_if_needed(on.now());
+            transaction.begin_if_needed(&on);
             transaction.groups.insert((**self.group_id).into());
             Ok(())
         });
@@ -408,7 +419,7 @@ impl Admit for TxnOffsetCommitRequest {
         let id = &self.transactional_id;
         let transaction = state.owned_transaction(id, producer, ErrorCode::InvalidProducerEpoch)?;
         if on.version >= 5 {
-            transaction.begin_if_needed(on.now());
+            transaction.begin_if_needed(on);
             transaction.groups.insert(Arc::clone(&group));
             on.shared.deadlines.notify_one();
         } else if transaction.phase != Phase::Ongoing || !transaction.groups.contains(&group) {

@@ -1,5 +1,7 @@
 //! Transactions of both versions, request by request.
 
+mod admin;
+
 use super::*;
 use crate::error::ErrorCode;
 use crate::record::batch::RawBatch;
@@ -224,4 +226,27 @@ async fn in_version_2_the_first_write_begins_and_each_end_raises_the_epoch() {
     assert_eq!(third.epoch, second.epoch + 1);
     assert_eq!(peer.end(5, third, true).await, Err(ErrorCode::InvalidTxnState), "nothing to commit");
     assert_eq!(peer.end(5, third, false).await.map(|next| next.epoch), Ok(third.epoch + 1), "an empty abort is one");
+}
+
+/// Kafka's state is `Empty` then: there is nothing to be asked for again.
+#[tokio::test(start_paused = true)]
+async fn after_an_initialization_there_is_nothing_to_end() {
+    let cluster = cluster().await;
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let first = peer.init().await.unwrap();
+    peer.add(first, 0).await;
+    peer.end(4, first, true).await.unwrap();
+    let second = peer.init().await.unwrap();
+    assert_eq!(peer.end(4, second, true).await, Err(ErrorCode::InvalidTxnState));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_epoch_that_a_marker_began_begins_at_sequence_zero() {
+    let cluster = cluster().await;
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let first = peer.init().await.unwrap();
+    assert_eq!(peer.write(12, 0, transactional(first, 0, &["a"])).await, None);
+    let second = peer.end(5, first, true).await.unwrap();
+    assert_eq!(peer.write(12, 0, transactional(second, 1, &["b"])).await, Some(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(peer.write(12, 0, transactional(second, 0, &["b"])).await, None);
 }

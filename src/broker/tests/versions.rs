@@ -147,6 +147,11 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
         };
         AddOffsetsToTxn, AddOffsetsToTxnRequest, |_| schema::AddOffsetsToTxnRequest::default().with_group_id(group());
         EndTxn, EndTxnRequest, |_| schema::EndTxnRequest::default();
+        WriteTxnMarkers, WriteTxnMarkersRequest, |_| {
+            use schema::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+            let topic = WritableTxnMarkerTopic::default().with_name(name("t")).with_partition_indexes(vec![0, 9]);
+            schema::WriteTxnMarkersRequest::default().with_markers(vec![WritableTxnMarker::default().with_topics(vec![topic])])
+        };
         TxnOffsetCommit, TxnOffsetCommitRequest, |_| {
             use schema::txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
             let partitions = vec![TxnOffsetCommitRequestPartition::default()];
@@ -185,6 +190,17 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
         DescribeCluster, DescribeClusterRequest, |version| {
             let request = schema::DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
             if version >= 1 { request.with_endpoint_type(1) } else { request }
+        };
+        DescribeProducers, DescribeProducersRequest, |_| {
+            use schema::describe_producers_request::TopicRequest;
+            let topic = TopicRequest::default().with_name(name("t")).with_partition_indexes(vec![0, 9]);
+            schema::DescribeProducersRequest::default().with_topics(vec![topic])
+        };
+        DescribeTransactions, DescribeTransactionsRequest, |_| schema::DescribeTransactionsRequest::default()
+            .with_transactional_ids(vec![schema::TransactionalId("none".into())]);
+        ListTransactions, ListTransactionsRequest, |version| {
+            let request = schema::ListTransactionsRequest::default().with_state_filters(vec!["Empty".into()]);
+            if version >= 2 { request.with_transactional_id_pattern(Some("t.*".into())) } else { request }
         };
     }
     (covered, frames)
