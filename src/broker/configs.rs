@@ -5,6 +5,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::compaction::Lags;
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
@@ -126,6 +127,13 @@ impl TopicConfig {
 
     pub(super) fn deletes(&self) -> bool {
         self.0.get("cleanup.policy").is_none_or(|policies| policies.split(',').any(|policy| policy.trim() == "delete"))
+    }
+
+    pub(super) fn compaction_lags(&self) -> Lags {
+        Lags {
+            delete_retention: self.number("delete.retention.ms").unwrap_or(86_400_000),
+            min_compaction: self.number("min.compaction.lag.ms").unwrap_or(0),
+        }
     }
 
     /// `None`: for ever.

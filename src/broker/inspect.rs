@@ -1,5 +1,6 @@
 //! What a test does to a cluster and sees of it, besides faults: leaders, brokers, records, offsets, retention.
 
+use super::compaction::compact;
 use super::coordinator::{GROUP, TRANSACTION};
 use super::groups::Group;
 use super::log::{Log, StoredBatch};
@@ -345,6 +346,27 @@ impl TestCluster {
             let (ms, bytes) = (topic.config.retention_ms(), topic.config.retention_bytes());
             topic.partitions.iter_mut().for_each(|partition| partition.log.retain(now, ms, bytes));
         }
+    }
+
+    /// Compacts a topic with `cleanup.policy=compact`, now: of each key the newest record stays, at its offset. A cluster
+    /// never does so by itself. Like Kafka's log cleaner it leaves alone what is above the last stable offset and what is
+    /// younger than `min.compaction.lag.ms`; it has no active segment, so all else is cleaned. Tombstones go with the first
+    /// compaction `delete.retention.ms` after the one that found them, and with the second so markers of transactions of
+    /// which nothing else is left.
+    ///
+    /// # Errors
+    /// `Broker(UnknownTopicOrPartition)`, `State` for a topic that is not compacted, or `Malformed` if a client has stored a
+    /// batch whose records can't be read: then its partition stays as it is.
+    pub fn compact(&self, topic: &str) -> Result<()> {
+        let now = self.shared.clock.unix_millis();
+        let mut state = self.shared.state();
+        let unknown = || Error::broker(ErrorCode::UnknownTopicOrPartition).topic(topic);
+        let known = state.topics.get_mut(topic).ok_or_else(unknown)?;
+        if !known.config.is_compacted() {
+            return Err(Error::with_message(ErrorKind::State, format!("cleanup.policy of {topic} is not compact")));
+        }
+        let lags = known.config.compaction_lags();
+        known.partitions.iter_mut().try_for_each(|partition| compact(&mut partition.log, now, lags))
     }
 
     /// Waits until the cluster is as a test wants it, looking every 5 ms.

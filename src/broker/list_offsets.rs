@@ -103,7 +103,8 @@ fn first_from(log: &Log, time: i64) -> Found {
 /// The first of the records with the largest timestamp.
 fn newest(log: &Log) -> Found {
     let start = log.start_offset();
-    let Some(largest) = log.batches().map(|batch| batch.max_timestamp).max() else { return NOTHING };
+    let written = log.batches().filter(|batch| !batch.is_empty());
+    let Some(largest) = written.map(|batch| batch.max_timestamp).max() else { return NOTHING };
     let batches = log.batches().filter(|batch| batch.max_timestamp == largest);
     batches
         .filter_map(|batch| record(batch, |offset, timestamp| offset >= start && timestamp == largest))

@@ -4,6 +4,7 @@
 //! hold the last stable offset back), and the aborted ones.
 
 use super::producers::{self, ProducerState};
+use crate::record::batch::{BatchHeader, RawBatch};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -15,6 +16,13 @@ pub(super) struct StoredBatch {
     pub max_timestamp: i64,
     pub leader_epoch: i32,
     pub bytes: Bytes,
+}
+
+impl StoredBatch {
+    /// Whether compaction has left nothing but its head.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(BatchHeader::parse(&self.bytes), Ok(Some(header)) if header.record_count == 0)
+    }
 }
 
 /// A transaction that was aborted: its records lie between these offsets.
@@ -148,6 +156,24 @@ impl Log {
         if let Some(first) = self.epochs.first_mut() {
             first.1 = first.1.max(start);
         }
+    }
+
+    /// Puts what a compaction has left in the place of the batches below `end`, and of the aborted transactions that ended
+    /// there. Where the log begins and ends stays.
+    pub(super) fn rewrite(&mut self, end: i64, batches: Vec<RawBatch>, aborted: Vec<Aborted>) {
+        let behind = self.batches.partition_point(|batch| batch.last_offset < end);
+        let behind = self.batches.split_off(behind);
+        let batches = batches.into_iter().map(|batch| StoredBatch {
+            base_offset: batch.header().base_offset,
+            last_offset: batch.header().last_offset(),
+            max_timestamp: batch.header().max_timestamp,
+            leader_epoch: batch.header().partition_leader_epoch,
+            bytes: batch.into_bytes(),
+        });
+        self.batches = batches.chain(behind).collect();
+        self.size = self.batches.iter().map(|batch| batch.bytes.len()).sum();
+        self.aborted.retain(|one| one.last_offset >= end);
+        self.aborted.splice(..0, aborted);
     }
 
     /// Deletes from the front what is older than `retention_ms` by its largest timestamp, or more than

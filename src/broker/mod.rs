@@ -15,8 +15,8 @@
 //! It answers as Apache Kafka 4.3 does, from its own notion of logs, groups and transactions: it shares bytes with the
 //! client of this crate (`wire`, `record`) and no logic. What differs on purpose: nothing is on disk; replicas are names
 //! (a partition has one log, leaders move without loss, unless there is a [lag](Builder::replication_lag)); batches are
-//! kept as they were sent, whatever the topic's `compression.type`; retention runs only when
-//! [asked](TestCluster::apply_retention); a group's first rebalance waits for nobody
+//! kept as they were sent, whatever the topic's `compression.type`; retention and compaction run only when
+//! [asked](TestCluster::apply_retention) [for](TestCluster::compact); a group's first rebalance waits for nobody
 //! ([`Builder::initial_rebalance_delay`]); a group with members is not changed over from the classic to the consumer
 //! protocol (`group.consumer.migration.policy=disabled`). Asked to, it [passes for](Builder::emulate) older Kafkas and other
 //! brokers.
@@ -26,6 +26,7 @@
 //! | `api` | which APIs in which versions, the way from a frame to its family's file |
 //! | `connection` | listeners, sockets and pipes, one task per connection |
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
+//! | `compaction` | of each key the newest record |
 //! | `replication network` | what followers have, brokers that are paused or cut off |
 //! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions transactions_admin` | the API families |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
@@ -38,6 +39,7 @@ mod api;
 mod api_versions;
 mod builder;
 mod clock;
+mod compaction;
 mod configs;
 mod connection;
 mod consumer_group_api;

@@ -41,6 +41,11 @@ impl ProducerState {
         self.batches.back().map(|newest| newest.last)
     }
 
+    /// The offset of that record.
+    pub(super) fn last_offset(&self) -> Option<i64> {
+        self.batches.back().map(|newest| newest.base_offset + newest.offset_delta)
+    }
+
     /// From here on it writes in this epoch, if it was in an older one.
     fn raise_to(&mut self, epoch: i16) {
         if self.epoch < epoch {
@@ -55,6 +60,8 @@ struct Remembered {
     first: i32,
     last: i32,
     base_offset: i64,
+    /// Its last offset less that.
+    offset_delta: i64,
     log_append_time: i64,
 }
 
@@ -98,7 +105,8 @@ pub(super) fn remember(log: &mut Log, header: &BatchHeader, base_offset: i64, lo
         state.batches.pop_front();
     }
     let (first, last) = (header.base_sequence, add(header.base_sequence, header.last_offset_delta));
-    state.batches.push_back(Remembered { first, last, base_offset, log_append_time });
+    let offset_delta = i64::from(header.last_offset_delta);
+    state.batches.push_back(Remembered { first, last, base_offset, offset_delta, log_append_time });
 }
 
 /// The producer of a batch; none for one without an id.

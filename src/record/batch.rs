@@ -25,7 +25,7 @@ impl Attributes {
     pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;
     pub(super) const TRANSACTIONAL: i16 = 1 << 4;
     pub(super) const CONTROL: i16 = 1 << 5;
-    const DELETE_HORIZON: i16 = 1 << 6;
+    pub(super) const DELETE_HORIZON: i16 = 1 << 6;
 
     /// How the records are compressed; an error for a codec that Kafka hasn't got.
     pub fn compression(self) -> Result<Compression> {

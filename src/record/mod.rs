@@ -12,6 +12,7 @@
 //! - [`batch`]: heads, whole batches of a fetch response, what a broker stamps
 //! - [`encode`]: records into an open batch, sealed into an immutable body, with a head that can be written again
 //! - [`decode`]: a batch opened, records as views into it
+//! - [`retain`]: what compaction leaves of a batch
 //! - [`compression`]: gzip, snappy, lz4 and zstd, each behind a feature of its name
 //! - [`varint`]: zigzag integers
 //!
@@ -28,6 +29,7 @@ pub mod compression;
 mod crc;
 pub mod decode;
 pub mod encode;
+pub mod retain;
 pub mod varint;
 
 use crate::error::{Error, ErrorKind};

@@ -8,6 +8,7 @@ mod cancel;
 mod cancel_consumer;
 mod cancel_transactions;
 mod closing;
+mod compaction;
 mod consumer;
 mod consumer_groups;
 mod cut_off;
