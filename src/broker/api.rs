@@ -194,6 +194,9 @@ apis! {
     EndTxn, EndTxnRequest;
     WriteTxnMarkers, WriteTxnMarkersRequest;
     TxnOffsetCommit, TxnOffsetCommitRequest;
+    DescribeAcls, DescribeAclsRequest;
+    CreateAcls, CreateAclsRequest;
+    DeleteAcls, DeleteAclsRequest;
     DescribeConfigs, DescribeConfigsRequest;
     CreatePartitions, CreatePartitionsRequest;
     DeleteGroups, DeleteGroupsRequest;

@@ -191,6 +191,21 @@ impl Builder {
         self
     }
 
+    /// Has every broker check what callers may do, as Kafka's `StandardAuthorizer` does by the ACLs that are created. `super.users`,
+    /// as `User:name`, may do everything; nobody else anything, to begin with. A connection is `User:ANONYMOUS`, or who it is
+    /// [said to be](TestCluster::connector_as). Default: no authorizer, and ACLs are `SECURITY_DISABLED`.
+    pub fn authorizer<const N: usize>(mut self, super_users: [&str; N]) -> Self {
+        self.settings.authorizer.get_or_insert_default().super_users = super_users.map(str::to_owned).into();
+        self
+    }
+
+    /// `allow.everyone.if.no.acl.found` of the [authorizer](Self::authorizer), which this brings too: whether what no ACL is
+    /// about is free for all. Default false, as Kafka's.
+    pub fn allow_everyone_if_no_acl_found(mut self, yes: bool) -> Self {
+        self.settings.authorizer.get_or_insert_default().allow_everyone = yes;
+        self
+    }
+
     /// What the wall clock shows at the start, in milliseconds since 1970; it moves with tokio's clock from there.
     /// Default: the machine's.
     pub fn unix_millis(mut self, millis: i64) -> Self {

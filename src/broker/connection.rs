@@ -6,7 +6,7 @@ use super::api::{self, Answer, ApiKey, Handling};
 use super::control::{self, Verdict};
 use super::fetch_sessions::FetchSessions;
 use super::state::Node;
-use super::{Context, Shared, Tasks, api_versions};
+use super::{Caller, Context, Shared, Tasks, api_versions};
 use crate::connect::{BoxStream, Connect, Connecting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
@@ -104,7 +104,7 @@ async fn accept(shared: Arc<Shared>, node: NodeId, listener: TcpListener) {
             Ok((stream, peer)) => {
                 // Answers are written whole; Nagle's algorithm could only hold them back.
                 let _ = stream.set_nodelay(true);
-                serve(&shared, node, Box::new(stream), format!("/{}", peer.ip()));
+                serve(&shared, node, Box::new(stream), Caller::anonymous(&format!("/{}", peer.ip())));
             }
             // Out of file descriptors, most likely: others may close theirs.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -113,7 +113,7 @@ async fn accept(shared: Arc<Shared>, node: NodeId, listener: TcpListener) {
 }
 
 /// Serves a connection by a task of its own; `false` if the node does not accept any.
-fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, peer: String) -> bool {
+fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, caller: Caller) -> bool {
     let mut state = shared.state();
     if !state.nodes.get(&node).is_some_and(|node| node.alive) {
         return false;
@@ -122,7 +122,7 @@ fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, peer: String) ->
     let task = spawn(shared, {
         let shared = Arc::clone(shared);
         async move {
-            if let Err(error) = converse(&shared, node, stream, peer.into()).await {
+            if let Err(error) = converse(&shared, node, stream, caller).await {
                 tracing::debug!(%node, %error, "a connection to the test broker ends");
             }
             if let Some(node) = shared.state().nodes.get_mut(&node) {
@@ -137,7 +137,7 @@ fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, peer: String) ->
     true
 }
 
-async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, peer: Arc<str>) -> Result<()> {
+async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, caller: Caller) -> Result<()> {
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
         let frame = loop {
@@ -153,7 +153,7 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, pee
             }
         };
         shared.passes(node, &frame).await;
-        let (answer, throttle) = answer(shared, node, frame.clone(), &peer).await?;
+        let (answer, throttle) = answer(shared, node, frame.clone(), &caller).await?;
         shared.passes(node, &frame).await;
         match answer {
             // A peer that has gone may have sent more before, which is served as over TCP: the read says when it ends.
@@ -172,7 +172,7 @@ pub(super) async fn answer(
     shared: &Arc<Shared>,
     node: NodeId,
     frame: Bytes,
-    peer: &Arc<str>,
+    caller: &Caller,
 ) -> Result<(Answer, Duration)> {
     let (key, version, correlation_id) = peek_request(&frame)?;
     // Apache closes the connection on an API or version that it does not have; only ApiVersions is answered.
@@ -204,7 +204,8 @@ pub(super) async fn answer(
             node,
             version,
             client_id: client_id(&frame).into(),
-            client_host: Arc::clone(peer),
+            client_host: Arc::clone(&caller.host),
+            principal: Arc::clone(&caller.principal),
         };
         let how = Handling { apply: judged.apply, refusal, script, throttle: judged.throttle };
         answer = api::dispatch(api, context, frame, how).await?;
@@ -237,14 +238,18 @@ fn broken(error: io::Error) -> Error {
 #[derive(Debug)]
 pub(super) struct InMemory {
     shared: Weak<Shared>,
+    caller: Caller,
 }
 
 impl InMemory {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::downgrade(shared) }
+    /// Where its connections come from.
+    pub(super) const HOST: &str = "/127.0.0.1";
+
+    pub(super) fn new(shared: &Arc<Shared>, caller: Caller) -> Self {
+        Self { shared: Arc::downgrade(shared), caller }
     }
 
-    async fn open(shared: Weak<Shared>, host: String, port: u16) -> io::Result<BoxStream> {
+    async fn open(shared: Weak<Shared>, caller: Caller, host: String, port: u16) -> io::Result<BoxStream> {
         let refused = |why: &str| io::Error::new(io::ErrorKind::ConnectionRefused, format!("{host}:{port}: {why}"));
         let shared = shared.upgrade().ok_or_else(|| refused("the test cluster is gone"))?;
         let node = {
@@ -257,7 +262,7 @@ impl InMemory {
         };
         shared.can_connect(node).await;
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        if serve(&shared, node, Box::new(ours), "/127.0.0.1".into()) {
+        if serve(&shared, node, Box::new(ours), caller) {
             Ok(Box::new(theirs))
         } else {
             Err(refused("this broker is down"))
@@ -267,6 +272,6 @@ impl InMemory {
 
 impl Connect for InMemory {
     fn connect(&self, host: &str, port: u16) -> Connecting {
-        Box::pin(Self::open(Weak::clone(&self.shared), host.to_owned(), port))
+        Box::pin(Self::open(Weak::clone(&self.shared), self.caller.clone(), host.to_owned(), port))
     }
 }

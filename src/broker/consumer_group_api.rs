@@ -8,10 +8,11 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::consumer_groups::{Beat, Beaten, ConsumerGroup};
 use super::consumer_members::{ConsumerMember, LEAVES, LEAVES_FOR_A_WHILE};
 use super::coordinator::GROUP;
-use super::group_api::{GROUP_OPERATIONS, millis, owned};
+use super::group_api::{millis, owned};
 use super::groups::Phase;
 use super::server_assignors::{Assignor, Partitions};
 use super::state::{Refusal, State};
@@ -113,7 +114,11 @@ fn checked(request: &ConsumerGroupHeartbeatRequest, on: &Context) -> Result<Beat
 
 /// Has the group hear it.
 fn heard(state: &mut State, on: &Context, id: &GroupId, mut beat: Beat) -> Result<Beaten, Refusal> {
-    on.coordinates(state, GROUP, id).map_err(|code| (code, code.name().to_owned()))?;
+    let plain = |code: ErrorCode| (code, code.name().to_owned());
+    on.may(state, Operation::Read, Resource::Group(id)).map_err(plain)?;
+    let mut named = beat.topics.iter().flatten();
+    named.try_for_each(|topic| on.may(state, Operation::Describe, Resource::Topic(topic))).map_err(plain)?;
+    on.coordinates(state, GROUP, id).map_err(plain)?;
     let (topics, settings) = (state.described_topics(), state.consumer_group_settings());
     let known = state.groups.get_mut(&***id);
     let not = |why: String| (ErrorCode::GroupIdNotFound, why);
@@ -157,7 +162,8 @@ impl Api for ConsumerGroupDescribeRequest {
         let state = on.state();
         let groups = self.group_ids.iter().map(|id| {
             let group = state.groups.get(&***id);
-            let described = match (on.coordinates(&state, GROUP, id), group.and_then(|group| group.consumer.as_ref())) {
+            let coordinates = on.coordinates_group(&state, Operation::Describe, id);
+            let described = match (coordinates, group.and_then(|group| group.consumer.as_ref())) {
                 (Err(code), _) => return failed(id, code),
                 (Ok(()), Some(group)) => described(&state, id, group, on.version),
                 (Ok(()), None) => {
@@ -166,8 +172,9 @@ impl Api for ConsumerGroupDescribeRequest {
                     return failed(id, ErrorCode::GroupIdNotFound).with_error_message(Some(why.into()));
                 }
             };
+            let described = without_secrets(&on, &state, described);
             match self.include_authorized_operations {
-                true => described.with_authorized_operations(GROUP_OPERATIONS),
+                true => described.with_authorized_operations(on.operations(&state, Resource::Group(id))),
                 false => described,
             }
         });
@@ -177,6 +184,24 @@ impl Api for ConsumerGroupDescribeRequest {
     fn refuse(&self, code: ErrorCode) -> ConsumerGroupDescribeResponse {
         let groups = self.group_ids.iter().map(|id| failed(id, code));
         ConsumerGroupDescribeResponse::default().with_groups(groups.collect())
+    }
+}
+
+/// A group is not described to whom its topics may not be named.
+fn without_secrets(on: &Context, state: &State, group: describe::DescribedGroup) -> describe::DescribedGroup {
+    let subscribed = group.members.iter().flat_map(|member| &member.subscribed_topic_names);
+    let assigned = group.members.iter().flat_map(|member| [&member.assignment, &member.target_assignment]);
+    let assigned = assigned.flat_map(|assignment| assignment.topic_partitions.iter().map(|topic| &topic.topic_name));
+    let outcome =
+        subscribed.chain(assigned).try_for_each(|topic| on.may(state, Operation::Describe, Resource::Topic(topic)));
+    match outcome {
+        Ok(()) => group,
+        Err(code) => group
+            .with_error_code(code.to_wire())
+            .with_error_message(Some(
+                "The group has described topic(s) that the client is not authorized to describe.".into(),
+            ))
+            .with_members(Vec::new()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
@@ -22,7 +23,7 @@ pub(super) const TRANSACTION: i8 = 1;
 impl Api for FindCoordinatorRequest {
     async fn serve(self, on: Context) -> FindCoordinatorResponse {
         let state = on.state();
-        let find = |key: &StrBytes| find(&state, self.key_type, key);
+        let find = |key: &StrBytes| find(&on, &state, self.key_type, key);
         if on.version >= 4 {
             return FindCoordinatorResponse::default()
                 .with_coordinators(self.coordinator_keys.iter().map(find).collect());
@@ -53,9 +54,14 @@ fn nobody(key: &StrBytes, code: ErrorCode) -> Coordinator {
         .with_error_code(code.to_wire())
 }
 
-fn find(state: &State, kind: i8, key: &StrBytes) -> Coordinator {
-    if !matches!(kind, GROUP | TRANSACTION) {
-        return nobody(key, ErrorCode::InvalidRequest);
+fn find(on: &Context, state: &State, kind: i8, key: &StrBytes) -> Coordinator {
+    let resource = match kind {
+        GROUP => Resource::Group(key),
+        TRANSACTION => Resource::TransactionalId(key),
+        _ => return nobody(key, ErrorCode::InvalidRequest),
+    };
+    if let Err(code) = on.may(state, Operation::Describe, resource) {
+        return nobody(key, code);
     }
     let found = state.coordinator(kind, key).and_then(|id| Some((id, state.nodes.get(&id)?)));
     let Some((id, node)) = found else { return nobody(key, ErrorCode::CoordinatorNotAvailable) };
@@ -88,5 +94,17 @@ impl Context {
             Some(node) if node == self.node => Ok(()),
             _ => Err(ErrorCode::NotCoordinator),
         }
+    }
+
+    /// Whether who asks may do this to the group, and if so, whether this broker coordinates it.
+    pub(super) fn coordinates_group(&self, state: &State, operation: Operation, id: &str) -> Result<(), ErrorCode> {
+        self.may(state, operation, Resource::Group(id))?;
+        self.coordinates(state, GROUP, id)
+    }
+
+    /// Whether who asks may use the transactional id, and if so, whether this broker coordinates it.
+    pub(super) fn coordinates_transaction(&self, state: &State, id: &str) -> Result<(), ErrorCode> {
+        self.may(state, Operation::Write, Resource::TransactionalId(id))?;
+        self.coordinates(state, TRANSACTION, id)
     }
 }

@@ -9,6 +9,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::fetch_sessions::{Claim, FetchSessions, Kind, Plan, Wanted};
 use super::log::Isolation;
 use super::state::{Partition, State, Topic};
@@ -146,6 +147,7 @@ fn failed(index: i32, code: ErrorCode) -> PartitionData {
 fn find<'a>(state: &'a mut State, on: &Context, wanted: &Wanted) -> Result<&'a mut Partition, ErrorCode> {
     let FetchPartition { partition, current_leader_epoch, fetch_offset, .. } = wanted.partition;
     let name = wanted.name.as_ref().ok_or(ErrorCode::UnknownTopicId)?;
+    on.may(state, Operation::Read, Resource::Topic(name))?;
     let topic = state.topics.get_mut(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     // Of the same name, but deleted and made anew since the session knows it.
     if !wanted.id.is_zero() && wanted.id != topic.id {

@@ -9,6 +9,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::coordinator::GROUP;
 use super::groups::{Group, Identity, Join, Joined, Phase};
 use crate::error::ErrorCode;
@@ -44,7 +45,7 @@ impl Api for JoinGroupRequest {
             if self.group_id.is_empty() {
                 return self.refuse(ErrorCode::InvalidGroupId);
             }
-            if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
+            if let Err(code) = on.coordinates_group(&state, Operation::Read, &self.group_id) {
                 return self.refuse(code);
             }
             if !self.member_id.is_empty() && !state.groups.contains_key(&**self.group_id) {
@@ -116,7 +117,7 @@ impl Api for SyncGroupRequest {
         let (reply, synced) = oneshot::channel();
         let protocol = {
             let mut state = on.state();
-            if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
+            if let Err(code) = on.coordinates_group(&state, Operation::Read, &self.group_id) {
                 return self.refuse(code);
             }
             let Some(group) = state.groups.get_mut(&**self.group_id) else {
@@ -160,7 +161,7 @@ impl Api for HeartbeatRequest {
             instance_id: self.group_instance_id.as_deref(),
             generation: self.generation_id,
         };
-        let outcome = on.coordinates(&state, GROUP, &self.group_id).and_then(|()| {
+        let outcome = on.coordinates_group(&state, Operation::Read, &self.group_id).and_then(|()| {
             let group = state.groups.get_mut(&**self.group_id).ok_or(ErrorCode::UnknownMemberId)?;
             group.heartbeat(on.now(), identity)
         });
@@ -175,7 +176,7 @@ impl Api for HeartbeatRequest {
 impl Api for LeaveGroupRequest {
     async fn serve(self, on: Context) -> LeaveGroupResponse {
         let mut state = on.state();
-        if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
+        if let Err(code) = on.coordinates_group(&state, Operation::Read, &self.group_id) {
             return self.refuse(code);
         }
         let mut leave = |member_id: &str, instance_id: Option<&str>, reason: Option<&StrBytes>| {
@@ -204,14 +205,12 @@ impl Api for LeaveGroupRequest {
     }
 }
 
-/// The bits of every operation on a group.
-pub(super) const GROUP_OPERATIONS: i32 = 3400;
-
 impl Api for DescribeGroupsRequest {
     async fn serve(self, on: Context) -> DescribeGroupsResponse {
         let state = on.state();
         let groups = self.groups.iter().map(|id| {
-            let described = match (on.coordinates(&state, GROUP, id), state.groups.get(&***id)) {
+            let coordinates = on.coordinates_group(&state, Operation::Describe, id);
+            let described = match (coordinates, state.groups.get(&***id)) {
                 (Err(code), _) => return failed(id, code),
                 (Ok(()), Some(group)) if group.consumer.is_none() => described(id, group, on.version),
                 (Ok(()), other) if on.version >= 6 => {
@@ -225,8 +224,10 @@ impl Api for DescribeGroupsRequest {
                     .with_error_code(0)
                     .with_group_state(StrBytes::from_static_str("Dead")),
             };
-            let described_fully = self.include_authorized_operations && on.version >= 3;
-            if described_fully { described.with_authorized_operations(GROUP_OPERATIONS) } else { described }
+            if !self.include_authorized_operations || on.version < 3 {
+                return described;
+            }
+            described.with_authorized_operations(on.operations(&state, Resource::Group(id)))
         });
         DescribeGroupsResponse::default().with_groups(groups.collect())
     }
@@ -272,7 +273,9 @@ impl Api for ListGroupsRequest {
         let allows = |filter: &[StrBytes], value: &str| {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
         };
-        let own = |id: &str| on.coordinates(&state, GROUP, id).is_ok();
+        let all = on.may(&state, Operation::Describe, Resource::Cluster).is_ok();
+        let may = |id: &str| all || on.may(&state, Operation::Describe, Resource::Group(id)).is_ok();
+        let own = |id: &str| on.coordinates(&state, GROUP, id).is_ok() && may(id);
         let kind = |group: &Group| if group.consumer.is_some() { "consumer" } else { "classic" };
         let listed = state.groups.iter().filter(|(id, group)| {
             own(id) && allows(&self.states_filter, group.summary().0) && allows(&self.types_filter, kind(group))
@@ -300,12 +303,13 @@ impl Api for DeleteGroupsRequest {
     async fn serve(self, on: Context) -> DeleteGroupsResponse {
         let mut state = on.state();
         let results = self.groups_names.iter().map(|id| {
-            let outcome =
-                on.coordinates(&state, GROUP, id).and_then(|()| match state.groups.get(&***id).map(Group::is_empty) {
+            let outcome = on.coordinates_group(&state, Operation::Delete, id).and_then(|()| {
+                match state.groups.get(&***id).map(Group::is_empty) {
                     None => Err(ErrorCode::GroupIdNotFound),
                     Some(false) => Err(ErrorCode::NonEmptyGroup),
                     Some(true) => Ok(()),
-                });
+                }
+            });
             if outcome.is_ok() {
                 state.groups.remove(&***id);
             }

@@ -7,6 +7,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::fetch_sessions::FetchSessions;
 use super::log::{Isolation, Log, StoredBatch};
 use super::state::{Partition, State, Topic};
@@ -71,6 +72,7 @@ fn look_up(
     wanted: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Found, ErrorCode> {
+    on.may(state, Operation::Describe, Resource::Topic(topic))?;
     let partition = state.led_in_epoch(on.node, topic, wanted.partition_index, wanted.current_leader_epoch)?;
     Ok(match wanted.timestamp {
         -1 => at(partition, partition.log.readable_end(isolation)),

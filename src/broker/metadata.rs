@@ -6,10 +6,13 @@
 //!   the request, but no broker takes it: `INVALID_REQUEST`, and nothing else in the answer.
 //! - An auto-created topic is answered the way Apache does: `UNKNOWN_TOPIC_OR_PARTITION` first, and it is there the next
 //!   time. [Others](super::Emulation) say something else first, or nothing.
-//! - v8-10 and DescribeCluster give the operations allowed, when asked: all, since nothing is forbidden here.
+//! - v8 gives the operations allowed on topics, v8-10 and DescribeCluster those on the cluster, when asked.
+//! - Topics that may not be described are left out of all topics, and refused where they are asked for: in the same way
+//!   whether there are such topics or not, and never with both name and id.
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::fetch_sessions::FetchSessions;
 use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
@@ -27,10 +30,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The bits of every operation on a topic, and on the cluster.
-const TOPIC_OPERATIONS: i32 = 3576;
-const CLUSTER_OPERATIONS: i32 = 8096;
-
 impl Api for MetadataRequest {
     async fn serve(self, on: Context) -> MetadataResponse {
         let by_id = |topic: &MetadataRequestTopic| topic.name.is_none() || !topic.topic_id.is_nil();
@@ -42,11 +41,14 @@ impl Api for MetadataRequest {
             Some(topics) if !(topics.is_empty() && on.version == 0) => {
                 topics.iter().map(|topic| asked_for(&mut state, &on, topic, &self)).collect()
             }
-            _ => state.topics.values().filter_map(|topic| described(&state, &on, topic, &self)).collect(),
+            _ => {
+                let may = |topic: &&Topic| on.may(&state, Operation::Describe, Resource::Topic(&topic.name)).is_ok();
+                state.topics.values().filter(may).filter_map(|topic| described(&state, &on, topic, &self)).collect()
+            }
         };
         let response = response(&state, on.node, on.version).with_topics(topics);
         if self.include_cluster_authorized_operations {
-            return response.with_cluster_authorized_operations(CLUSTER_OPERATIONS);
+            return response.with_cluster_authorized_operations(on.cluster_operations(&state));
         }
         response
     }
@@ -103,6 +105,9 @@ fn asked_for(
             None => return unknown(ErrorCode::UnknownTopicId, None),
         },
     };
+    if let Err(code) = on.may(state, Operation::Describe, Resource::Topic(&name)) {
+        return unknown(code, Some(TopicName(name.to_string().into())).filter(|_| !by_id));
+    }
     let wire_name = Some(TopicName(name.to_string().into()));
     if let Some(topic) = state.topics.get(&name) {
         let known = described(state, on, topic, request);
@@ -111,6 +116,10 @@ fn asked_for(
     // Before v4 the client can't say, and the broker's setting holds.
     if !state.settings.auto_create || (on.version >= 4 && !request.allow_auto_topic_creation) {
         return unknown(ErrorCode::UnknownTopicOrPartition, wire_name);
+    }
+    let may = on.may(state, Operation::Create, Resource::Cluster);
+    if let Err(code) = may.or_else(|_| on.may(state, Operation::Create, Resource::Topic(&name))) {
+        return unknown(code, wire_name);
     }
     let made = state.topic_spec(&name, -1, -1, BTreeMap::new()).and_then(|spec| state.create_topic(spec));
     let described = || described(state, on, state.topics.get(&name)?, request);
@@ -128,7 +137,8 @@ fn described(state: &State, on: &Context, topic: &Topic, request: &MetadataReque
         .with_topic_id(Uuid::from_bytes(topic.id.0))
         .with_partitions(partitions.collect());
     if request.include_topic_authorized_operations {
-        return Some(described.with_topic_authorized_operations(TOPIC_OPERATIONS));
+        let operations = on.operations(state, Resource::Topic(&topic.name));
+        return Some(described.with_topic_authorized_operations(operations));
     }
     Some(described)
 }
@@ -164,7 +174,8 @@ impl Api for DescribeClusterRequest {
             let broker = DescribeClusterBroker::default().with_broker_id(BrokerId(id.0)).with_host(host);
             broker.with_port(port).with_rack(rack)
         });
-        let operations = if self.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { i32::MIN };
+        let asked = self.include_cluster_authorized_operations;
+        let operations = if asked { on.cluster_operations(&state) } else { i32::MIN };
         DescribeClusterResponse::default()
             .with_cluster_id(StrBytes::from(state.cluster_id()))
             .with_controller_id(BrokerId(state.controller().map_or(-1, |id| id.0)))

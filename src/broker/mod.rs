@@ -31,12 +31,15 @@
 //! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions transactions_admin` | the API families |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
+//! | `authorizer acls` | who may do what, and the wire |
 //! | `control` | faults on command, the request log |
 //! | `emulation` | other brokers' versions and habits |
 //! | `clock` | the one clock |
 
+mod acls;
 mod api;
 mod api_versions;
+mod authorizer;
 mod builder;
 mod clock;
 mod compaction;
@@ -112,7 +115,14 @@ impl TestCluster {
 
     /// Reaches the brokers of an [in-memory](Builder::in_memory) cluster. It refuses once the cluster is dropped.
     pub fn connector(&self) -> Arc<dyn Connect> {
-        Arc::new(InMemory::new(&self.shared))
+        Arc::new(InMemory::new(&self.shared, Caller::anonymous(InMemory::HOST)))
+    }
+
+    /// The same for somebody in particular, as if every connection had said who it is (`User:name`): for ACLs and quotas. No
+    /// password is asked for.
+    pub fn connector_as(&self, principal: impl Into<String>) -> Arc<dyn Connect> {
+        let principal = principal.into().into();
+        Arc::new(InMemory::new(&self.shared, Caller { principal, ..Caller::anonymous(InMemory::HOST) }))
     }
 
     /// The cluster's clock.
@@ -217,6 +227,21 @@ impl Drop for TaskToken {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+struct Caller {
+    /// `/address`.
+    host: Arc<str>,
+    /// `User:name`: nobody in particular, until there is a listener that asks.
+    principal: Arc<str>,
+}
+
+impl Caller {
+    fn anonymous(host: &str) -> Self {
+        Self { host: host.into(), principal: "User:ANONYMOUS".into() }
+    }
+}
+
 /// Who is asked, in which version, by whom.
 #[derive(Debug, Clone)]
 struct Context {
@@ -225,6 +250,8 @@ struct Context {
     version: i16,
     client_id: Arc<str>,
     client_host: Arc<str>,
+    /// `User:name`.
+    principal: Arc<str>,
 }
 
 impl Context {

@@ -8,6 +8,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::coordinator::GROUP;
 use super::groups::{Commit, Committed, Group, Identity};
 use super::state::State;
@@ -31,6 +32,9 @@ pub(super) const MAX_METADATA: usize = 4096;
 impl Api for OffsetCommitRequest {
     async fn serve(self, on: Context) -> OffsetCommitResponse {
         let mut state = on.state();
+        if let Err(code) = on.may(&state, Operation::Read, Resource::Group(&self.group_id)) {
+            return self.refuse(code);
+        }
         let identity = Identity {
             member_id: &self.member_id,
             instance_id: self.group_instance_id.as_deref(),
@@ -50,10 +54,9 @@ impl Api for OffsetCommitRequest {
             let group = state.groups.entry((**self.group_id).into()).or_default();
             group.may_commit(on.now(), identity, commit)
         });
-        if let Err(code) = outcome {
-            return self.refuse(code);
-        }
         committed(&self, |topic, wanted| {
+            on.may(&state, Operation::Read, Resource::Topic(topic))?;
+            outcome?;
             let committed = checked(&state, topic, wanted.0, wanted.1, wanted.2, wanted.3)?;
             let group = state.groups.get_mut(&**self.group_id).ok_or(ErrorCode::UnknownMemberId)?;
             group.offsets.insert((topic.into(), wanted.0), committed);
@@ -114,8 +117,12 @@ fn fetched(
     group: Option<&Group>,
     wanted: Option<Vec<(&str, &[i32])>>,
     require_stable: bool,
+    may: impl Fn(&str) -> Result<(), ErrorCode>,
 ) -> Vec<(String, Vec<Fetched>)> {
     let one = |topic: &str, partition: i32| {
+        if let Err(code) = may(topic) {
+            return Fetched { partition, committed: None, code: code.to_wire() };
+        }
         let key = (Arc::from(topic), partition);
         let unstable = require_stable
             && group.is_some_and(|group| group.transactional.values().any(|open| open.contains_key(&key)));
@@ -135,7 +142,7 @@ fn fetched(
     }
     let mut all: BTreeMap<String, Vec<Fetched>> = BTreeMap::new();
     let keys = group.into_iter().flat_map(|group| group.offsets.keys());
-    for (topic, partition) in keys {
+    for (topic, partition) in keys.filter(|(topic, _)| may(topic).is_ok()) {
         all.entry(topic.to_string()).or_default().push(one(topic, *partition));
     }
     all.into_iter().collect()
@@ -144,10 +151,11 @@ fn fetched(
 impl Api for OffsetFetchRequest {
     async fn serve(self, on: Context) -> OffsetFetchResponse {
         let state = on.state();
+        let may = |topic: &str| on.may(&state, Operation::Describe, Resource::Topic(topic));
         if on.version >= 8 {
             let groups = self.groups.iter().map(|asked| {
                 let group = OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone());
-                if let Err(code) = on.coordinates(&state, GROUP, &asked.group_id) {
+                if let Err(code) = on.coordinates_group(&state, Operation::Describe, &asked.group_id) {
                     return group.with_error_code(code.to_wire());
                 }
                 let known = state.groups.get(&**asked.group_id);
@@ -160,19 +168,19 @@ impl Api for OffsetFetchRequest {
                     .topics
                     .as_ref()
                     .map(|topics| topics.iter().map(|topic| (&**topic.name, &topic.partition_indexes[..])).collect());
-                let topics = fetched(known, wanted, self.require_stable);
+                let topics = fetched(known, wanted, self.require_stable, may);
                 group.with_topics(topics.into_iter().map(in_group).collect())
             });
             return OffsetFetchResponse::default().with_groups(groups.collect());
         }
-        if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
+        if let Err(code) = on.coordinates_group(&state, Operation::Describe, &self.group_id) {
             return refused_before_v8(&self, code, on.version);
         }
         let wanted = self
             .topics
             .as_ref()
             .map(|topics| topics.iter().map(|topic| (&**topic.name, &topic.partition_indexes[..])).collect());
-        let topics = fetched(state.groups.get(&**self.group_id), wanted, self.require_stable);
+        let topics = fetched(state.groups.get(&**self.group_id), wanted, self.require_stable, may);
         let topics = topics.into_iter().map(|topic| alone(topic, on.version));
         OffsetFetchResponse::default().with_topics(topics.collect())
     }
@@ -242,13 +250,15 @@ fn alone((topic, partitions): (String, Vec<Fetched>), version: i16) -> OffsetFet
 impl Api for OffsetDeleteRequest {
     async fn serve(self, on: Context) -> OffsetDeleteResponse {
         let mut state = on.state();
-        if let Err(code) = on.coordinates(&state, GROUP, &self.group_id) {
+        if let Err(code) = on.coordinates_group(&state, Operation::Delete, &self.group_id) {
             return self.refuse(code);
         }
+        let readable: Vec<_> =
+            self.topics.iter().map(|topic| on.may(&state, Operation::Read, Resource::Topic(&topic.name))).collect();
         let Some(group) = state.groups.get_mut(&**self.group_id) else {
             return self.refuse(ErrorCode::GroupIdNotFound);
         };
-        let topics = self.topics.iter().map(|topic| {
+        let topics = self.topics.iter().zip(readable).map(|(topic, readable)| {
             // Which topics a classic group reads is the clients' own business: all, to be safe.
             let subscribed = match &group.consumer {
                 Some(consumer) => consumer.subscribes_to(&topic.name),
@@ -256,13 +266,14 @@ impl Api for OffsetDeleteRequest {
             };
             let partitions = topic.partitions.iter().map(|wanted| {
                 let key = (Arc::from(&**topic.name), wanted.partition_index);
-                let code = if subscribed { ErrorCode::GroupSubscribedToTopic.to_wire() } else { 0 };
-                if !subscribed {
+                let free = if subscribed { Err(ErrorCode::GroupSubscribedToTopic) } else { Ok(()) };
+                let outcome = readable.and(free);
+                if outcome.is_ok() {
                     group.offsets.remove(&key);
                 }
                 OffsetDeleteResponsePartition::default()
                     .with_partition_index(wanted.partition_index)
-                    .with_error_code(code)
+                    .with_error_code(outcome.err().map_or(0, ErrorCode::to_wire))
             });
             OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
         });

@@ -6,6 +6,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use crate::error::ErrorCode;
 use crate::wire::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use crate::wire::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
@@ -17,6 +18,7 @@ impl Api for DeleteRecordsRequest {
     async fn serve(self, on: Context) -> DeleteRecordsResponse {
         deleted(&self, |topic, index, offset| {
             let mut state = on.state();
+            on.may(&state, Operation::Delete, Resource::Topic(topic))?;
             let partition = state.led_partition(on.node, topic, index)?;
             let offset = if offset == -1 { partition.log.high_watermark() } else { offset };
             if offset < 0 || offset > partition.log.high_watermark() {
@@ -54,6 +56,9 @@ impl Api for OffsetForLeaderEpochRequest {
     async fn serve(self, on: Context) -> OffsetForLeaderEpochResponse {
         ended(&self, |topic, index, current, epoch| {
             let mut state = on.state();
+            // Followers ask too.
+            on.may(&state, Operation::ClusterAction, Resource::Cluster)
+                .or_else(|_| on.may(&state, Operation::Describe, Resource::Topic(topic)))?;
             let partition = state.led_in_epoch(on.node, topic, index, current)?;
             Ok(partition.log.epoch_end(epoch, partition.leader_epoch).unwrap_or((-1, -1)))
         })

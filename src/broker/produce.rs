@@ -10,6 +10,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::fetch_sessions::FetchSessions;
 use super::log::Log;
 use super::producers::{self, Sequenced};
@@ -69,11 +70,14 @@ impl Api for ProduceRequest {
         if !matches!(self.acks, -1..=1) {
             return self.refuse(ErrorCode::InvalidRequiredAcks);
         }
+        if let Err(code) = may_use_its_transaction(&on, &self) {
+            return self.refuse(code);
+        }
         let deadline = on.now() + Duration::from_millis(u64::try_from(self.timeout_ms).unwrap_or(0));
         // All are written before any is waited for.
         let mut written = Vec::new();
         for topic in &self.topic_data {
-            let name = on.state().wire_topic(&topic.name, TopicId(topic.topic_id.into_bytes()), on.version >= 13);
+            let name = writable(&on, &topic.name, TopicId(topic.topic_id.into_bytes()));
             let outcomes = topic.partition_data.iter().map(|data| match (&name, &data.records) {
                 (Err(code), _) => Err((*code).into()),
                 (Ok(name), Some(records)) => append(&on, &self, name, data.index, records),
@@ -189,6 +193,29 @@ fn endpoints(state: &State, mut nodes: Vec<NodeId>) -> Vec<NodeEndpoint> {
         Some(endpoint.with_rack(rack))
     };
     nodes.into_iter().filter_map(endpoint).collect()
+}
+
+/// A transactional batch needs a transactional id, which is to be the caller's.
+fn may_use_its_transaction(on: &Context, request: &ProduceRequest) -> Result<(), ErrorCode> {
+    let mut records =
+        request.topic_data.iter().flat_map(|topic| &topic.partition_data).filter_map(|data| data.records.as_ref());
+    let is_transactional = |records: &Bytes| {
+        BatchHeader::parse(records)
+            .is_ok_and(|header| header.is_some_and(|header| header.attributes.is_transactional()))
+    };
+    if !records.any(is_transactional) {
+        return Ok(());
+    }
+    let id = request.transactional_id.as_ref().ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
+    on.may(&on.state(), Operation::Write, Resource::TransactionalId(id))
+}
+
+/// The topic that is meant, if the caller may write to it.
+fn writable(on: &Context, name: &str, id: TopicId) -> Result<Arc<str>, ErrorCode> {
+    let state = on.state();
+    let name = state.wire_topic(name, id, on.version >= 13)?;
+    on.may(&state, Operation::Write, Resource::Topic(&name))?;
+    Ok(name)
 }
 
 fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, records: &Bytes) -> Outcome {

@@ -6,7 +6,6 @@
 
 use super::Context;
 use super::api::Api;
-use super::coordinator::TRANSACTION;
 use super::log::Log;
 use super::produce::store;
 use super::state::Partition;
@@ -186,6 +185,9 @@ impl Api for InitProducerIdRequest {
     async fn serve(self, on: Context) -> InitProducerIdResponse {
         let mut state = on.state();
         let Some(id) = &self.transactional_id else {
+            if let Err(code) = on.may_write_somewhere(&state) {
+                return self.refuse(code);
+            }
             let id = state.producers.next_id();
             return InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0);
         };
@@ -193,7 +195,7 @@ impl Api for InitProducerIdRequest {
         let known = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
         let known = Some(known).filter(|known| on.version >= 3 && known.id >= 0);
         let outcome = on
-            .coordinates(&state, TRANSACTION, id)
+            .coordinates_transaction(&state, id)
             .and_then(|()| state.init_transactional(on.unix_millis(), id, timeout, known));
         match outcome {
             Ok(producer) => InitProducerIdResponse::default()

@@ -2,6 +2,7 @@
 //! files add their own parts.
 
 use super::api::{ApiKey, names_topic};
+use super::authorizer::{Acl, AuthorizerSettings};
 use super::configs::TopicConfig;
 use super::connection::Endpoint;
 use super::consumer_groups::ConsumerGroupSettings;
@@ -18,7 +19,7 @@ use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use crate::wire::StrBytes;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -47,6 +48,7 @@ pub(super) struct Settings {
     pub transaction_version: i16,
     pub replication_lag: Duration,
     pub fetch_session_slots: usize,
+    pub authorizer: Option<AuthorizerSettings>,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             transaction_version: 2,
             replication_lag: Duration::ZERO,
             fetch_session_slots: fetch_sessions::SLOTS,
+            authorizer: None,
         }
     }
 }
@@ -240,6 +243,7 @@ pub(super) struct State {
     pub producers: Producers,
     pub transactions: BTreeMap<Arc<str>, Transaction>,
     pub control: Control,
+    pub acls: BTreeSet<Acl>,
     /// Groups and transactional ids that were told to live elsewhere than where their hash says.
     pub coordinators: HashMap<(i8, Arc<str>), NodeId>,
     /// Links to clients that are cut.
@@ -263,6 +267,7 @@ impl State {
             producers: Producers::default(),
             transactions: BTreeMap::new(),
             control: Control::default(),
+            acls: BTreeSet::new(),
             coordinators: HashMap::new(),
             cuts: Vec::new(),
             closed: false,

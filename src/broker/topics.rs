@@ -7,6 +7,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::state::{MAX_PARTITIONS, Refusal, State, TopicSpec};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
@@ -31,7 +32,7 @@ impl Api for CreateTopicsRequest {
             *named.entry(&**topic.name).or_default() += 1;
         }
         let results = self.topics.iter().filter_map(|topic| match named.get(&**topic.name) {
-            Some(1) => Some(create(&mut state, topic, self.validate_only, on.version)),
+            Some(1) => Some(create(&mut state, &on, topic, self.validate_only)),
             _ => named
                 .remove(&**topic.name)
                 .map(|_| refused(topic, (ErrorCode::InvalidRequest, "Duplicate topic name.".into()), on.version)),
@@ -53,13 +54,26 @@ fn refused(topic: &CreatableTopic, (code, why): Refusal, version: i16) -> Creata
     if version >= 5 { result.with_num_partitions(-1).with_replication_factor(-1) } else { result }
 }
 
-fn create(state: &mut State, topic: &CreatableTopic, validate_only: bool, version: i16) -> CreatableTopicResult {
+fn create(state: &mut State, on: &Context, topic: &CreatableTopic, validate_only: bool) -> CreatableTopicResult {
+    let version = on.version;
+    let resource = Resource::Topic(&topic.name);
+    let may =
+        on.may(state, Operation::Create, Resource::Cluster).or_else(|_| on.may(state, Operation::Create, resource));
+    if let Err(code) = may {
+        return refused(topic, (code, "Authorization failed.".into()), version);
+    }
     let spec = match spec(state, topic) {
         Ok(spec) => spec,
         Err(refusal) => return refused(topic, refusal, version),
     };
     let result = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None);
-    let result = if version >= 5 { with_details(state, &spec, result) } else { result };
+    let result = match on.may(state, Operation::DescribeConfigs, resource) {
+        Ok(()) if version >= 5 => with_details(state, &spec, result),
+        Err(code) if version >= 5 => {
+            result.with_topic_config_error_code(code.to_wire()).with_num_partitions(-1).with_replication_factor(-1)
+        }
+        _ => result,
+    };
     if validate_only {
         return result;
     }
@@ -117,10 +131,14 @@ impl Api for DeleteTopicsRequest {
     async fn serve(self, on: Context) -> DeleteTopicsResponse {
         let mut state = on.state();
         delete(&self, |name, id| {
+            let by_id = name.is_none();
             let name = match name {
                 Some(name) => name,
                 None => state.topic_name(id).map(|name| name.to_string()).ok_or((ErrorCode::UnknownTopicId, None))?,
             };
+            if let Err((code, may_be_named)) = deletable(&on, &state, &name) {
+                return Err((code, Some(name).filter(|_| may_be_named || !by_id)));
+            }
             if state.delete_topic(&name) { Ok(name) } else { Err((ErrorCode::UnknownTopicOrPartition, Some(name))) }
         })
     }
@@ -128,6 +146,16 @@ impl Api for DeleteTopicsRequest {
     fn refuse(&self, code: ErrorCode) -> DeleteTopicsResponse {
         delete(self, |name, _| Err((code, name)))
     }
+}
+
+/// Whether the caller may delete the topic; if not, whether its name may be told to who knows the id only.
+fn deletable(on: &Context, state: &State, name: &str) -> Result<(), (ErrorCode, bool)> {
+    if on.may(state, Operation::Delete, Resource::Cluster).is_ok() {
+        return Ok(());
+    }
+    let may = |operation| on.may(state, operation, Resource::Topic(name));
+    may(Operation::Delete).map_err(|code| (code, may(Operation::Describe).is_ok()))?;
+    may(Operation::Describe).map_err(|code| (code, false))
 }
 
 fn delete(
@@ -151,7 +179,7 @@ fn delete(
 impl Api for CreatePartitionsRequest {
     async fn serve(self, on: Context) -> CreatePartitionsResponse {
         let mut state = on.state();
-        let results = self.topics.iter().map(|topic| match grow(&mut state, topic, self.validate_only) {
+        let results = self.topics.iter().map(|topic| match grow(&mut state, &on, topic, self.validate_only) {
             Ok(()) => CreatePartitionsTopicResult::default().with_name(topic.name.clone()).with_error_message(None),
             Err(refusal) => not_grown(topic, refusal),
         });
@@ -171,7 +199,8 @@ fn not_grown(topic: &CreatePartitionsTopic, (code, why): Refusal) -> CreateParti
         .with_error_message(Some(StrBytes::from(why)))
 }
 
-fn grow(state: &mut State, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refusal> {
+fn grow(state: &mut State, on: &Context, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refusal> {
+    on.may(state, Operation::Alter, Resource::Topic(&wanted.name)).map_err(|code| (code, code.name().to_owned()))?;
     let unknown = (ErrorCode::UnknownTopicOrPartition, String::new());
     let now = state.topics.get(&**wanted.name).ok_or(unknown)?.partitions.len();
     let count = usize::try_from(wanted.count).unwrap_or(0);

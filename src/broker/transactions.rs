@@ -13,7 +13,8 @@
 
 use super::Context;
 use super::api::Api;
-use super::coordinator::{GROUP, TRANSACTION};
+use super::authorizer::{Operation, Resource};
+use super::coordinator::TRANSACTION;
 use super::groups::{Commit, Identity};
 use super::state::State;
 use super::{offsets, producers};
@@ -257,6 +258,10 @@ impl Api for AddPartitionsToTxnRequest {
             let results = add(&mut state, &on, &self.v3_and_below_transactional_id, producer, topics, false);
             return AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(results);
         }
+        // Brokers ask in these versions.
+        if let Err(code) = on.may(&state, Operation::ClusterAction, Resource::Cluster) {
+            return AddPartitionsToTxnResponse::default().with_error_code(code.to_wire());
+        }
         let results = self.transactions.iter().map(|wanted| {
             let producer = ProducerIdAndEpoch { id: wanted.producer_id.0, epoch: wanted.producer_epoch };
             let id = &wanted.transactional_id;
@@ -307,18 +312,26 @@ fn add(
     topics: &[AddPartitionsToTxnTopic],
     verify_only: bool,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
-    if let Err(code) = on.coordinates(state, TRANSACTION, id) {
-        return results(topics, |_, _| Some(code));
-    }
-    if let Err(code) = state.owned_transaction(id, producer, fenced(on.version)) {
+    let by_client = on.version < 4;
+    let coordinates =
+        if by_client { on.coordinates_transaction(state, id) } else { on.coordinates(state, TRANSACTION, id) };
+    if let Err(code) = coordinates {
         return results(topics, |_, _| Some(code));
     }
     let all = || topics.iter().flat_map(|topic| topic.partitions.iter().map(|partition| (&**topic.name, *partition)));
-    if all().any(|(topic, partition)| !state.has_partition(topic, partition)) {
+    let addable = |topic: &str, partition: i32| {
+        if by_client {
+            on.may(state, Operation::Write, Resource::Topic(topic))?;
+        }
+        if state.has_partition(topic, partition) { Ok(()) } else { Err(ErrorCode::UnknownTopicOrPartition) }
+    };
+    if all().any(|(topic, partition)| addable(topic, partition).is_err()) {
         return results(topics, |topic, partition| {
-            let known = state.has_partition(topic, partition);
-            Some(if known { ErrorCode::OperationNotAttempted } else { ErrorCode::UnknownTopicOrPartition })
+            Some(addable(topic, partition).err().unwrap_or(ErrorCode::OperationNotAttempted))
         });
+    }
+    if let Err(code) = state.owned_transaction(id, producer, fenced(on.version)) {
+        return results(topics, |_, _| Some(code));
     }
     let Some(transaction) = state.transactions.get_mut(id) else { return Vec::new() };
     if verify_only {
@@ -338,7 +351,10 @@ impl Api for AddOffsetsToTxnRequest {
     async fn serve(self, on: Context) -> AddOffsetsToTxnResponse {
         let mut state = on.state();
         let producer = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
-        let outcome = on.coordinates(&state, TRANSACTION, &self.transactional_id).and_then(|()| {
+        let id = &self.transactional_id;
+        let admitted = on.may(&state, Operation::Write, Resource::TransactionalId(id));
+        let admitted = admitted.and_then(|()| on.may(&state, Operation::Read, Resource::Group(&self.group_id)));
+        let outcome = admitted.and_then(|()| on.coordinates(&state, TRANSACTION, id)).and_then(|()| {
             let transaction = state.owned_transaction(&self.transactional_id, producer, fenced(on.version))?;
             transaction.begin_if_needed(&on);
             transaction.groups.insert((**self.group_id).into());
@@ -364,7 +380,9 @@ impl Api for TxnOffsetCommitRequest {
                 let metadata = wanted.committed_metadata.as_deref().unwrap_or_default();
                 let (partition, offset) = (wanted.partition_index, wanted.committed_offset);
                 let epoch = wanted.committed_leader_epoch;
-                let outcome = offsets::checked(&state, &topic.name, partition, offset, epoch, metadata);
+                let readable = on.may(&state, Operation::Read, Resource::Topic(&topic.name));
+                let outcome =
+                    readable.and_then(|()| offsets::checked(&state, &topic.name, partition, offset, epoch, metadata));
                 let code = outcome.as_ref().err().map_or(0, |code| code.to_wire());
                 if let (Ok(committed), Some(group)) = (outcome, state.groups.get_mut(&**self.group_id)) {
                     let pending = group.transactional.entry(self.producer_id.0).or_default();
@@ -397,7 +415,8 @@ trait Admit {
 impl Admit for TxnOffsetCommitRequest {
     /// The group's word on the member (KIP-447), and the transaction's on the producer.
     fn admit(&self, on: &Context, state: &mut State) -> Result<(), ErrorCode> {
-        on.coordinates(state, GROUP, &self.group_id)?;
+        on.may(state, Operation::Write, Resource::TransactionalId(&self.transactional_id))?;
+        on.coordinates_group(state, Operation::Read, &self.group_id)?;
         let group: Arc<str> = (**self.group_id).into();
         let identity = Identity {
             member_id: &self.member_id,
@@ -449,7 +468,7 @@ impl Api for EndTxnRequest {
 
 fn end(state: &mut State, on: &Context, request: &EndTxnRequest) -> Result<ProducerIdAndEpoch, ErrorCode> {
     let id: &str = &request.transactional_id;
-    on.coordinates(state, TRANSACTION, id)?;
+    on.coordinates_transaction(state, id)?;
     let raises = on.version >= 5;
     let producer = ProducerIdAndEpoch { id: request.producer_id.0, epoch: request.producer_epoch };
     let known = state.transactions.get(id).ok_or(ErrorCode::InvalidProducerIdMapping)?;

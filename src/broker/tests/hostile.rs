@@ -36,7 +36,7 @@ async fn no_request_makes_the_broker_panic() {
     println!("MILENA_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let (_, frames) = versions::sweep_everything().await;
-    let peer: Arc<str> = "/127.0.0.1".into();
+    let caller = Caller::anonymous("/127.0.0.1");
     let mut answered = 0;
     for frame in &frames {
         let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();
@@ -47,7 +47,7 @@ async fn no_request_makes_the_broker_panic() {
                 bytes = bent(&bytes, &mut random);
             }
             // A bent JoinGroup or Fetch may wait for weeks.
-            let answer = connection::answer(&cluster.shared, NodeId(1), bytes, &peer);
+            let answer = connection::answer(&cluster.shared, NodeId(1), bytes, &caller);
             let answer = tokio::time::timeout(Duration::from_secs(1), answer).await;
             answered += usize::from(matches!(answer, Ok(Ok(_))));
         }

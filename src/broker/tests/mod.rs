@@ -1,6 +1,7 @@
 //! A peer that speaks to the cluster request by request, in any version: what the families' tests are told with.
 #![allow(clippy::disallowed_methods, reason = "tests wait on virtual time")]
 
+mod acls;
 mod compaction;
 mod consumer_groups;
 mod emulation;

@@ -42,7 +42,8 @@ async fn every_api_listed_works_in_every_version_listed() {
 
 /// The APIs tried, and the request frames (without their lengths) that they were tried with.
 pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
-    let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();
+    let cluster =
+        TestCluster::builder().topic("t", 2).authorizer(["User:ANONYMOUS"]).in_memory().start().await.unwrap();
     let mut peer = Peer::connect(&cluster, 1).await;
     let id = peer.call(12, &MetadataRequest::default().with_topics(None)).await.topics[0].topic_id;
     peer.produce("t", 0, batch(&[(1, "a"), (2, "b")])).await;
@@ -157,6 +158,21 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
             let partitions = vec![TxnOffsetCommitRequestPartition::default()];
             let topic = TxnOffsetCommitRequestTopic::default().with_name(name("t")).with_partitions(partitions);
             schema::TxnOffsetCommitRequest::default().with_group_id(group()).with_topics(vec![topic])
+        };
+        DescribeAcls, DescribeAclsRequest, |_| schema::DescribeAclsRequest::default()
+            .with_resource_type_filter(2).with_resource_name_filter(None).with_pattern_type_filter(1)
+            .with_principal_filter(None).with_host_filter(None).with_operation(1).with_permission_type(1);
+        CreateAcls, CreateAclsRequest, |_| {
+            use schema::create_acls_request::AclCreation;
+            let acl = AclCreation::default().with_resource_type(2).with_resource_name("t".into()).with_resource_pattern_type(3)
+                .with_principal("User:a".into()).with_host("*".into()).with_operation(3).with_permission_type(3);
+            schema::CreateAclsRequest::default().with_creations(vec![acl.clone().with_operation(99), acl])
+        };
+        DeleteAcls, DeleteAclsRequest, |_| {
+            use schema::delete_acls_request::DeleteAclsFilter;
+            let filter = DeleteAclsFilter::default()
+                .with_resource_type_filter(2).with_pattern_type_filter(1).with_operation(3).with_permission_type(1);
+            schema::DeleteAclsRequest::default().with_filters(vec![filter.clone().with_operation(99), filter])
         };
         DescribeConfigs, DescribeConfigsRequest, |_| {
             use schema::describe_configs_request::DescribeConfigsResource;
