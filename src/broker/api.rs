@@ -202,6 +202,8 @@ apis! {
     DeleteGroups, DeleteGroupsRequest;
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest;
     OffsetDelete, OffsetDeleteRequest;
+    DescribeUserScramCredentials, DescribeUserScramCredentialsRequest;
+    AlterUserScramCredentials, AlterUserScramCredentialsRequest;
     DescribeCluster, DescribeClusterRequest;
     DescribeProducers, DescribeProducersRequest;
     DescribeTransactions, DescribeTransactionsRequest;

@@ -32,6 +32,7 @@
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `authorizer acls` | who may do what, and the wire |
+//! | `scram` | users' credentials |
 //! | `control` | faults on command, the request log |
 //! | `emulation` | other brokers' versions and habits |
 //! | `clock` | the one clock |
@@ -65,6 +66,7 @@ mod partitions;
 mod produce;
 mod producers;
 mod replication;
+mod scram;
 mod server_assignors;
 mod state;
 mod topics;

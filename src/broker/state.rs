@@ -13,6 +13,7 @@ use super::log::Log;
 use super::network::{Link, Stale};
 use super::producers::Producers;
 use super::replication::Followers;
+use super::scram::Credentials;
 use super::server_assignors::Topics;
 use super::transactions::Transaction;
 use crate::error::ErrorCode;
@@ -244,6 +245,7 @@ pub(super) struct State {
     pub transactions: BTreeMap<Arc<str>, Transaction>,
     pub control: Control,
     pub acls: BTreeSet<Acl>,
+    pub scram: Credentials,
     /// Groups and transactional ids that were told to live elsewhere than where their hash says.
     pub coordinators: HashMap<(i8, Arc<str>), NodeId>,
     /// Links to clients that are cut.
@@ -268,6 +270,7 @@ impl State {
             transactions: BTreeMap::new(),
             control: Control::default(),
             acls: BTreeSet::new(),
+            scram: Credentials::new(),
             coordinators: HashMap::new(),
             cuts: Vec::new(),
             closed: false,

@@ -15,6 +15,7 @@ mod network;
 mod racks;
 mod records;
 mod replication;
+mod scram;
 mod transactions;
 mod versions;
 

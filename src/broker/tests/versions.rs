@@ -203,6 +203,17 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
         };
         ConsumerGroupDescribe, ConsumerGroupDescribeRequest, |_| schema::ConsumerGroupDescribeRequest::default()
             .with_group_ids(vec![group(), schema::GroupId("none".into()), schema::GroupId("new-1".into())]);
+        DescribeUserScramCredentials, DescribeUserScramCredentialsRequest, |_| {
+            let user = schema::describe_user_scram_credentials_request::UserName::default().with_name("a".into());
+            schema::DescribeUserScramCredentialsRequest::default().with_users(Some(vec![user.clone(), user]))
+        };
+        AlterUserScramCredentials, AlterUserScramCredentialsRequest, |_| {
+            use schema::alter_user_scram_credentials_request::{ScramCredentialDeletion, ScramCredentialUpsertion};
+            let upsertion = ScramCredentialUpsertion::default().with_name("a".into()).with_mechanism(1).with_iterations(4096);
+            schema::AlterUserScramCredentialsRequest::default()
+                .with_deletions(vec![ScramCredentialDeletion::default().with_name("b".into()).with_mechanism(2)])
+                .with_upsertions(vec![upsertion])
+        };
         DescribeCluster, DescribeClusterRequest, |version| {
             let request = schema::DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
             if version >= 1 { request.with_endpoint_type(1) } else { request }
