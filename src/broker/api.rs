@@ -198,10 +198,15 @@ apis! {
     CreateAcls, CreateAclsRequest;
     DeleteAcls, DeleteAclsRequest;
     DescribeConfigs, DescribeConfigsRequest;
+    DescribeLogDirs, DescribeLogDirsRequest;
     CreatePartitions, CreatePartitionsRequest;
     DeleteGroups, DeleteGroupsRequest;
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest;
+    ElectLeaders, ElectLeadersRequest;
+    AlterPartitionReassignments, AlterPartitionReassignmentsRequest;
+    ListPartitionReassignments, ListPartitionReassignmentsRequest;
     OffsetDelete, OffsetDeleteRequest;
+    DescribeQuorum, DescribeQuorumRequest;
     DescribeUserScramCredentials, DescribeUserScramCredentialsRequest;
     AlterUserScramCredentials, AlterUserScramCredentialsRequest;
     DescribeCluster, DescribeClusterRequest;
@@ -210,6 +215,7 @@ apis! {
     ListTransactions, ListTransactionsRequest;
     ConsumerGroupHeartbeat, ConsumerGroupHeartbeatRequest;
     ConsumerGroupDescribe, ConsumerGroupDescribeRequest;
+    DescribeTopicPartitions, DescribeTopicPartitionsRequest;
 }
 
 #[cfg(test)]

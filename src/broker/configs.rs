@@ -129,6 +129,10 @@ impl TopicConfig {
         self.0.get("cleanup.policy").is_none_or(|policies| policies.split(',').any(|policy| policy.trim() == "delete"))
     }
 
+    pub(super) fn allows_unclean_elections(&self) -> bool {
+        self.0.get("unclean.leader.election.enable").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
     pub(super) fn compaction_lags(&self) -> Lags {
         Lags {
             delete_retention: self.number("delete.retention.ms").unwrap_or(86_400_000),

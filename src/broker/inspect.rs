@@ -200,6 +200,7 @@ impl TestCluster {
         let opened = self.shared.runtime.spawn(opening).await;
         opened.map_err(|error| Error::new(ErrorKind::Closed).caused_by(error))??;
         self.shared.state().node_started(node);
+        self.shared.deadlines.notify_one();
         Ok(())
     }
 

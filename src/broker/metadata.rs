@@ -129,9 +129,14 @@ fn asked_for(
     }
 }
 
+/// Brokers as their numbers on the wire.
+pub(super) fn ids(nodes: &[NodeId]) -> Vec<BrokerId> {
+    nodes.iter().map(|node| BrokerId(node.0)).collect()
+}
+
 fn described(state: &State, on: &Context, topic: &Topic, request: &MetadataRequest) -> Option<MetadataResponseTopic> {
     let partitions = state.partitions_known_to(on.node, topic)?.iter().enumerate();
-    let partitions = partitions.map(|(i, partition)| described_partition(on, i, partition));
+    let partitions = partitions.map(|(i, partition)| described_partition(state, on, i, partition));
     let described = MetadataResponseTopic::default()
         .with_name(Some(TopicName(topic.name.to_string().into())))
         .with_topic_id(Uuid::from_bytes(topic.id.0))
@@ -143,15 +148,10 @@ fn described(state: &State, on: &Context, topic: &Topic, request: &MetadataReque
     Some(described)
 }
 
-fn described_partition(on: &Context, index: usize, partition: &Partition) -> MetadataResponsePartition {
-    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| BrokerId(node.0)).collect::<Vec<_>>();
-    let (mut leader, mut in_sync, mut offline) = (partition.leader, partition.isr.clone(), Vec::new());
+fn described_partition(state: &State, on: &Context, index: usize, partition: &Partition) -> MetadataResponsePartition {
+    let (mut leader, mut in_sync, mut offline) = (partition.leader, partition.isr.clone(), state.offline(partition));
     if !on.shared.emulation.tells_who_is_away() {
-        (leader, in_sync) = (leader.or(partition.led_last), partition.replicas.clone());
-    } else if leader.is_some() {
-        offline = partition.replicas.iter().filter(|node| !in_sync.contains(node)).copied().collect();
-    } else {
-        offline = partition.replicas.clone();
+        (leader, in_sync, offline) = (leader.or(partition.led_last), partition.replicas.clone(), Vec::new());
     }
     MetadataResponsePartition::default()
         .with_error_code(if leader.is_some() { 0 } else { ErrorCode::LeaderNotAvailable.to_wire() })

@@ -29,6 +29,7 @@
 //! | `compaction` | of each key the newest record |
 //! | `replication network` | what followers have, brokers that are paused or cut off |
 //! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions transactions_admin` | the API families |
+//! | `topic_partitions elections reassignments log_dirs quorum` | what else admin clients ask |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `authorizer acls` | who may do what, and the wire |
@@ -51,6 +52,7 @@ mod consumer_groups;
 mod consumer_members;
 mod control;
 mod coordinator;
+mod elections;
 mod emulation;
 mod fetch;
 mod fetch_sessions;
@@ -59,16 +61,20 @@ mod groups;
 mod inspect;
 mod list_offsets;
 mod log;
+mod log_dirs;
 mod metadata;
 mod network;
 mod offsets;
 mod partitions;
 mod produce;
 mod producers;
+mod quorum;
+mod reassignments;
 mod replication;
 mod scram;
 mod server_assignors;
 mod state;
+mod topic_partitions;
 mod topics;
 mod transactions;
 mod transactions_admin;

@@ -12,6 +12,7 @@ use super::groups::{Group, GroupSettings};
 use super::log::Log;
 use super::network::{Link, Stale};
 use super::producers::Producers;
+use super::reassignments::Reassignment;
 use super::replication::Followers;
 use super::scram::Credentials;
 use super::server_assignors::Topics;
@@ -139,6 +140,7 @@ pub(super) struct Partition {
     pub followers: Followers,
     /// Who had all of the log last.
     pub led_last: Option<NodeId>,
+    pub reassignment: Option<Reassignment>,
     /// Parked requests, woken by whatever makes more readable or moves the leader.
     waiters: Vec<Arc<Notify>>,
 }
@@ -155,6 +157,7 @@ impl Partition {
             log: Log::default(),
             followers: Followers::new(lag),
             led_last: leader,
+            reassignment: None,
             waiters: Vec::new(),
         }
     }
@@ -170,6 +173,7 @@ impl Partition {
             log: if self.replicas.contains(&node) { self.log.clone() } else { Log::default() },
             followers: Followers::held(),
             led_last: self.led_last,
+            reassignment: None,
             waiters,
         }
     }
@@ -194,6 +198,16 @@ impl Partition {
             epoch if epoch < 0 || epoch == self.leader_epoch => Ok(()),
             epoch if epoch < self.leader_epoch => Err(ErrorCode::FencedLeaderEpoch),
             _ => Err(ErrorCode::UnknownLeaderEpoch),
+        }
+    }
+
+    /// These replicas have all of the log, and are in sync.
+    fn catch_up(&mut self, which: impl Fn(NodeId) -> bool) {
+        for node in self.replicas.iter().copied().filter(|node| which(*node)) {
+            if !self.isr.contains(&node) {
+                self.isr.push(node);
+            }
+            self.followers.in_sync(node);
         }
     }
 
@@ -304,6 +318,16 @@ impl State {
 
     pub(super) fn is_alive(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|node| node.alive && !node.fenced)
+    }
+
+    /// The replicas whose brokers are down.
+    pub(super) fn offline(&self, partition: &Partition) -> Vec<NodeId> {
+        partition.replicas.iter().copied().filter(|node| !self.is_alive(*node)).collect()
+    }
+
+    /// Where the metadata log would end.
+    pub(super) fn metadata_end(&self) -> i64 {
+        self.topics_made as i64
     }
 
     /// The controller: the first broker that is up.
@@ -417,15 +441,12 @@ impl State {
         Ok(id)
     }
 
-    /// Adds partitions up to `count`.
-    pub(super) fn add_partitions(&mut self, topic: &str, count: usize) {
-        let nodes: Vec<_> = self.nodes.keys().copied().collect();
+    /// Adds a partition for each of the lists of replicas.
+    pub(super) fn add_partitions(&mut self, topic: &str, assignments: Vec<Vec<NodeId>>) {
         let alive: HashSet<_> = self.alive().map(|(id, _)| id).collect();
         let lag = self.settings.replication_lag;
         let Some(topic) = self.topics.get_mut(topic) else { return };
-        let replication = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
-        for i in topic.partitions.len()..count {
-            let replicas = (0..replication).map(|r| nodes[(i + r) % nodes.len()]).collect();
+        for replicas in assignments {
             topic.partitions.push(Partition::new(replicas, lag, |node| alive.contains(&node)));
         }
     }
@@ -482,30 +503,44 @@ impl State {
         self.go_on_without(id);
     }
 
-    /// A broker is gone: it is in sync with nothing any more, and others lead what it led.
+    /// A broker is gone: it is in sync with nothing any more, and others lead what it led; of those that are not in sync
+    /// only where the topic allows it.
     pub(super) fn go_on_without(&mut self, id: NodeId) {
-        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            // The last in-sync replica stays one: it has the data.
-            if partition.isr.len() > 1 {
-                partition.isr.retain(|node| *node != id);
-            }
-            if partition.leader == Some(id) {
-                partition.lead_by(partition.isr.iter().copied().find(|node| *node != id));
+        let alive: HashSet<_> = self.alive().map(|(id, _)| id).collect();
+        for topic in self.topics.values_mut() {
+            let unclean = topic.config.allows_unclean_elections();
+            for partition in &mut topic.partitions {
+                // The last in-sync replica stays one: it has the data.
+                if partition.isr.len() > 1 {
+                    partition.isr.retain(|node| *node != id);
+                }
+                if partition.leader == Some(id) {
+                    let any = partition.replicas.iter().copied().find(|node| alive.contains(node)).filter(|_| unclean);
+                    match (partition.isr.iter().copied().find(|node| *node != id), any) {
+                        (None, Some(any)) => partition.elect_unclean(any),
+                        (clean, _) => partition.lead_by(clean),
+                    }
+                }
             }
         }
         self.find_held();
     }
 
-    /// After a broker has come back: it is in sync at once, and leads what nobody leads.
+    /// After a broker has come back: it is in sync at once where somebody leads, and leads what nobody leads if it was the
+    /// last one in sync, or where the topic allows it. With it the others that wait are in sync.
     pub(super) fn node_started(&mut self, id: NodeId) {
-        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            if partition.replicas.contains(&id) {
-                if !partition.isr.contains(&id) {
-                    partition.isr.push(id);
-                    partition.followers.in_sync(id);
-                }
-                if partition.leader.is_none() {
-                    partition.lead_by(Some(id));
+        let alive: HashSet<_> = self.alive().map(|(id, _)| id).collect();
+        for topic in self.topics.values_mut() {
+            let unclean = topic.config.allows_unclean_elections();
+            for partition in topic.partitions.iter_mut().filter(|partition| partition.replicas.contains(&id)) {
+                match partition.leader {
+                    Some(_) => partition.catch_up(|node| node == id),
+                    None if partition.isr.contains(&id) => {
+                        partition.lead_by(Some(id));
+                        partition.catch_up(|node| alive.contains(&node));
+                    }
+                    None if unclean => partition.elect_unclean(id),
+                    None => {}
                 }
             }
         }
@@ -540,7 +575,7 @@ impl State {
 
     /// When [`Self::expire`] has something to do, at the earliest.
     pub(super) fn next_deadline(&mut self) -> Option<Instant> {
-        let replication = self.next_replication();
+        let replication = self.next_replication().into_iter().chain(self.next_reassignment());
         let groups = self.groups.values().filter_map(Group::next_deadline);
         groups.chain(self.transactions.values().filter_map(Transaction::deadline)).chain(replication).min()
     }
@@ -550,6 +585,7 @@ impl State {
         self.expire_transactions(now, unix_millis);
         self.fence_absent(now);
         self.replicate(now);
+        self.complete_reassignments(now);
         if self.groups.values().filter_map(Group::next_deadline).any(|due| due <= now) {
             let topics = self.described_topics();
             self.groups.values_mut().for_each(|group| group.expire(now, &topics));
@@ -558,7 +594,7 @@ impl State {
 }
 
 /// Kafka's rules for a topic's name.
-fn check_topic_name(name: &str) -> Result<(), String> {
+pub(super) fn check_topic_name(name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match name {
         "" => Err("Topic name is invalid: the empty string is not allowed".into()),

@@ -18,8 +18,8 @@ use crate::wire::messages::create_topics_request::CreatableTopic;
 use crate::wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use crate::wire::messages::delete_topics_response::DeletableTopicResult;
 use crate::wire::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, TopicName,
+    BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -98,18 +98,59 @@ fn spec(state: &State, topic: &CreatableTopic) -> Result<TopicSpec, Refusal> {
             "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
         return Err((ErrorCode::InvalidRequest, why.into()));
     }
-    let invalid = |why: &str| Err((ErrorCode::InvalidReplicaAssignment, why.to_owned()));
     let mut spec = state.topic_spec(&topic.name, topic.assignments.len() as i32, 1, configs)?;
+    let mut factor = None;
     for (i, replicas) in spec.replicas.iter_mut().enumerate() {
         let Some(given) = topic.assignments.iter().find(|given| given.partition_index == i as i32) else {
-            return invalid("partitions should be a consecutive 0-based integer sequence");
+            let why = "partitions should be a consecutive 0-based integer sequence";
+            return Err((ErrorCode::InvalidReplicaAssignment, why.into()));
         };
-        *replicas = given.broker_ids.iter().map(|id| NodeId(id.0)).collect();
-        if replicas.is_empty() || replicas.iter().any(|node| !state.nodes.contains_key(node)) {
-            return invalid("The manual partition assignment includes a broker that is not registered, or none.");
-        }
+        *replicas = nodes(&given.broker_ids);
+        state.check_new_partition(replicas, factor)?;
+        factor = Some(replicas.len());
     }
     Ok(spec)
+}
+
+fn nodes(ids: &[BrokerId]) -> Vec<NodeId> {
+    ids.iter().map(|id| NodeId(id.0)).collect()
+}
+
+impl State {
+    /// Whether a partition can have these replicas; `factor` is how many it must have, if that matters.
+    pub(super) fn check_assignment(&self, replicas: &[NodeId], factor: Option<usize>) -> Result<(), Refusal> {
+        let refused = |why: String| Err((ErrorCode::InvalidReplicaAssignment, why));
+        let part = "The manual partition assignment includes";
+        if replicas.is_empty() {
+            return refused(format!("{part} an empty replica list."));
+        }
+        for (i, node) in replicas.iter().enumerate() {
+            if !self.nodes.contains_key(node) {
+                return refused(format!("{part} broker {node}, but no such broker is registered."));
+            }
+            if replicas.iter().take(i).any(|other| other == node) {
+                return refused(format!("{part} the broker {node} more than once."));
+            }
+        }
+        let count = replicas.len();
+        match factor.filter(|factor| *factor != count) {
+            Some(factor) => refused(format!(
+                "{part} a partition with {count} replica(s), but this is not consistent with previous partitions, \
+                 which have {factor} replica(s)."
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for one that is to be made: somebody has to be there to lead it.
+    fn check_new_partition(&self, replicas: &[NodeId], factor: Option<usize>) -> Result<(), Refusal> {
+        self.check_assignment(replicas, factor)?;
+        if replicas.iter().any(|node| self.is_alive(*node)) {
+            return Ok(());
+        }
+        let why = "All brokers specified in the manual partition assignment are fenced or in controlled shutdown.";
+        Err((ErrorCode::InvalidReplicaAssignment, why.into()))
+    }
 }
 
 fn with_details(state: &State, spec: &TopicSpec, result: CreatableTopicResult) -> CreatableTopicResult {
@@ -133,6 +174,7 @@ impl Api for DeleteTopicsRequest {
         delete(&self, |name, id| {
             let by_id = name.is_none();
             let name = match name {
+                Some(name) if !id.is_zero() => return Err((ErrorCode::InvalidRequest, Some(name))), // which of the two?
                 Some(name) => name,
                 None => state.topic_name(id).map(|name| name.to_string()).ok_or((ErrorCode::UnknownTopicId, None))?,
             };
@@ -201,21 +243,45 @@ fn not_grown(topic: &CreatePartitionsTopic, (code, why): Refusal) -> CreateParti
 
 fn grow(state: &mut State, on: &Context, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refusal> {
     on.may(state, Operation::Alter, Resource::Topic(&wanted.name)).map_err(|code| (code, code.name().to_owned()))?;
-    let unknown = (ErrorCode::UnknownTopicOrPartition, String::new());
-    let now = state.topics.get(&**wanted.name).ok_or(unknown)?.partitions.len();
+    let unknown = (ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.".to_owned());
+    let topic = state.topics.get(&**wanted.name).ok_or(unknown)?;
+    let now = topic.partitions.len();
+    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
     let count = usize::try_from(wanted.count).unwrap_or(0);
     if wanted.count > MAX_PARTITIONS {
         return Err((ErrorCode::PolicyViolation, format!("A test topic has {MAX_PARTITIONS} partitions at most.")));
     }
-    if count <= now {
+    if count == now {
+        return Err((ErrorCode::InvalidPartitions, format!("Topic already has {now} partition(s).")));
+    }
+    if count < now {
         let why = format!(
             "The topic {} currently has {now} partition(s); {} would not be an increase.",
             &*wanted.name, wanted.count
         );
         return Err((ErrorCode::InvalidPartitions, why));
     }
+    let assignments: Vec<_> = match &wanted.assignments {
+        Some(given) if given.len() != count - now => {
+            let why = format!(
+                "Attempted to add {} additional partition(s), but only {} assignment(s) were specified.",
+                count - now,
+                given.len()
+            );
+            return Err((ErrorCode::InvalidReplicaAssignment, why));
+        }
+        Some(given) => given.iter().map(|given| nodes(&given.broker_ids)).collect(),
+        None => {
+            let nodes: Vec<_> = state.nodes.keys().copied().collect();
+            let replicas = |i| (0..factor).map(|r| nodes[(i + r) % nodes.len()]).collect();
+            (now..count).map(replicas).collect()
+        }
+    };
+    if wanted.assignments.is_some() {
+        assignments.iter().try_for_each(|replicas| state.check_new_partition(replicas, Some(factor)))?;
+    }
     if !validate_only {
-        state.add_partitions(&wanted.name, count);
+        state.add_partitions(&wanted.name, assignments);
     }
     Ok(())
 }

@@ -288,7 +288,8 @@ async fn a_subscription_or_a_topic_that_changes_is_a_new_epoch_and_what_is_not_s
     a.joins().await.unwrap();
     tokio::time::sleep(INTERVAL).await;
     let grow = crate::wire::messages::create_partitions_request::CreatePartitionsTopic::default();
-    let grow = CreatePartitionsRequest::default().with_topics(vec![grow.with_name(name("t")).with_count(5)]);
+    let grow = CreatePartitionsRequest::default()
+        .with_topics(vec![grow.with_name(name("t")).with_count(5).with_assignments(None)]);
     a.peer.call(2, &grow).await;
     assert_eq!(a.beats().await, Ok((3, Some(vec![0, 1, 2, 3, 4]))));
     // The next target is still to come, the old one is good for nothing.

@@ -179,9 +179,10 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
             let resource = |kind, name: &'static str| DescribeConfigsResource::default().with_resource_type(kind).with_resource_name(name.into()).with_configuration_keys(None);
             schema::DescribeConfigsRequest::default().with_include_synonyms(true).with_resources(vec![resource(2, "t"), resource(4, "1"), resource(2, "none"), resource(9, "")])
         };
+        DescribeLogDirs, DescribeLogDirsRequest, |_| schema::DescribeLogDirsRequest::default().with_topics(None);
         CreatePartitions, CreatePartitionsRequest, |version| {
             use schema::create_partitions_request::CreatePartitionsTopic;
-            let topic = CreatePartitionsTopic::default().with_name(name("t")).with_count(4 + i32::from(version));
+            let topic = CreatePartitionsTopic::default().with_name(name("t")).with_count(4 + i32::from(version)).with_assignments(None);
             schema::CreatePartitionsRequest::default().with_topics(vec![topic])
         };
         DeleteGroups, DeleteGroupsRequest, |_| schema::DeleteGroupsRequest::default().with_groups_names(vec![group()]);
@@ -191,7 +192,25 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
             let topic = AlterConfigsResource::default().with_resource_type(2).with_resource_name("t".into()).with_configs(vec![config]);
             schema::IncrementalAlterConfigsRequest::default().with_resources(vec![topic])
         };
+        ElectLeaders, ElectLeadersRequest, |_| {
+            use schema::elect_leaders_request::TopicPartitions;
+            let topic = TopicPartitions::default().with_topic(name("t")).with_partitions(vec![0, 9]);
+            schema::ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic]))
+        };
+        AlterPartitionReassignments, AlterPartitionReassignmentsRequest, |_| {
+            use schema::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+            let to = |index, replicas| ReassignablePartition::default().with_partition_index(index).with_replicas(replicas);
+            let partitions = vec![to(0, Some(vec![schema::BrokerId(1)])), to(1, None), to(9, None)];
+            let topic = ReassignableTopic::default().with_name(name("t")).with_partitions(partitions);
+            schema::AlterPartitionReassignmentsRequest::default().with_topics(vec![topic])
+        };
+        ListPartitionReassignments, ListPartitionReassignmentsRequest, |_| schema::ListPartitionReassignmentsRequest::default().with_topics(None);
         OffsetDelete, OffsetDeleteRequest, |_| schema::OffsetDeleteRequest::default().with_group_id(group());
+        DescribeQuorum, DescribeQuorumRequest, |_| {
+            use schema::describe_quorum_request::{PartitionData, TopicData};
+            let topic = |topic| TopicData::default().with_topic_name(name(topic)).with_partitions(vec![PartitionData::default()]);
+            schema::DescribeQuorumRequest::default().with_topics(vec![topic("__cluster_metadata"), topic("t")])
+        };
         ConsumerGroupHeartbeat, ConsumerGroupHeartbeatRequest, |version| {
             let request = schema::ConsumerGroupHeartbeatRequest::default()
                 .with_group_id(schema::GroupId(format!("new-{version}").into()))
@@ -213,6 +232,10 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
             schema::AlterUserScramCredentialsRequest::default()
                 .with_deletions(vec![ScramCredentialDeletion::default().with_name("b".into()).with_mechanism(2)])
                 .with_upsertions(vec![upsertion])
+        };
+        DescribeTopicPartitions, DescribeTopicPartitionsRequest, |_| {
+            let topics = ["t", "none", ".."].map(|topic| schema::describe_topic_partitions_request::TopicRequest::default().with_name(name(topic)));
+            schema::DescribeTopicPartitionsRequest::default().with_topics(topics.to_vec()).with_response_partition_limit(1)
         };
         DescribeCluster, DescribeClusterRequest, |version| {
             let request = schema::DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
