@@ -11,7 +11,9 @@
 //! | a request without an answer | asked again until there is one, and a new epoch is taken before the next transaction begins: a late first one, which would change or end *that* (KAFKA-17754, Jepsen on Bufstream), is fenced | asked again: a late first one is fenced by the epoch |
 //!
 //! InitProducerId instead of a second EndTxn would be no way out: while the transaction is still open the coordinator takes it
-//! as a take-over, whoever asks. It fences us, and if another has our id by now, that one in mid transaction.
+//! as a take-over, whoever asks. It fences us, and if another has our id by now, that one in mid transaction. For the same
+//! reason a broker before Kafka 2.5, whose InitProducerId does not ask who we are (KIP-360), is not asked for the new epoch of
+//! version 1: the producer ends there.
 //!
 //! One request to a coordinator at a time. Nothing is asked before its time, and EndTxn goes out only when every batch of
 //! the transaction has its outcome *and* is no longer under way: what arrives behind the marker would open a transaction

@@ -67,7 +67,8 @@ impl TransactionalProducer {
     ///
     /// # Errors
     /// `Timeout` if the one before did not end within `max.block.ms`; and what [is fatal](Error::is_fatal): fenced, not
-    /// allowed, closed.
+    /// allowed, closed, `UnsupportedVersion` on a broker before Kafka 2.5 if the one before needs a new epoch after it (an
+    /// EndTxn that was not answered at first, a record that was lost; KIP-360).
     pub async fn begin(&mut self) -> Result<Transaction<'_>> {
         // Made before the wait, so that dropping the wait takes the beginning back.
         let mut transaction = Transaction { producer: self, is_open: true };

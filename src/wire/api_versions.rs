@@ -4,7 +4,7 @@
 //! An API that the broker advertises in a low version is not thereby usable in it: Kafka 4.x advertises Produce v0-2
 //! for the sake of librdkafka and does not implement them (KAFKA-18659). We only ever pick the highest.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Certainty, Error, ErrorKind, Result};
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 use kafka_protocol::protocol::{Message, Request};
 use std::collections::BTreeMap;
@@ -156,7 +156,8 @@ pub fn api_name(key: i16) -> &'static str {
 }
 
 fn unsupported<R: Request>(message: String) -> Error {
-    Error::with_message(ErrorKind::UnsupportedVersion, message).api(api_name(R::KEY))
+    // Nobody has been asked: without this a transaction would take it for a request that may still arrive.
+    Error::with_message(ErrorKind::UnsupportedVersion, message).api(api_name(R::KEY)).certainty(Certainty::NotSent)
 }
 
 #[cfg(test)]

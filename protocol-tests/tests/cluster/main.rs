@@ -12,6 +12,7 @@ mod compaction;
 mod consumer;
 mod consumer_groups;
 mod cut_off;
+mod emulation;
 mod etl;
 mod fetching;
 mod groups;

@@ -6,13 +6,15 @@
 //!   cargo test -p protocol-tests --test real_broker -- --include-ignored
 //! ```
 //! `KAFKA_JARS` holds the jars of the Java client (`protocol-tests/kafka resolve 4.3.1` gets them). On a cluster of one
-//! node add `--skip leader`, below Kafka 4.0 `--skip consumer_groups`. `--skip chaos` leaves the nodes alive, `--skip
-//! limits` the release build alone: these have scripts of their own, `chaos.sh` and `limits.sh`.
+//! node add `--skip leader`, below Kafka 4.0 `--skip consumer_groups`, without a `KAFKA_VERSION` `--skip emulation`.
+//! `--skip chaos` leaves the nodes alive, `--skip limits` the release build alone: these have scripts of their own,
+//! `chaos.sh` and `limits.sh`.
 
 mod chaos;
 mod codecs;
 mod commits;
 mod consumer_groups;
+mod emulation;
 mod failover;
 mod fetching;
 mod groups;
