@@ -2,7 +2,7 @@
 
 use crate::args::{Global, Result, stop_on_signal};
 use crate::fault::FaultSpec;
-use milena::broker::TestCluster;
+use milena::broker::{Emulation, TestCluster};
 use milena::error::{Error, ErrorKind};
 use std::io::Write;
 use std::time::Duration;
@@ -28,6 +28,9 @@ pub struct Args {
     /// How long a group's first rebalance waits for more members, in milliseconds (Kafka's default: 3000).
     #[arg(long, default_value_t = 0)]
     initial_rebalance_delay_ms: u64,
+    /// The broker to pass for, in its versions and habits: 2.4, 2.8, 3.9, 4.3, redpanda, event-hubs.
+    #[arg(long, value_name = "BROKER", default_value_t)]
+    emulate: Emulation,
     /// Breaks an API: API:WHAT[:TIMES][,node=N][,topic=T][,probability=P][,seed=S]. WHAT is an error such as not_leader,
     /// disconnect, silence, each of them behind apply_then_, or corrupt, delay=1s, delay_answer=1s, throttle=1s.
     /// Repeatable; those of one API are used up in their order.
@@ -45,6 +48,7 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
         .listen(&args.listen)
         .auto_create_topics(!args.no_auto_create)
         .default_partitions(args.default_partitions)
+        .emulate(args.emulate)
         .initial_rebalance_delay(Duration::from_millis(args.initial_rebalance_delay_ms));
     for topic in &args.topics {
         let (name, partitions) = match topic.rsplit_once(':') {
