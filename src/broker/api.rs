@@ -36,8 +36,10 @@ pub(super) trait Api: Request + Send + 'static {
         true
     }
 
-    /// Says how long the client is to wait before it asks again.
-    fn throttle(_response: &mut Self::Response, _millis: i32) {}
+    /// Where the answer says how long the client is to wait before it asks again, in an API that quotas or faults throttle.
+    fn throttle_time_ms(_response: &mut Self::Response) -> Option<&mut i32> {
+        None
+    }
 
     /// Whether an answer that can't be sent has to be told by closing the connection (acks=0).
     fn failed(_response: &Self::Response) -> bool {
@@ -84,14 +86,14 @@ fn versions<R: Request>() -> (i16, i16) {
     (min, max)
 }
 
-async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<Answer> {
+async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<(Answer, Duration)> {
     let (header, request, _) = decode_request_prefix::<R>(frame.clone())?;
     let wants_answer = request.wants_answer();
     if let Some(script) = &how.script
         && let Some(body) = scripted::<R>(&on, script, frame)?
     {
         let frame = frame_response::<R>(&body, header.api_version, header.correlation_id)?;
-        return Ok(if wants_answer { Answer::Frame(frame) } else { Answer::None });
+        return Ok((if wants_answer { Answer::Frame(frame) } else { Answer::None }, how.throttle));
     }
     let mut response = match how.refusal {
         Some(code) => {
@@ -103,13 +105,18 @@ async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<Answe
         }
         None => request.serve(on).await,
     };
-    if !how.throttle.is_zero() {
-        R::throttle(&mut response, i32::try_from(how.throttle.as_millis()).unwrap_or(i32::MAX));
+    let mut throttle = how.throttle;
+    if let Some(millis) = R::throttle_time_ms(&mut response) {
+        let by_quota = Duration::from_millis(u64::try_from(*millis).unwrap_or(0));
+        throttle = throttle.max(by_quota);
+        *millis = i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX);
     }
-    if !wants_answer {
-        return Ok(if R::failed(&response) { Answer::Close } else { Answer::None });
-    }
-    encode_response::<R>(&response, header.api_version, header.correlation_id).map(Answer::Frame)
+    let answer = match (wants_answer, R::failed(&response)) {
+        (true, _) => Answer::Frame(encode_response::<R>(&response, header.api_version, header.correlation_id)?),
+        (false, true) => Answer::Close,
+        (false, false) => Answer::None,
+    };
+    Ok((answer, throttle))
 }
 
 /// What the script answers; `None` if it leaves that to us.
@@ -160,8 +167,14 @@ macro_rules! apis {
             }
         }
 
-        /// Reads a request frame (without its length), has it served, and frames the answer.
-        pub(super) async fn dispatch(api: ApiKey, on: Context, frame: Bytes, how: Handling) -> Result<Answer> {
+        /// Reads a request frame (without its length), has it served, and frames the answer; with it, how long the connection
+        /// is then to be left alone.
+        pub(super) async fn dispatch(
+            api: ApiKey,
+            on: Context,
+            frame: Bytes,
+            how: Handling,
+        ) -> Result<(Answer, Duration)> {
             match api {
                 $(ApiKey::$name => serve::<schema::$request>(on, frame, how).await,)*
             }
@@ -206,6 +219,8 @@ apis! {
     AlterPartitionReassignments, AlterPartitionReassignmentsRequest;
     ListPartitionReassignments, ListPartitionReassignmentsRequest;
     OffsetDelete, OffsetDeleteRequest;
+    DescribeClientQuotas, DescribeClientQuotasRequest;
+    AlterClientQuotas, AlterClientQuotasRequest;
     DescribeQuorum, DescribeQuorumRequest;
     DescribeUserScramCredentials, DescribeUserScramCredentialsRequest;
     AlterUserScramCredentials, AlterUserScramCredentialsRequest;

@@ -197,7 +197,7 @@ pub(super) async fn answer(
         Verdict::Script(script) => (None, Some(script.clone())),
         _ => (None, None),
     };
-    let mut answer = Answer::None;
+    let (mut answer, mut throttle) = (Answer::None, judged.throttle);
     if judged.apply || refusal.is_some() {
         let context = Context {
             shared: Arc::clone(shared),
@@ -206,9 +206,10 @@ pub(super) async fn answer(
             client_id: client_id(&frame).into(),
             client_host: Arc::clone(&caller.host),
             principal: Arc::clone(&caller.principal),
+            request_bytes,
         };
         let how = Handling { apply: judged.apply, refusal, script, throttle: judged.throttle };
-        answer = api::dispatch(api, context, frame, how).await?;
+        (answer, throttle) = api::dispatch(api, context, frame, how).await?;
     }
     if let Some(delay) = judged.delay_answer {
         tokio::time::sleep(delay).await;
@@ -216,8 +217,8 @@ pub(super) async fn answer(
     let response_bytes = if let Answer::Frame(frame) = &answer { frame.len() } else { 0 };
     shared.state().control.count((api, version), request_bytes, response_bytes);
     match judged.then {
-        Verdict::Answer | Verdict::Refuse(_) | Verdict::Script(_) => Ok((answer, judged.throttle)),
-        Verdict::Corrupt(seed) => Ok((answer.map(|frame| control::corrupted(&frame, seed)), judged.throttle)),
+        Verdict::Answer | Verdict::Refuse(_) | Verdict::Script(_) => Ok((answer, throttle)),
+        Verdict::Corrupt(seed) => Ok((answer.map(|frame| control::corrupted(&frame, seed)), throttle)),
         Verdict::Disconnect => Ok((Answer::Close, Duration::ZERO)),
         Verdict::Silence => std::future::pending().await,
     }

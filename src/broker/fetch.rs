@@ -12,6 +12,7 @@ use super::api::Api;
 use super::authorizer::{Operation, Resource};
 use super::fetch_sessions::{Claim, FetchSessions, Kind, Plan, Wanted};
 use super::log::Isolation;
+use super::quotas::Direction;
 use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
@@ -67,8 +68,8 @@ impl Api for FetchRequest {
             || sessions.names(self.session_id, wanted.id, &wanted.name)
     }
 
-    fn throttle(response: &mut FetchResponse, millis: i32) {
-        response.throttle_time_ms = millis;
+    fn throttle_time_ms(response: &mut FetchResponse) -> Option<&mut i32> {
+        Some(&mut response.throttle_time_ms)
     }
 
     /// A code about the session is the whole answer's; another one befalls what the session reads, whose epoch goes on.
@@ -176,9 +177,14 @@ fn diverged(partition: &Partition, wanted: &FetchPartition) -> Result<Option<(i3
     Ok((end.0 < wanted.last_fetched_epoch || end.1 < wanted.fetch_offset).then_some(end))
 }
 
+/// How many bytes the answer has, but for a first batch that is larger.
+fn most(state: &State, on: &Context, request: &FetchRequest) -> usize {
+    usize::try_from(request.max_bytes.min(MAX_BYTES)).unwrap_or(0).min(on.fetchable(state))
+}
+
 /// Whether there is no reason to wait: enough bytes, or something to tell.
 fn is_ready(state: &mut State, on: &Context, request: &FetchRequest, partitions: &[Wanted]) -> bool {
-    let enough = usize::try_from(request.min_bytes.min(request.max_bytes).min(MAX_BYTES)).unwrap_or(0);
+    let enough = usize::try_from(request.min_bytes).unwrap_or(0).min(most(state, on, request));
     let isolation = Isolation::from_wire(request.isolation_level);
     let mut bytes = 0;
     for wanted in partitions {
@@ -237,11 +243,14 @@ struct Read {
     session: i32,
     answers: Vec<Answered>,
     moved: Vec<NodeEndpoint>,
+    /// Over the quota, for so long: nothing is told.
+    throttle: Duration,
 }
 
 fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> Result<Read, (ErrorCode, i32)> {
     let isolation = Isolation::from_wire(request.isolation_level);
-    let mut left = usize::try_from(request.max_bytes.min(MAX_BYTES)).unwrap_or(0);
+    let mut left = most(state, on, request);
+    let mut size = 0;
     let mut first = true;
     let cut = state.settings.cut_batches;
     let mut answers = Vec::with_capacity(plan.partitions.len());
@@ -278,6 +287,7 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
         let slice = log.read(offset, log.readable_end(isolation).min(end), limit, first, cut);
         first &= slice.batches.is_empty();
         left = left.saturating_sub(slice.size);
+        size += slice.size;
         let aborted = match isolation {
             Isolation::Uncommitted => None,
             Isolation::Committed => {
@@ -295,6 +305,11 @@ fn read(state: &mut State, on: &Context, request: &FetchRequest, plan: Plan) -> 
             }
         };
         answers.push(Answered { wanted, data: data.with_aborted_transactions(aborted), batches: slice.batches });
+    }
+    let throttle = on.counted(state, Direction::Fetch, size);
+    if !throttle.is_zero() {
+        let session = if let Kind::Incremental { session, .. } = plan.kind { session } else { 0 };
+        return Ok(Read { session, answers: Vec::new(), moved: Vec::new(), throttle });
     }
     // Apache tells of these last.
     answers.sort_by_key(|answer| ErrorCode::from_wire(answer.data.error_code).is_some_and(is_unknown));
@@ -320,7 +335,7 @@ fn finish(state: &mut State, on: &Context, kind: Kind, mut answers: Vec<Answered
         }
     };
     let moved = if on.version >= 16 { successors(state, &answers) } else { Vec::new() };
-    Ok(Read { session, answers, moved })
+    Ok(Read { session, answers, moved, throttle: Duration::ZERO })
 }
 
 /// A partition's error; where its leader has moved, with the new one (v16).
@@ -374,7 +389,11 @@ impl Read {
                 topic.partitions.push(data.with_records(Some(joined(batches))));
             }
         }
-        FetchResponse::default().with_session_id(self.session).with_responses(topics).with_node_endpoints(self.moved)
+        FetchResponse::default()
+            .with_session_id(self.session)
+            .with_responses(topics)
+            .with_node_endpoints(self.moved)
+            .with_throttle_time_ms(i32::try_from(self.throttle.as_millis()).unwrap_or(i32::MAX))
     }
 }
 

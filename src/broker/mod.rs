@@ -34,6 +34,7 @@
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `authorizer acls` | who may do what, and the wire |
 //! | `scram` | users' credentials |
+//! | `quotas quota_api` | client quotas: whom they hold for and how, and the wire |
 //! | `control` | faults on command, the request log |
 //! | `emulation` | other brokers' versions and habits |
 //! | `clock` | the one clock |
@@ -69,6 +70,8 @@ mod partitions;
 mod produce;
 mod producers;
 mod quorum;
+mod quota_api;
+mod quotas;
 mod reassignments;
 mod replication;
 mod scram;
@@ -260,6 +263,8 @@ struct Context {
     client_host: Arc<str>,
     /// `User:name`.
     principal: Arc<str>,
+    /// Of the request's frame, length included.
+    request_bytes: usize,
 }
 
 impl Context {

@@ -14,6 +14,7 @@ use super::authorizer::{Operation, Resource};
 use super::fetch_sessions::FetchSessions;
 use super::log::Log;
 use super::producers::{self, Sequenced};
+use super::quotas::Direction;
 use super::replication::replicated;
 use super::state::{Partition, State, Topic};
 use crate::error::ErrorCode;
@@ -109,8 +110,12 @@ impl Api for ProduceRequest {
                     .with_partition_responses(partitions),
             );
         }
-        let endpoints = endpoints(&on.state(), moved);
-        ProduceResponse::default().with_responses(topics).with_node_endpoints(endpoints)
+        let mut state = on.state();
+        let throttle = on.counted(&mut state, Direction::Produce, on.request_bytes);
+        ProduceResponse::default()
+            .with_responses(topics)
+            .with_node_endpoints(endpoints(&state, moved))
+            .with_throttle_time_ms(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX))
     }
 
     fn refuse(&self, code: ErrorCode) -> ProduceResponse {
@@ -132,8 +137,8 @@ impl Api for ProduceRequest {
         self.acks != 0
     }
 
-    fn throttle(response: &mut ProduceResponse, millis: i32) {
-        response.throttle_time_ms = millis;
+    fn throttle_time_ms(response: &mut ProduceResponse) -> Option<&mut i32> {
+        Some(&mut response.throttle_time_ms)
     }
 
     fn failed(response: &ProduceResponse) -> bool {

@@ -12,6 +12,7 @@ use super::groups::{Group, GroupSettings};
 use super::log::Log;
 use super::network::{Link, Stale};
 use super::producers::Producers;
+use super::quotas::Quotas;
 use super::reassignments::Reassignment;
 use super::replication::Followers;
 use super::scram::Credentials;
@@ -260,6 +261,7 @@ pub(super) struct State {
     pub control: Control,
     pub acls: BTreeSet<Acl>,
     pub scram: Credentials,
+    pub quotas: Quotas,
     /// Groups and transactional ids that were told to live elsewhere than where their hash says.
     pub coordinators: HashMap<(i8, Arc<str>), NodeId>,
     /// Links to clients that are cut.
@@ -285,6 +287,7 @@ impl State {
             control: Control::default(),
             acls: BTreeSet::new(),
             scram: Credentials::new(),
+            quotas: Quotas::default(),
             coordinators: HashMap::new(),
             cuts: Vec::new(),
             closed: false,

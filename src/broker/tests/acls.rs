@@ -50,12 +50,6 @@ fn filter(pattern: i8, name: Option<&str>) -> DeleteAclsFilter {
 }
 
 impl Peer {
-    async fn connect_as(cluster: &TestCluster, principal: &str) -> Self {
-        let connector = cluster.connector_as(principal);
-        let stream = connector.connect("broker-1", 9092).await.expect("the broker is up");
-        Self { stream, buffer: BytesMut::new(), sent: 0 }
-    }
-
     async fn create_acls(&mut self, acls: impl IntoIterator<Item = AclCreation>) -> Vec<i16> {
         let request = schema::CreateAclsRequest::default().with_creations(acls.into_iter().collect());
         self.call(3, &request).await.results.iter().map(|result| result.error_code).collect()

@@ -13,6 +13,7 @@ mod groups;
 mod hostile;
 mod lifecycle;
 mod network;
+mod quotas;
 mod racks;
 mod records;
 mod replication;
@@ -46,7 +47,16 @@ struct Peer {
 
 impl Peer {
     async fn connect(cluster: &TestCluster, node: i32) -> Self {
-        let stream = cluster.connector().connect(&format!("broker-{node}"), 9092).await.expect("the broker is up");
+        Self::open(cluster.connector(), node).await
+    }
+
+    /// The same as somebody, to broker 1.
+    async fn connect_as(cluster: &TestCluster, principal: &str) -> Self {
+        Self::open(cluster.connector_as(principal), 1).await
+    }
+
+    async fn open(connector: Arc<dyn Connect>, node: i32) -> Self {
+        let stream = connector.connect(&format!("broker-{node}"), 9092).await.expect("the broker is up");
         Self { stream, buffer: BytesMut::new(), sent: 0 }
     }
 

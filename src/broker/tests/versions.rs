@@ -222,6 +222,18 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
         };
         ConsumerGroupDescribe, ConsumerGroupDescribeRequest, |_| schema::ConsumerGroupDescribeRequest::default()
             .with_group_ids(vec![group(), schema::GroupId("none".into()), schema::GroupId("new-1".into())]);
+        DescribeClientQuotas, DescribeClientQuotasRequest, |_| {
+            use schema::describe_client_quotas_request::ComponentData;
+            let users = ComponentData::default().with_entity_type("user".into()).with_match_type(2).with_match(None);
+            schema::DescribeClientQuotasRequest::default().with_components(vec![users])
+        };
+        AlterClientQuotas, AlterClientQuotasRequest, |_| {
+            use schema::alter_client_quotas_request::{EntityData, EntryData, OpData};
+            let entity = EntityData::default().with_entity_type("user".into()).with_entity_name(None);
+            let op = OpData::default().with_key("producer_byte_rate".into()).with_value(1e9);
+            let entry = |op| EntryData::default().with_entity(vec![entity.clone()]).with_ops(vec![op]);
+            schema::AlterClientQuotasRequest::default().with_entries(vec![entry(op.clone()), entry(op.with_value(0.5))])
+        };
         DescribeUserScramCredentials, DescribeUserScramCredentialsRequest, |_| {
             let user = schema::describe_user_scram_credentials_request::UserName::default().with_name("a".into());
             schema::DescribeUserScramCredentialsRequest::default().with_users(Some(vec![user.clone(), user]))
