@@ -1,6 +1,6 @@
 // Produce: v3-13 (v0-2 are listed, as Apache does, and close the connection).
-//! Batches in. They are kept as sent: what is checked is the head and the CRC, not the records, except in a compacted
-//! topic, where each needs a key.
+//! Batches in. They are kept as sent: what is checked is the head and the CRC, and the records only where a topic asks
+//! something of each: a key when it is compacted, a time within bounds.
 //!
 //! - v7 brings zstd; before, it is `UNSUPPORTED_COMPRESSION_TYPE`.
 //! - v8 adds record errors, v10 the new leader of a partition that has moved, v13 topic ids instead of names.
@@ -34,6 +34,8 @@ use std::time::Duration;
 
 /// A record without key, value and headers: length, attributes, two deltas, three more lengths.
 const MIN_RECORD: usize = 7;
+/// The timestamp of a record that has none.
+const NO_TIMESTAMP: i64 = -1;
 
 /// What a partition's batch came to: where it stands, or why not.
 type Outcome = Result<Appended, Rejected>;
@@ -232,22 +234,9 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
     let header = *batch.header();
     let now = on.unix_millis();
     if batch.bytes().len() > rules.max_message_bytes {
-        let (size, limit) = (batch.bytes().len(), rules.max_message_bytes);
-        let why = format!(
-            "The record batch size in the append to {topic}-{index} is {size} bytes which exceeds the maximum configured value of {limit}."
-        );
-        return Err(rejected(ErrorCode::MessageTooLarge, why));
+        return Err(ErrorCode::MessageTooLarge.into());
     }
-    if !rules.log_append_time && header.max_timestamp >= 0 {
-        let ahead = header.max_timestamp.saturating_sub(now);
-        if ahead > rules.timestamp_after_max_ms || ahead.saturating_neg() > rules.timestamp_before_max_ms {
-            let why = format!("Timestamp {} is out of range of the broker's clock {now}", header.max_timestamp);
-            return Err(rejected(ErrorCode::InvalidTimestamp, why));
-        }
-    }
-    if rules.compacted {
-        every_record_has_a_key(&batch)?;
-    }
+    check_records(&batch, &rules, now)?;
     let mut log_append_time = -1;
     if rules.log_append_time {
         log_append_time = now;
@@ -264,7 +253,7 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
         on.shared.deadlines.notify_one();
     }
     let partition = state.led_partition(on.node, topic, index)?;
-    if request.acks == -1 && partition.isr.len() < rules.min_insync_replicas {
+    if request.acks == -1 && !partition.has_in_sync(rules.min_insync_replicas) {
         return Err(ErrorCode::NotEnoughReplicas.into());
     }
     let leader_epoch = partition.leader_epoch;
@@ -368,21 +357,32 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejected> {
     Ok(())
 }
 
-fn every_record_has_a_key(batch: &RawBatch) -> Result<(), Rejected> {
+/// Looks at each record, if the topic asks something of it.
+fn check_records(batch: &RawBatch, rules: &Rules, now: i64) -> Result<(), Rejected> {
+    let times = now.saturating_sub(rules.timestamp_before_max_ms)..=now.saturating_add(rules.timestamp_after_max_ms);
+    let dated = !rules.log_append_time
+        && (batch.header().max_timestamp > *times.end() || rules.timestamp_before_max_ms != i64::MAX);
+    if !rules.compacted && !dated {
+        return Ok(());
+    }
     let mut scratch = Decompressor::default();
     let corrupt = |why: crate::error::Error| rejected(ErrorCode::InvalidRecord, why.to_string());
     let records = open(batch.bytes(), &mut scratch, DEFAULT_DECOMPRESSED_LIMIT).map_err(corrupt)?;
-    let mut keyless = Vec::new();
-    for (i, record) in records.enumerate() {
-        if record.map_err(corrupt)?.key.is_none() {
-            keyless.push((i as i32, "Compacted topic cannot accept message without key.".to_owned()));
+    let mut wrong = Vec::new();
+    for (i, record) in (0..).zip(records) {
+        let record = record.map_err(corrupt)?;
+        if rules.compacted && record.key.is_none() {
+            wrong.push((ErrorCode::InvalidRecord, i, "A record of a compacted topic needs a key.".to_owned()));
+        } else if dated && record.timestamp != NO_TIMESTAMP && !times.contains(&record.timestamp) {
+            let why = format!("Timestamp {} is not within {} and {}.", record.timestamp, times.start(), times.end());
+            wrong.push((ErrorCode::InvalidTimestamp, i, why));
         }
     }
-    if keyless.is_empty() {
-        return Ok(());
-    }
-    let message = Some("One or more records have been rejected due to missing keys".to_owned());
-    Err(Rejected { code: ErrorCode::InvalidRecord, message, records: keyless })
+    // The first one's code is the batch's.
+    let Some((code, ..)) = wrong.first() else { return Ok(()) };
+    let (code, message) = (*code, format!("{} of {} records were rejected.", wrong.len(), batch.header().record_count));
+    let records = wrong.into_iter().map(|(_, i, why)| (i, why)).collect();
+    Err(Rejected { code, message: Some(message), records })
 }
 
 /// What a topic's configs say about a batch.

@@ -56,6 +56,11 @@ impl Partition {
         self.followers.behind.values_mut().for_each(|has| *has = end.min(*has));
     }
 
+    /// Whether enough replicas are in sync; more than there are, nobody asks for.
+    pub(super) fn has_in_sync(&self, least: usize) -> bool {
+        self.isr.len() >= least.min(self.replicas.len())
+    }
+
     /// Where the log ends at one of the replicas.
     pub(super) fn end_at(&self, node: NodeId) -> i64 {
         if self.leader == Some(node) {
@@ -113,8 +118,7 @@ impl Partition {
         if self.log.high_watermark() < offset {
             return None;
         }
-        let enough = self.isr.len() >= min_insync_replicas;
-        Some(if enough { Ok(()) } else { Err(ErrorCode::NotEnoughReplicasAfterAppend) })
+        Some(if self.has_in_sync(min_insync_replicas) { Ok(()) } else { Err(ErrorCode::NotEnoughReplicasAfterAppend) })
     }
 }
 

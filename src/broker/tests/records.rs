@@ -134,6 +134,8 @@ async fn what_is_corrupt_or_too_large_or_not_one_batch_is_not_stored() {
     ] {
         let answer = peer.produce("t", 0, bytes).await;
         assert_eq!((answer.error_code, answer.base_offset), (code.to_wire(), -1), "{code:?}");
+        // Of this one Apache says no more than the code.
+        assert_eq!(answer.error_message.is_none(), code == ErrorCode::MessageTooLarge, "{code:?}");
     }
     assert_eq!(cluster.offsets("t", 0), Some((0, 0)));
     assert_eq!(peer.produce("t", 0, good).await.error_code, 0);
@@ -177,6 +179,28 @@ async fn log_append_time_is_the_brokers_clock_for_every_record() {
     assert_eq!(peer.produce("t", 0, batch(&[(1, "a"), (2, "b")])).await.log_append_time_ms, 5_000_007);
     let got = peer.fetch_from("t", 0, 0).await.records.unwrap();
     assert_eq!(values(&got), [(0, 5_000_007, "a".into()), (1, 5_000_007, "b".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_in_sync_are_not_asked_for_beyond_those_that_there_are() {
+    let builder = TestCluster::builder().topic_with("t", 1, [("min.insync.replicas", "2")]);
+    let cluster = builder.in_memory().start().await.unwrap();
+    assert_eq!(Peer::connect(&cluster, 1).await.produce("t", 0, batch(&[(1, "x")])).await.error_code, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_too_old_or_too_new_are_named() {
+    let configs = [("message.timestamp.before.max.ms", "1000"), ("message.timestamp.after.max.ms", "1000")];
+    let builder = TestCluster::builder().topic_with("t", 1, configs).unix_millis(10_000);
+    let cluster = builder.in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    assert_eq!(peer.produce("t", 0, batch(&[(9_000, "a"), (11_000, "b"), (-1, "c")])).await.error_code, 0);
+    // The newest of them is fine, so the batch's head tells nothing of the first.
+    for (bytes, blamed) in [(batch(&[(8_000, "a"), (10_000, "b")]), 0), (batch(&[(10_000, "a"), (12_000, "b")]), 1)] {
+        let answer = peer.produce("t", 0, bytes).await;
+        assert_eq!(answer.error_code, ErrorCode::InvalidTimestamp.to_wire());
+        assert_eq!(answer.record_errors.iter().map(|error| error.batch_index).collect::<Vec<_>>(), [blamed]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
