@@ -31,17 +31,21 @@ impl Api for ApiVersionsRequest {
         if on.version < 3 || !emulation.has_features() {
             return response;
         }
-        let level = on.state().settings.transaction_version;
-        let feature = || StrBytes::from_static_str("transaction.version");
-        let supported = SupportedFeatureKey::default().with_name(feature()).with_max_version(2);
-        let finalized = FinalizedFeatureKey::default()
-            .with_name(feature())
-            .with_max_version_level(level)
-            .with_min_version_level(level);
+        // A feature with the highest level that there is, and the one that the cluster is at.
+        let features = [("group.version", 1, 1), ("transaction.version", 2, on.state().settings.transaction_version)];
+        let supported = features.iter().map(|(name, max, _)| {
+            SupportedFeatureKey::default().with_name(StrBytes::from_static_str(name)).with_max_version(*max)
+        });
+        let finalized = features.iter().map(|(name, _, level)| {
+            FinalizedFeatureKey::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_max_version_level(*level)
+                .with_min_version_level(*level)
+        });
         response
-            .with_supported_features(vec![supported])
+            .with_supported_features(supported.collect())
             .with_finalized_features_epoch(0)
-            .with_finalized_features(vec![finalized])
+            .with_finalized_features(finalized.collect())
     }
 
     fn refuse(&self, code: ErrorCode) -> ApiVersionsResponse {

@@ -6,8 +6,9 @@
 use super::Context;
 use super::api::Api;
 use super::compaction::Lags;
-use super::state::State;
+use super::state::{Refusal, State, check_topic_name};
 use crate::error::ErrorCode;
+use crate::ids::NodeId;
 use crate::wire::StrBytes;
 use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
 use crate::wire::messages::describe_configs_response::{
@@ -156,19 +157,31 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     let Some((_, _, kind)) = known else { return Err(format!("Unknown topic config name: {name}")) };
     let trimmed = value.trim();
     let fits = match (name, kind) {
-        ("cleanup.policy", _) => trimmed.split(',').all(|policy| matches!(policy.trim(), "delete" | "compact")),
+        ("cleanup.policy", _) => trimmed.split(',').all(|policy| matches!(policy.trim(), "delete" | "compact" | "")),
         ("message.timestamp.type", _) => matches!(trimmed, "CreateTime" | "LogAppendTime"),
         ("compression.type", _) => {
             matches!(trimmed, "producer" | "uncompressed" | "gzip" | "snappy" | "lz4" | "zstd")
         }
-        ("min.insync.replicas", _) => trimmed.parse::<i32>().is_ok_and(|replicas| replicas >= 1),
         (_, Boolean) => trimmed.eq_ignore_ascii_case("true") || trimmed.eq_ignore_ascii_case("false"),
-        (_, Int) => trimmed.parse::<i32>().is_ok(),
-        (_, Long) => trimmed.parse::<i64>().is_ok(),
-        (_, Double) => trimmed.parse::<f64>().is_ok(),
+        (_, Int) => trimmed.parse::<i32>().is_ok_and(|number| i64::from(number) >= least(name)),
+        (_, Long) => trimmed.parse::<i64>().is_ok_and(|number| number >= least(name)),
+        (_, Double) => trimmed.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share)),
         (_, Kind::String | List) => true,
     };
     if fits { Ok(()) } else { Err(format!("Invalid value {value} for configuration {name}")) }
+}
+
+/// The smallest number that a config takes.
+fn least(name: &str) -> i64 {
+    match name {
+        "min.insync.replicas" | "segment.ms" | "flush.messages" | "max.compaction.lag.ms" => 1,
+        "segment.index.bytes" => 4,
+        "segment.bytes" => 1 << 20,
+        "retention.ms" | "compression.gzip.level" => -1,
+        "local.retention.ms" | "local.retention.bytes" => -2,
+        "retention.bytes" | "compression.zstd.level" => i64::MIN,
+        _ => 0,
+    }
 }
 
 const BROKER: i8 = 4;
@@ -178,7 +191,12 @@ impl Api for DescribeConfigsRequest {
     async fn serve(self, on: Context) -> DescribeConfigsResponse {
         let state = on.state();
         let results =
-            self.resources.iter().map(|resource| describe(&state, resource, self.include_synonyms, on.version));
+            self.resources.iter().map(|resource| match describe(&state, &on, resource, self.include_synonyms) {
+                Ok(configs) => described(resource).with_configs(configs),
+                Err((code, why)) => {
+                    described(resource).with_error_code(code.to_wire()).with_error_message(Some(StrBytes::from(why)))
+                }
+            });
         DescribeConfigsResponse::default().with_results(results.collect())
     }
 
@@ -194,29 +212,34 @@ fn described(resource: &DescribeConfigsResource) -> DescribeConfigsResult {
         .with_resource_name(resource.resource_name.clone())
 }
 
-fn describe(state: &State, resource: &DescribeConfigsResource, synonyms: bool, version: i16) -> DescribeConfigsResult {
+fn describe(
+    state: &State,
+    on: &Context,
+    resource: &DescribeConfigsResource,
+    synonyms: bool,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     const DYNAMIC_TOPIC: i8 = 1;
     const STATIC: i8 = 4;
     const DEFAULT: i8 = 5;
     let entries: Vec<(&'static str, String, i8, i8)> = match resource.resource_type {
-        TOPIC => match state.topics.get(&*resource.resource_name) {
-            Some(topic) => {
-                let source = |set| if set { DYNAMIC_TOPIC } else { DEFAULT };
-                let entries = topic.config.entries(state);
-                entries.into_iter().map(|(name, value, set, kind)| (name, value, source(set), kind)).collect()
-            }
-            None => {
-                return described(resource)
-                    .with_error_code(ErrorCode::UnknownTopicOrPartition.to_wire())
-                    .with_error_message(Some("This server does not host this topic-partition.".into()));
-            }
-        },
-        BROKER => broker_entries(state).into_iter().map(|(name, value, kind)| (name, value, STATIC, kind)).collect(),
-        kind => {
-            return described(resource)
-                .with_error_code(ErrorCode::InvalidRequest.to_wire())
-                .with_error_message(Some(StrBytes::from(format!("Unsupported resource type: {kind}"))));
+        TOPIC => {
+            check_topic_name(&resource.resource_name).map_err(|why| (ErrorCode::InvalidTopicException, why))?;
+            let topic = state.topics.get(&*resource.resource_name);
+            let topic = topic.ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?;
+            let source = |set| if set { DYNAMIC_TOPIC } else { DEFAULT };
+            let entries = topic.config.entries(state);
+            entries.into_iter().map(|(name, value, set, kind)| (name, value, source(set), kind)).collect()
         }
+        // A broker knows its own configs only; the empty name means those that all have.
+        BROKER if ["", &on.node.0.to_string()].contains(&&*resource.resource_name) => {
+            let entries = broker_entries(state, on.node);
+            entries.into_iter().map(|(name, value, kind)| (name, value, STATIC, kind)).collect()
+        }
+        BROKER => {
+            let why = format!("This is broker {}, not {}.", on.node.0, resource.resource_name);
+            return Err((ErrorCode::InvalidRequest, why));
+        }
+        kind => return Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {kind}"))),
     };
     let wanted = |name: &str| {
         resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| **key == *name))
@@ -232,14 +255,18 @@ fn describe(state: &State, resource: &DescribeConfigsResource, synonyms: bool, v
             .with_value(Some(value))
             .with_config_source(source)
             .with_synonyms(if synonyms { vec![synonym] } else { Vec::new() })
-            .with_config_type(if version >= 3 { kind } else { 0 })
+            .with_config_type(if on.version >= 3 { kind } else { 0 })
+            .with_documentation(None)
     });
-    described(resource).with_configs(configs.collect())
+    Ok(configs.collect())
 }
 
-fn broker_entries(state: &State) -> Vec<(&'static str, String, i8)> {
+fn broker_entries(state: &State, node: NodeId) -> Vec<(&'static str, String, i8)> {
     let settings = &state.settings;
     vec![
+        ("broker.id", node.0.to_string(), Int as i8),
+        ("min.insync.replicas", "1".to_owned(), Int as i8),
+        ("node.id", node.0.to_string(), Int as i8),
         ("auto.create.topics.enable", settings.auto_create.to_string(), Boolean as i8),
         ("default.replication.factor", settings.default_replication.unwrap_or(1).to_string(), Int as i8),
         ("group.initial.rebalance.delay.ms", settings.initial_rebalance_delay.as_millis().to_string(), Int as i8),
@@ -281,6 +308,12 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
     let topic = topic.ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?;
     let mut set = topic.config.0.clone();
     for config in &resource.configs {
+        if resource.configs.iter().filter(|other| other.name == config.name).count() > 1 {
+            return Err((ErrorCode::InvalidRequest, format!("{} comes twice.", config.name)));
+        }
+        if config.value.is_none() && config.config_operation != 1 {
+            return Err((ErrorCode::InvalidRequest, format!("{} needs a value.", config.name)));
+        }
         apply(&mut set, config).map_err(|why| (ErrorCode::InvalidConfig, why))?;
     }
     if !validate_only {

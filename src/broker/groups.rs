@@ -16,6 +16,7 @@ use super::consumer_groups::ConsumerGroup;
 use super::server_assignors::Topics;
 use crate::error::ErrorCode;
 use crate::ids::TopicId;
+use crate::wire::group_protocol::{PROTOCOL_TYPE, Subscription};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -181,6 +182,20 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Whether its members are consumers, who tell each other what they subscribe to.
+    pub(super) fn is_of_consumers(&self) -> bool {
+        self.protocol_type.as_deref() == Some(PROTOCOL_TYPE)
+    }
+
+    /// Whether a member of this classic group reads the topic; one that nobody can read may read anything.
+    pub(super) fn subscribes_to(&self, topic: &str) -> bool {
+        let protocol = self.protocol.as_deref().unwrap_or_default();
+        self.members.iter().any(|member| match Subscription::decode(member.metadata(protocol)) {
+            Ok(subscription) => subscription.topics.iter().any(|name| **name == *topic),
+            Err(_) => true,
+        })
+    }
+
     /// Takes a member in, or lets it join again. The answer may come much later.
     pub(super) fn join(&mut self, now: Instant, settings: GroupSettings, join: Join, reply: oneshot::Sender<Joined>) {
         if self.consumer.as_ref().is_some_and(|consumer| consumer.members.is_empty()) {

@@ -3,7 +3,8 @@
 //!
 //! - -1 is the end (v2: the last stable offset for read_committed), -2 the start.
 //! - v7: -3 is the record with the largest timestamp. v8: -4 is the earliest local offset, the start here. v9: -5 is the
-//!   latest tiered one: nothing is tiered, so -1.
+//!   latest tiered one: nothing is tiered, so -1. A special timestamp that the version lacks is `UNSUPPORTED_VERSION`.
+//! - A partition that is named twice is `INVALID_REQUEST`.
 
 use super::Context;
 use super::api::Api;
@@ -15,7 +16,7 @@ use crate::error::ErrorCode;
 use crate::record::DEFAULT_DECOMPRESSED_LIMIT;
 use crate::record::compression::Decompressor;
 use crate::record::decode::open;
-use crate::wire::messages::list_offsets_request::ListOffsetsPartition;
+use crate::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use crate::wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
@@ -35,7 +36,7 @@ impl Api for ListOffsetsRequest {
         let isolation = Isolation::from_wire(self.isolation_level);
         let topics = self.topics.iter().map(|topic| {
             let partitions =
-                topic.partitions.iter().map(|wanted| match look_up(&mut state, &on, &topic.name, wanted, isolation) {
+                topic.partitions.iter().map(|wanted| match look_up(&mut state, &on, topic, wanted, isolation) {
                     Ok(found) => ListOffsetsPartitionResponse::default()
                         .with_partition_index(wanted.partition_index)
                         .with_timestamp(found.timestamp)
@@ -68,22 +69,39 @@ fn failed(wanted: &ListOffsetsPartition, code: ErrorCode) -> ListOffsetsPartitio
 fn look_up(
     state: &mut State,
     on: &Context,
-    topic: &str,
+    topic: &ListOffsetsTopic,
     wanted: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Found, ErrorCode> {
-    on.may(state, Operation::Describe, Resource::Topic(topic))?;
-    let partition = state.led_in_epoch(on.node, topic, wanted.partition_index, wanted.current_leader_epoch)?;
+    on.may(state, Operation::Describe, Resource::Topic(&topic.name))?;
+    if topic.partitions.iter().filter(|other| other.partition_index == wanted.partition_index).count() > 1 {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    if on.version < version_of(wanted.timestamp).ok_or(ErrorCode::UnsupportedVersion)? {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    let partition = state.led_in_epoch(on.node, &topic.name, wanted.partition_index, wanted.current_leader_epoch)?;
     Ok(match wanted.timestamp {
         -1 => at(partition, partition.log.readable_end(isolation)),
         -2 | -4 => at(partition, partition.log.start_offset()),
         -3 => newest(&partition.log),
-        time if time < 0 => NOTHING,
+        -5 => NOTHING,
         time => {
             let found = first_from(&partition.log, time);
             if found.offset < partition.log.readable_end(isolation) { found } else { NOTHING }
         }
     })
+}
+
+/// The first version in which a timestamp means something.
+fn version_of(timestamp: i64) -> Option<i16> {
+    match timestamp {
+        -2.. => Some(1),
+        -3 => Some(7),
+        -4 => Some(8),
+        -5 => Some(9),
+        _ => None,
+    }
 }
 
 fn at(partition: &Partition, offset: i64) -> Found {

@@ -258,11 +258,13 @@ impl Api for OffsetDeleteRequest {
         let Some(group) = state.groups.get_mut(&**self.group_id) else {
             return self.refuse(ErrorCode::GroupIdNotFound);
         };
+        if group.consumer.is_none() && !group.members.is_empty() && !group.is_of_consumers() {
+            return self.refuse(ErrorCode::NonEmptyGroup);
+        }
         let topics = self.topics.iter().zip(readable).map(|(topic, readable)| {
-            // Which topics a classic group reads is the clients' own business: all, to be safe.
             let subscribed = match &group.consumer {
                 Some(consumer) => consumer.subscribes_to(&topic.name),
-                None => !group.members.is_empty(),
+                None => group.subscribes_to(&topic.name),
             };
             let partitions = topic.partitions.iter().map(|wanted| {
                 let key = (Arc::from(&**topic.name), wanted.partition_index);

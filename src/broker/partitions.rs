@@ -1,7 +1,8 @@
 // DeleteRecords: v0-2. OffsetForLeaderEpoch: v2-4.
 //! What is asked of a partition's leader besides records.
 //!
-//! - DeleteRecords: -1 is the high watermark. What lies before the offset can't be read any more.
+//! - DeleteRecords: -1 is the high watermark. What lies before the offset can't be read any more. A topic that is only
+//!   compacted refuses (`POLICY_VIOLATION`).
 //! - OffsetForLeaderEpoch: where an epoch ended, for a reader that checks whether its position was cut off (KIP-320).
 
 use super::Context;
@@ -19,7 +20,11 @@ impl Api for DeleteRecordsRequest {
         deleted(&self, |topic, index, offset| {
             let mut state = on.state();
             on.may(&state, Operation::Delete, Resource::Topic(topic))?;
+            let deletes = state.topics.get(topic).is_some_and(|topic| topic.config.deletes());
             let partition = state.led_partition(on.node, topic, index)?;
+            if !deletes {
+                return Err(ErrorCode::PolicyViolation);
+            }
             let offset = if offset == -1 { partition.log.high_watermark() } else { offset };
             if offset < 0 || offset > partition.log.high_watermark() {
                 return Err(ErrorCode::OffsetOutOfRange);

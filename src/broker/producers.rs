@@ -191,6 +191,10 @@ impl Api for InitProducerIdRequest {
             let id = state.producers.next_id();
             return InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0);
         };
+        let half_known = on.version >= 3 && (self.producer_id.0 < 0) != (self.producer_epoch < 0);
+        if id.is_empty() || half_known {
+            return self.refuse(ErrorCode::InvalidRequest);
+        }
         let timeout = Duration::from_millis(u64::try_from(self.transaction_timeout_ms).unwrap_or(0));
         let known = ProducerIdAndEpoch { id: self.producer_id.0, epoch: self.producer_epoch };
         let known = Some(known).filter(|known| on.version >= 3 && known.id >= 0);

@@ -403,6 +403,14 @@ impl State {
         if self.topics.contains_key(name) {
             return Err((ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
         }
+        // Metrics write a dot as an underscore.
+        let metric = |name: &str| name.replace('.', "_");
+        if name.contains(['.', '_'])
+            && let Some(other) = self.topics.keys().find(|other| metric(other) == metric(name))
+        {
+            let why = format!("Topic '{name}' collides with existing topic: {other}");
+            return Err((ErrorCode::InvalidTopicException, why));
+        }
         let config = TopicConfig::new(config).map_err(|why| (ErrorCode::InvalidConfig, why))?;
         let partitions = if partitions == -1 { self.settings.default_partitions } else { partitions };
         if partitions <= 0 {

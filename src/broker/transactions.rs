@@ -335,10 +335,9 @@ fn add(
     }
     let Some(transaction) = state.transactions.get_mut(id) else { return Vec::new() };
     if verify_only {
-        let missing = if on.version >= 5 { ErrorCode::TransactionAbortable } else { ErrorCode::InvalidTxnState };
         return results(topics, |topic, partition| {
             let there = transaction.partitions.contains(&(Arc::from(topic), partition));
-            (!there).then_some(missing)
+            (!there).then_some(ErrorCode::TransactionAbortable)
         });
     }
     transaction.begin_if_needed(on);

@@ -72,12 +72,12 @@ async fn an_api_versions_too_new_lists_one_api_or_all_or_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_kafka_4_has_the_feature_of_transactions() {
+async fn only_kafka_4_has_the_features_of_groups_and_transactions() {
     for emulation in Emulation::ALL.iter().copied() {
         let cluster = cluster(emulation).await;
         let listing = listing(&mut Peer::connect(&cluster, 1).await, emulation).await;
         let levels: Vec<_> = listing.finalized_features.iter().map(|feature| feature.max_version_level).collect();
-        let expected: &[i16] = if emulation == Emulation::Kafka43 { &[2] } else { &[] };
+        let expected: &[i16] = if emulation == Emulation::Kafka43 { &[1, 2] } else { &[] };
         assert_eq!(levels, expected, "{emulation}");
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on virtual time")]
 
 mod acls;
+mod admin;
 mod cluster_admin;
 mod compaction;
 mod consumer_groups;

@@ -5,7 +5,7 @@ mod admin;
 use super::*;
 use crate::error::ErrorCode;
 use crate::record::batch::RawBatch;
-use crate::wire::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use crate::wire::messages::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
 use crate::wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use crate::wire::messages::txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
 use crate::wire::messages::{
@@ -249,4 +249,25 @@ async fn an_epoch_that_a_marker_began_begins_at_sequence_zero() {
     let second = peer.end(5, first, true).await.unwrap();
     assert_eq!(peer.write(12, 0, transactional(second, 1, &["b"])).await, Some(ErrorCode::OutOfOrderSequenceNumber));
     assert_eq!(peer.write(12, 0, transactional(second, 0, &["b"])).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_asks_about_a_partition_is_told_that_it_is_not_in_the_transaction() {
+    let cluster = cluster().await;
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let producer = peer.init().await.unwrap();
+    peer.add(producer, 1).await;
+    for version in [4, 5] {
+        let topic = AddPartitionsToTxnTopic::default().with_name(name("t")).with_partitions(vec![0, 1]);
+        let asked = AddPartitionsToTxnTransaction::default()
+            .with_transactional_id(id())
+            .with_producer_id(ProducerId(producer.id))
+            .with_producer_epoch(producer.epoch)
+            .with_verify_only(true)
+            .with_topics(vec![topic]);
+        let answer = peer.call(version, &AddPartitionsToTxnRequest::default().with_transactions(vec![asked])).await;
+        let codes = answer.results_by_transaction[0].topic_results[0].results_by_partition.iter();
+        let codes: Vec<_> = codes.map(|one| one.partition_error_code).collect();
+        assert_eq!(codes, [ErrorCode::TransactionAbortable.to_wire(), 0], "v{version}");
+    }
 }

@@ -118,7 +118,9 @@ impl TransactionManager {
             return match asked.step {
                 Step::InitProducerId | Step::EndTxn { .. } => self.fail(error),
                 // A broker without transactions: the next one would fare no better.
-                Step::AddPartitions | Step::AddOffsets if error.kind() == ErrorKind::UnsupportedVersion => self.fail(error),
+                Step::AddPartitions | Step::AddOffsets if error.kind() == ErrorKind::UnsupportedVersion => {
+                    self.fail(error)
+                }
                 _ => self.doom(error),
             };
         }
