@@ -4,6 +4,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::state::{Partition, Refusal, State};
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
@@ -54,6 +55,10 @@ fn elect(state: &mut State, topic: &str, index: i32, unclean: bool) -> Result<()
 impl Api for ElectLeadersRequest {
     async fn serve(self, on: Context) -> ElectLeadersResponse {
         let mut state = on.state();
+        if let Err(code) = on.may(&state, Operation::Alter, Resource::Cluster) {
+            let told = if on.version < 1 { 0 } else { code.to_wire() };
+            return self.refuse(code).with_error_code(told);
+        }
         let unclean = match self.election_type {
             _ if on.version < 1 => false,
             PREFERRED => false,

@@ -6,6 +6,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::state::Partition;
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
@@ -20,6 +21,10 @@ const DISK: i64 = 1 << 40;
 impl Api for DescribeLogDirsRequest {
     async fn serve(self, on: Context) -> DescribeLogDirsResponse {
         let state = on.state();
+        if let Err(code) = on.may(&state, Operation::Describe, Resource::Cluster) {
+            let told = if on.version < 3 { 0 } else { code.to_wire() };
+            return DescribeLogDirsResponse::default().with_error_code(told);
+        }
         let own = |partition: &Partition| partition.replicas.contains(&on.node);
         let wanted = |topic: &str, index: i32| {
             self.topics.as_ref().is_none_or(|topics| {

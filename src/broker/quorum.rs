@@ -7,6 +7,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
@@ -18,6 +19,9 @@ const TOPIC: &str = "__cluster_metadata";
 impl Api for DescribeQuorumRequest {
     async fn serve(self, on: Context) -> DescribeQuorumResponse {
         let state = on.state();
+        if let Err(code) = on.may(&state, Operation::Describe, Resource::Cluster) {
+            return self.refuse(code);
+        }
         let response = told(&self, on.version, |topic, index| match (topic, index) {
             (TOPIC, 0) => Ok(described(&state, &on)),
             _ => Err(ErrorCode::UnknownTopicOrPartition),

@@ -7,6 +7,7 @@
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::metadata::ids;
 use super::state::{Partition, Refusal, State};
 use crate::error::ErrorCode;
@@ -149,6 +150,9 @@ impl State {
 impl Api for AlterPartitionReassignmentsRequest {
     async fn serve(self, on: Context) -> AlterPartitionReassignmentsResponse {
         let mut state = on.state();
+        if let Err(code) = on.may(&state, Operation::Alter, Resource::Cluster) {
+            return self.refuse(code);
+        }
         let may_change_count = on.version < 1 || self.allow_replication_factor_change;
         let response = altered(&self, |topic, wanted| state.reassign(on.now(), topic, wanted, may_change_count))
             .with_allow_replication_factor_change(may_change_count);
@@ -184,6 +188,9 @@ fn altered(
 impl Api for ListPartitionReassignmentsRequest {
     async fn serve(self, on: Context) -> ListPartitionReassignmentsResponse {
         let state = on.state();
+        if let Err(code) = on.may(&state, Operation::Describe, Resource::Cluster) {
+            return self.refuse(code);
+        }
         let wanted = |topic: &str, index: i32| {
             self.topics.as_ref().is_none_or(|topics| {
                 topics.iter().any(|named| **named.name == *topic && named.partition_indexes.contains(&index))

@@ -9,6 +9,7 @@
 //!   a hanging transaction. v2, which says the transaction's version, is not served: the schema crate has not got it.
 
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::coordinator::TRANSACTION;
 use super::producers::write_marker;
 use super::state::Partition;
@@ -58,6 +59,7 @@ impl Api for ListTransactionsRequest {
         let wanted = |id: &str, known: &Transaction| {
             let open_for = known.started.map_or(i64::MAX, |started| on.unix_millis() - started);
             on.coordinates(&state, TRANSACTION, id).is_ok()
+                && on.may(&state, Operation::Describe, Resource::TransactionalId(id)).is_ok()
                 && (self.producer_id_filters.is_empty()
                     || self.producer_id_filters.contains(&ProducerId(known.producer.id)))
                 && (self.state_filters.is_empty()
@@ -87,10 +89,12 @@ impl Api for DescribeTransactionsRequest {
         let states = self.transactional_ids.iter().map(|id| {
             let known = match id.is_empty() {
                 true => Err(ErrorCode::InvalidRequest),
-                false => on.coordinates(&state, TRANSACTION, id),
+                false => on.may(&state, Operation::Describe, Resource::TransactionalId(id)),
             };
+            let known = known.and_then(|()| on.coordinates(&state, TRANSACTION, id));
             let known = known.and_then(|()| state.transactions.get(&***id).ok_or(ErrorCode::TransactionalIdNotFound));
-            known.map_or_else(|code| not_described(id, code), |known| described(id, known))
+            let may_see = |topic: &str| on.may(&state, Operation::Describe, Resource::Topic(topic)).is_ok();
+            known.map_or_else(|code| not_described(id, code), |known| described(id, known, may_see))
         });
         DescribeTransactionsResponse::default().with_transaction_states(states.collect())
     }
@@ -105,9 +109,11 @@ fn not_described(id: &TransactionalId, code: ErrorCode) -> describe::Transaction
     describe::TransactionState::default().with_transactional_id(id.clone()).with_error_code(code.to_wire())
 }
 
-fn described(id: &TransactionalId, known: &Transaction) -> describe::TransactionState {
+fn described(id: &TransactionalId, known: &Transaction, may_see: impl Fn(&str) -> bool) -> describe::TransactionState {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    known.partitions.iter().for_each(|(topic, partition)| topics.entry(topic).or_default().push(*partition));
+    for (topic, partition) in known.partitions.iter().filter(|(topic, _)| may_see(topic)) {
+        topics.entry(topic).or_default().push(*partition);
+    }
     let topics = topics.into_iter().map(|(topic, partitions)| {
         TopicData::default().with_topic(TopicName(topic.to_owned().into())).with_partitions(partitions)
     });
@@ -124,7 +130,10 @@ fn described(id: &TransactionalId, known: &Transaction) -> describe::Transaction
 impl Api for DescribeProducersRequest {
     async fn serve(self, on: Context) -> DescribeProducersResponse {
         let mut state = on.state();
-        producers(&self, |topic, index| Ok(active(state.replica(on.node, topic, index, -1)?)))
+        producers(&self, |topic, index| {
+            on.may(&state, Operation::Read, Resource::Topic(topic))?;
+            Ok(active(state.replica(on.node, topic, index, -1)?))
+        })
     }
 
     fn refuse(&self, code: ErrorCode) -> DescribeProducersResponse {
@@ -168,6 +177,10 @@ fn active(partition: &Partition) -> Vec<ProducerState> {
 impl Api for WriteTxnMarkersRequest {
     async fn serve(self, on: Context) -> WriteTxnMarkersResponse {
         let mut state = on.state();
+        let may = |operation| on.may(&state, operation, Resource::Cluster);
+        if let Err(code) = may(Operation::Alter).or_else(|_| may(Operation::ClusterAction)) {
+            return self.refuse(code);
+        }
         marked(&self, |marker, topic, index| {
             let partition = state.partition_mut(topic, index).filter(|partition| partition.replicas.contains(&on.node));
             let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;

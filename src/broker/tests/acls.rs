@@ -365,6 +365,42 @@ async fn a_stranger_is_refused_everywhere_by_the_code_of_what_it_asks_about() {
         topic
     );
     assert_eq!(cluster.offsets("new", 0), None);
+
+    refused!(2, ElectLeadersRequest { with_topic_partitions: None }, |a| a.error_code, all);
+    refused!(0, AlterPartitionReassignmentsRequest { with_topics: vec![] }, |a| a.error_code, all);
+    refused!(0, ListPartitionReassignmentsRequest { with_topics: None }, |a| a.error_code, all);
+    refused!(4, DescribeLogDirsRequest { with_topics: None }, |a| a.error_code, all);
+    refused!(2, DescribeQuorumRequest { with_topics: vec![] }, |a| a.error_code, all);
+    let topics = ["t", "none"]
+        .map(|topic| schema::describe_topic_partitions_request::TopicRequest::default().with_name(name(topic)));
+    refused!(
+        0,
+        DescribeTopicPartitionsRequest { with_topics: topics.into(), with_response_partition_limit: 9 },
+        |a| a.topics.iter().map(|topic| topic.error_code).collect::<Vec<_>>(),
+        [topic; 2]
+    );
+    refused!(
+        0,
+        DescribeTransactionsRequest { with_transactional_ids: vec![x()] },
+        |a| a.transaction_states[0].error_code,
+        transaction
+    );
+    let producers = schema::describe_producers_request::TopicRequest::default().with_name(name("t"));
+    refused!(
+        0,
+        DescribeProducersRequest { with_topics: vec![producers.with_partition_indexes(vec![0])] },
+        |a| a.topics[0].partitions[0].error_code,
+        topic
+    );
+    let marker = schema::write_txn_markers_request::WritableTxnMarkerTopic::default().with_name(name("t"));
+    let marker = schema::write_txn_markers_request::WritableTxnMarker::default()
+        .with_topics(vec![marker.with_partition_indexes(vec![0])]);
+    refused!(
+        1,
+        WriteTxnMarkersRequest { with_markers: vec![marker] },
+        |a| a.markers[0].topics[0].partitions[0].error_code,
+        all
+    );
 }
 
 /// KIP-360's way without a transactional id: leave to write to any topic is leave to have a producer id.
