@@ -230,6 +230,7 @@ apis! {
     ListTransactions, ListTransactionsRequest;
     ConsumerGroupHeartbeat, ConsumerGroupHeartbeatRequest;
     ConsumerGroupDescribe, ConsumerGroupDescribeRequest;
+    ListConfigResources, ListConfigResourcesRequest;
     DescribeTopicPartitions, DescribeTopicPartitionsRequest;
 }
 

@@ -119,6 +119,21 @@ impl Builder {
         self
     }
 
+    /// `group.max.size` and `group.consumer.max.size`: how many members a group can have; who comes then is answered
+    /// `GROUP_MAX_SIZE_REACHED`. Default: any number, as Kafka's.
+    pub fn group_max_size(mut self, members: usize) -> Self {
+        self.settings.group_max_size = members;
+        self
+    }
+
+    /// `offsets.retention.minutes`: how long offsets are kept that nobody has use for, because their group is empty, or never
+    /// was more than these offsets, or does not subscribe to the topic any more. Every ten minutes those that are older go,
+    /// and with the last one the group. Default 7 days, as Kafka's.
+    pub fn offsets_retention(mut self, retention: Duration) -> Self {
+        self.settings.offsets_retention = retention;
+        self
+    }
+
     /// `group.consumer.session.timeout.ms`: how long a member of a consumer group (KIP-848) may be silent. Default 45 s, as
     /// Kafka's.
     pub fn consumer_session_timeout(mut self, timeout: Duration) -> Self {

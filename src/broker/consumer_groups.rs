@@ -31,6 +31,7 @@ pub(super) struct ConsumerGroupSettings {
     pub session_timeout: Duration,
     /// A target is no younger than this when the next one comes.
     pub assignment_interval: Duration,
+    pub max_size: usize,
 }
 
 /// What a ConsumerGroupHeartbeat says; `None` is what has not changed.
@@ -127,6 +128,10 @@ impl ConsumerGroup {
                 let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}.");
                 (ErrorCode::InvalidRegularExpression, message)
             })?;
+        }
+        if self.members.len() >= settings.max_size && !self.members.contains_key(&beat.member_id) {
+            let why = format!("The consumer group has reached its maximum capacity of {} members.", settings.max_size);
+            return Err((ErrorCode::GroupMaxSizeReached, why));
         }
         let before = self.admit(now, &beat)?;
         let full = beat.is_full();

@@ -16,7 +16,7 @@ use super::consumer_groups::ConsumerGroup;
 use super::server_assignors::Topics;
 use crate::error::ErrorCode;
 use crate::ids::TopicId;
-use crate::wire::group_protocol::{PROTOCOL_TYPE, Subscription};
+use crate::wire::group_protocol::PROTOCOL_TYPE;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use tokio::time::Instant;
 pub(super) struct GroupSettings {
     pub initial_rebalance_delay: Duration,
     pub min_session_timeout: Duration,
+    pub max_size: usize,
 }
 
 /// How many reasons are kept.
@@ -153,6 +154,9 @@ pub(super) struct Committed {
     pub offset: i64,
     pub leader_epoch: i32,
     pub metadata: String,
+    pub at: Instant,
+    /// When it goes, if the commit said so (OffsetCommit v2-4).
+    pub expires: Option<Instant>,
 }
 
 /// What is known under a group's name: a classic group, a consumer group, or offsets alone.
@@ -165,6 +169,8 @@ pub(super) struct Group {
     pub protocol_type: Option<String>,
     pub protocol: Option<String>,
     leader: Option<String>,
+    /// When the last member of a classic group left.
+    pub emptied_at: Option<Instant>,
     pub members: Vec<Member>,
     /// Ids given out and not yet taken, with the time until which they may be.
     pending: Vec<(String, Instant)>,
@@ -187,15 +193,6 @@ impl Group {
         self.protocol_type.as_deref() == Some(PROTOCOL_TYPE)
     }
 
-    /// Whether a member of this classic group reads the topic; one that nobody can read may read anything.
-    pub(super) fn subscribes_to(&self, topic: &str) -> bool {
-        let protocol = self.protocol.as_deref().unwrap_or_default();
-        self.members.iter().any(|member| match Subscription::decode(member.metadata(protocol)) {
-            Ok(subscription) => subscription.topics.iter().any(|name| **name == *topic),
-            Err(_) => true,
-        })
-    }
-
     /// Takes a member in, or lets it join again. The answer may come much later.
     pub(super) fn join(&mut self, now: Instant, settings: GroupSettings, join: Join, reply: oneshot::Sender<Joined>) {
         if self.consumer.as_ref().is_some_and(|consumer| consumer.members.is_empty()) {
@@ -204,6 +201,13 @@ impl Group {
         self.note(join.reason.clone());
         self.initial_delay = settings.initial_rebalance_delay;
         match self.admit(settings, &join) {
+            Err(ErrorCode::GroupMaxSizeReached) => {
+                let _ = reply.send(Joined::refused("", ErrorCode::GroupMaxSizeReached));
+                // One that was too slow to join again: others have taken the places.
+                if let Some(at) = self.members.iter().position(|member| member.id == join.member_id) {
+                    self.remove(now, at);
+                }
+            }
             Err(code) => {
                 let _ = reply.send(Joined::refused(&join.member_id, code));
             }
@@ -250,6 +254,9 @@ impl Group {
         if !(settings.min_session_timeout..=MAX_SESSION_TIMEOUT).contains(&join.session_timeout) {
             return Err(ErrorCode::InvalidSessionTimeout);
         }
+        if !self.has_room(settings.max_size, &join.member_id) {
+            return Err(ErrorCode::GroupMaxSizeReached);
+        }
         if join.protocols.is_empty() || join.protocol_type.is_empty() {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
@@ -262,6 +269,19 @@ impl Group {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         Ok(())
+    }
+
+    /// Whether the member has a place, or there is one for it (KIP-389). In a rebalance the places are theirs who come first.
+    fn has_room(&self, max_size: usize, member_id: &str) -> bool {
+        let known = self.members.iter().find(|member| member.id == member_id);
+        match self.phase {
+            Phase::Empty => true,
+            Phase::PreparingRebalance => {
+                let joining = self.members.iter().filter(|member| member.joining.is_some()).count();
+                known.is_some_and(|member| member.joining.is_some()) || joining < max_size
+            }
+            Phase::CompletingRebalance | Phase::Stable => known.is_some() || self.members.len() < max_size,
+        }
     }
 
     fn join_newcomer(&mut self, now: Instant, join: Join, reply: oneshot::Sender<Joined>) {
@@ -422,6 +442,7 @@ impl Group {
         self.generation += 1;
         if self.members.is_empty() {
             self.phase = Phase::Empty;
+            self.emptied_at = Some(now);
             (self.leader, self.protocol, self.deadline) = (None, None, None);
             return;
         }
@@ -597,6 +618,11 @@ impl Group {
         self.summary().2 == 0
     }
 
+    /// Nobody is in it or on the way, and nothing is committed: there might as well be no such group.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.is_empty() && self.pending.is_empty() && self.offsets.is_empty() && self.transactional.is_empty()
+    }
+
     /// Whether a commit by this identity counts. Outside of a group everybody may.
     pub(super) fn may_commit(
         &mut self,
@@ -607,16 +633,19 @@ impl Group {
         if let Some(consumer) = &self.consumer {
             return consumer.may_commit(identity, commit);
         }
-        if identity.generation < 0 && identity.member_id.is_empty() && self.members.is_empty() {
+        if identity.generation < 0 && self.phase == Phase::Empty {
             return Ok(());
         }
-        if self.members.is_empty() && identity.generation >= 0 {
-            return Err(ErrorCode::IllegalGeneration);
+        let transactional = commit.version.is_none();
+        if identity.generation < 0 && identity.member_id.is_empty() && identity.instance_id.is_none() {
+            // Producers before KIP-447 don't say who they are.
+            return if transactional { Ok(()) } else { Err(ErrorCode::UnknownMemberId) };
         }
         let at = self.find_in_generation(identity)?;
         self.members[at].heard(now);
-        // Between Join and Sync nobody owns anything.
-        if self.phase == Phase::CompletingRebalance { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
+        // Between Join and Sync nobody owns anything; a transaction's offsets may be those of the last generation's end.
+        let between = self.phase == Phase::CompletingRebalance && !transactional;
+        if between { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
     }
 
     /// When [`Self::expire`] has something to do, at the earliest.
@@ -659,11 +688,6 @@ impl Group {
             }
             (Phase::Empty, _) => self.deadline = None,
         }
-    }
-
-    /// A topic is gone, and what was committed for it.
-    pub(super) fn forget_topic(&mut self, name: &str) {
-        self.offsets.retain(|(topic, _), _| **topic != *name);
     }
 }
 

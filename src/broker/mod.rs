@@ -28,8 +28,9 @@
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
 //! | `compaction` | of each key the newest record |
 //! | `replication network` | what followers have, brokers that are paused or cut off |
-//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs coordinator offsets producers transactions transactions_admin` | the API families |
+//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs config_resources coordinator offsets producers transactions transactions_admin` | the API families |
 //! | `topic_partitions elections reassignments log_dirs quorum` | what else admin clients ask |
+//! | `offset_expiry` | offsets that nobody wants any more |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `authorizer acls` | who may do what, and the wire |
@@ -46,6 +47,7 @@ mod authorizer;
 mod builder;
 mod clock;
 mod compaction;
+mod config_resources;
 mod configs;
 mod connection;
 mod consumer_group_api;
@@ -65,6 +67,7 @@ mod log;
 mod log_dirs;
 mod metadata;
 mod network;
+mod offset_expiry;
 mod offsets;
 mod partitions;
 mod produce;
@@ -184,10 +187,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets group members and transactions expire, in the order of their deadlines.
+    /// Lets group members, transactions and offsets expire, in the order of their deadlines.
     async fn keep_time(self: Arc<Self>) {
         loop {
-            let next = self.state().next_deadline();
+            let next = self.state().next_deadline(self.clock.now());
             tokio::select! {
                 () = self.clock.wait_until(next) => self.state().expire(self.clock.now(), self.clock.unix_millis()),
                 () = self.deadlines.notified() => {}

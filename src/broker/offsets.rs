@@ -1,7 +1,7 @@
 // OffsetCommit: v2-9. OffsetFetch: v1-9. OffsetDelete: v0.
 //! What groups have committed, with its metadata and leader epoch.
 //!
-//! - OffsetCommit v6 adds the leader epoch, v7 the static member's name, v9 knows members of consumer groups (KIP-848) and
+//! - OffsetCommit v2-4 can say how long the offset is kept (see `offset_expiry`), v6 adds the leader epoch, v7 the static member's name, v9 knows members of consumer groups (KIP-848) and
 //!   `STALE_MEMBER_EPOCH`. Metadata has a limit of 4,096 bytes.
 //! - OffsetFetch v2 takes null for all topics and answers errors at the top, v7 can ask to be told of offsets in open
 //!   transactions (`UNSTABLE_OFFSET_COMMIT`), v8 takes many groups, v9 names the member of a consumer group that asks.
@@ -10,7 +10,7 @@ use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
 use super::coordinator::GROUP;
-use super::groups::{Commit, Committed, Group, Identity};
+use super::groups::{Commit, Committed, Group, Identity, Phase};
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
@@ -25,6 +25,7 @@ use crate::wire::messages::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `offset.metadata.max.bytes`.
 pub(super) const MAX_METADATA: usize = 4096;
@@ -54,10 +55,14 @@ impl Api for OffsetCommitRequest {
             let group = state.groups.entry((**self.group_id).into()).or_default();
             group.may_commit(on.now(), identity, commit)
         });
+        let own = u64::try_from(self.retention_time_ms).ok().filter(|_| on.version < 5);
+        let expires = own.map(|millis| on.now() + Duration::from_millis(millis));
+        on.shared.deadlines.notify_one();
         committed(&self, |topic, wanted| {
             on.may(&state, Operation::Read, Resource::Topic(topic))?;
             outcome?;
-            let committed = checked(&state, topic, wanted.0, wanted.1, wanted.2, wanted.3)?;
+            let mut committed = checked(&state, &on, topic, wanted)?;
+            committed.expires = expires;
             let group = state.groups.get_mut(&**self.group_id).ok_or(ErrorCode::UnknownMemberId)?;
             group.offsets.insert((topic.into(), wanted.0), committed);
             Ok(())
@@ -72,11 +77,9 @@ impl Api for OffsetCommitRequest {
 /// An offset that may be committed for this partition.
 pub(super) fn checked(
     state: &State,
+    on: &Context,
     topic: &str,
-    partition: i32,
-    offset: i64,
-    leader_epoch: i32,
-    metadata: &str,
+    (partition, offset, leader_epoch, metadata): (i32, i64, i32, &str),
 ) -> Result<Committed, ErrorCode> {
     if metadata.len() > MAX_METADATA {
         return Err(ErrorCode::OffsetMetadataTooLarge);
@@ -85,7 +88,7 @@ pub(super) fn checked(
     if !known {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    Ok(Committed { offset, leader_epoch, metadata: metadata.to_owned() })
+    Ok(Committed { offset, leader_epoch, metadata: metadata.to_owned(), at: on.now(), expires: None })
 }
 
 fn committed(
@@ -255,27 +258,29 @@ impl Api for OffsetDeleteRequest {
         }
         let readable: Vec<_> =
             self.topics.iter().map(|topic| on.may(&state, Operation::Read, Resource::Topic(&topic.name))).collect();
+        let state = &mut *state; // the groups and the topics of it
         let Some(group) = state.groups.get_mut(&**self.group_id) else {
             return self.refuse(ErrorCode::GroupIdNotFound);
         };
-        if group.consumer.is_none() && !group.members.is_empty() && !group.is_of_consumers() {
+        // What members of other kinds than consumers want is not known.
+        let consumers = group.consumer.is_some() || group.is_of_consumers();
+        if !consumers && group.phase != Phase::Empty {
             return self.refuse(ErrorCode::NonEmptyGroup);
         }
         let topics = self.topics.iter().zip(readable).map(|(topic, readable)| {
-            let subscribed = match &group.consumer {
-                Some(consumer) => consumer.subscribes_to(&topic.name),
-                None => group.subscribes_to(&topic.name),
-            };
+            let code = readable.err().or_else(|| match state.topics.contains_key(&**topic.name) {
+                false => Some(ErrorCode::UnknownTopicOrPartition),
+                true => group.subscribes_to(&topic.name).then_some(ErrorCode::GroupSubscribedToTopic),
+            });
             let partitions = topic.partitions.iter().map(|wanted| {
-                let key = (Arc::from(&**topic.name), wanted.partition_index);
-                let free = if subscribed { Err(ErrorCode::GroupSubscribedToTopic) } else { Ok(()) };
-                let outcome = readable.and(free);
-                if outcome.is_ok() {
+                if code.is_none() {
+                    let key = (Arc::from(&**topic.name), wanted.partition_index);
                     group.offsets.remove(&key);
+                    group.transactional.values_mut().for_each(|open| drop(open.remove(&key)));
                 }
                 OffsetDeleteResponsePartition::default()
                     .with_partition_index(wanted.partition_index)
-                    .with_error_code(outcome.err().map_or(0, ErrorCode::to_wire))
+                    .with_error_code(code.map_or(0, ErrorCode::to_wire))
             });
             OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
         });

@@ -43,6 +43,8 @@ pub(super) struct Settings {
     pub default_replication: Option<i16>,
     pub initial_rebalance_delay: Duration,
     pub min_session_timeout: Duration,
+    pub group_max_size: usize,
+    pub offsets_retention: Duration,
     pub consumer_session_timeout: Duration,
     pub consumer_heartbeat_interval: Duration,
     pub consumer_assignment_interval: Duration,
@@ -62,6 +64,8 @@ impl Default for Settings {
             default_replication: None,
             initial_rebalance_delay: Duration::ZERO,
             min_session_timeout: Duration::from_secs(1),
+            group_max_size: usize::MAX,
+            offsets_retention: Duration::from_secs(7 * 24 * 3600),
             consumer_session_timeout: Duration::from_secs(45),
             consumer_heartbeat_interval: Duration::from_secs(5),
             consumer_assignment_interval: Duration::from_secs(1),
@@ -271,6 +275,8 @@ pub(super) struct State {
     topics_made: u64,
     /// Members of consumer groups that were given an id.
     pub members_named: u64,
+    /// When the next look for offsets that are too old is due.
+    pub offsets_check: Option<Instant>,
 }
 
 impl State {
@@ -294,6 +300,7 @@ impl State {
             connections: 0,
             topics_made: 0,
             members_named: 0,
+            offsets_check: None,
         }
     }
 
@@ -562,6 +569,7 @@ impl State {
         GroupSettings {
             initial_rebalance_delay: self.settings.initial_rebalance_delay,
             min_session_timeout: self.settings.min_session_timeout,
+            max_size: self.settings.group_max_size,
         }
     }
 
@@ -569,6 +577,7 @@ impl State {
         ConsumerGroupSettings {
             session_timeout: self.settings.consumer_session_timeout,
             assignment_interval: self.settings.consumer_assignment_interval,
+            max_size: self.settings.group_max_size,
         }
     }
 
@@ -585,10 +594,15 @@ impl State {
     }
 
     /// When [`Self::expire`] has something to do, at the earliest.
-    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+    pub(super) fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
+        let offsets = self.next_offsets_check(now);
         let replication = self.next_replication().into_iter().chain(self.next_reassignment());
         let groups = self.groups.values().filter_map(Group::next_deadline);
-        groups.chain(self.transactions.values().filter_map(Transaction::deadline)).chain(replication).min()
+        groups
+            .chain(self.transactions.values().filter_map(Transaction::deadline))
+            .chain(replication)
+            .chain(offsets)
+            .min()
     }
 
     /// Does what has become due.
@@ -601,6 +615,7 @@ impl State {
             let topics = self.described_topics();
             self.groups.values_mut().for_each(|group| group.expire(now, &topics));
         }
+        self.expire_offsets(now);
     }
 }
 

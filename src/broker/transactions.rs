@@ -377,11 +377,10 @@ impl Api for TxnOffsetCommitRequest {
         let topics = self.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|wanted| {
                 let metadata = wanted.committed_metadata.as_deref().unwrap_or_default();
-                let (partition, offset) = (wanted.partition_index, wanted.committed_offset);
-                let epoch = wanted.committed_leader_epoch;
+                let partition = wanted.partition_index;
+                let offset = (partition, wanted.committed_offset, wanted.committed_leader_epoch, metadata);
                 let readable = on.may(&state, Operation::Read, Resource::Topic(&topic.name));
-                let outcome =
-                    readable.and_then(|()| offsets::checked(&state, &topic.name, partition, offset, epoch, metadata));
+                let outcome = readable.and_then(|()| offsets::checked(&state, &on, &topic.name, offset));
                 let code = outcome.as_ref().err().map_or(0, |code| code.to_wire());
                 if let (Ok(committed), Some(group)) = (outcome, state.groups.get_mut(&**self.group_id)) {
                     let pending = group.transactional.entry(self.producer_id.0).or_default();

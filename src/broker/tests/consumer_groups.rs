@@ -425,3 +425,12 @@ async fn a_group_is_of_one_protocol_and_an_empty_one_becomes_what_comes_next_and
     assert_eq!(a.joins().await, Ok((2, Some(vec![0, 1, 2, 3]))));
     assert!(cluster.committed("g", &("t", 0).into()).is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_group_takes_no_more_members() {
+    let cluster = TestCluster::builder().topic("t", 4).group_max_size(1).in_memory().start().await.unwrap();
+    let (mut a, mut b) = (Member::new(&cluster, "a").await, Member::new(&cluster, "b").await);
+    a.joins().await.unwrap();
+    assert_eq!(b.joins().await, Err(ErrorCode::GroupMaxSizeReached));
+    a.beats().await.unwrap();
+}

@@ -1,5 +1,7 @@
 //! Classic groups as members see them, request by request, in virtual time.
 
+mod offsets;
+
 use super::*;
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
@@ -26,11 +28,14 @@ struct Member {
     id: StrBytes,
     instance: Option<StrBytes>,
     generation: i32,
+    /// What it says to the others.
+    metadata: Bytes,
 }
 
 impl Member {
     async fn new(cluster: &TestCluster) -> Self {
-        Self { peer: Peer::connect(cluster, 1).await, id: StrBytes::default(), instance: None, generation: -1 }
+        let (peer, metadata) = (Peer::connect(cluster, 1).await, Bytes::from_static(b"topics"));
+        Self { peer, id: StrBytes::default(), instance: None, generation: -1, metadata }
     }
 
     async fn fixed(cluster: &TestCluster, instance: &'static str) -> Self {
@@ -46,7 +51,7 @@ impl Member {
             .with_member_id(self.id.clone())
             .with_group_instance_id(self.instance.clone())
             .with_protocol_type("consumer".into())
-            .with_protocols(vec![range.with_metadata(Bytes::from_static(b"topics"))])
+            .with_protocols(vec![range.with_metadata(self.metadata.clone())])
     }
 
     /// Joins, with the id that it is given first if it has none.

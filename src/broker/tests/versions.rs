@@ -245,6 +245,10 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
                 .with_deletions(vec![ScramCredentialDeletion::default().with_name("b".into()).with_mechanism(2)])
                 .with_upsertions(vec![upsertion])
         };
+        ListConfigResources, ListConfigResourcesRequest, |version| {
+            let request = schema::ListConfigResourcesRequest::default();
+            if version >= 1 { request.with_resource_types(vec![2, 4]) } else { request }
+        };
         DescribeTopicPartitions, DescribeTopicPartitionsRequest, |_| {
             let topics = ["t", "none", ".."].map(|topic| schema::describe_topic_partitions_request::TopicRequest::default().with_name(name(topic)));
             schema::DescribeTopicPartitionsRequest::default().with_topics(topics.to_vec()).with_response_partition_limit(1)
