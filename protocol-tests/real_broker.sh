@@ -18,6 +18,7 @@ trap './kafka wipe' EXIT
 bootstrap=127.0.0.1:$KFM_PORT arguments=(--skip chaos:: --skip limits::)
 if [ "$nodes" = 3 ]; then
   bootstrap+=",127.0.0.1:$((KFM_PORT + 10)),127.0.0.1:$((KFM_PORT + 20))"
+  arguments+=(--skip emulation::what_we_emulate_of_producers)
 else
   arguments+=(--skip leader::)
 fi

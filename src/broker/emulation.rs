@@ -6,6 +6,8 @@
 //! | ApiVersions too new | error 35, lists itself only | likewise | likewise | error 35, lists everything | reset |
 //! | features (`transaction.version`) | no | no | yes | no | no |
 //! | a topic on first sight | `LEADER_NOT_AVAILABLE` | `UNKNOWN_TOPIC_OR_PARTITION` | likewise | is there | is there |
+//! | a producer that the partition does not know | 2.4: only from sequence 0 on | from any | from any | from any | from any |
+//! | a transaction's partition that was not added | is written to | refused | refused | refused | |
 //! | aborted transactions | by their ends | likewise | likewise | newest first | by their ends |
 //! | replicas that are away | told | told | told | in sync and leading as before | told |
 //!
@@ -115,6 +117,18 @@ impl Emulation {
             Self::Kafka39 | Self::Kafka43 => Some(ErrorCode::UnknownTopicOrPartition),
             Self::Redpanda | Self::EventHubs => None,
         }
+    }
+
+    /// Whether a producer that a partition has no batch of has to begin at 0, or is `UNKNOWN_PRODUCER_ID`: so until Kafka 2.5
+    /// (KIP-360).
+    pub(super) fn refuses_unknown_producers(self) -> bool {
+        self == Self::Kafka24
+    }
+
+    /// Whether the coordinator is asked about a transactional batch, as since Kafka 3.6 (KIP-890). Before, a batch for a
+    /// partition that was not added to the transaction is taken, and no marker ever ends it.
+    pub(super) fn verifies_transactions(self) -> bool {
+        !matches!(self, Self::Kafka24 | Self::Kafka28)
     }
 
     /// Whether a Fetch lists the aborted transactions from the newest on: Redpanda puts those in memory before those on disk

@@ -56,11 +56,13 @@ struct Rejected {
     message: Option<String>,
     /// Records that are to blame, by their place in the batch.
     records: Vec<(i32, String)>,
+    /// -1 where it says nothing.
+    log_start_offset: i64,
 }
 
 impl From<ErrorCode> for Rejected {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, records: Vec::new() }
+        Self { code, message: None, records: Vec::new(), log_start_offset: -1 }
     }
 }
 
@@ -160,8 +162,11 @@ fn answered(index: i32, outcome: Outcome, version: i16) -> PartitionProduceRespo
             .with_log_append_time_ms(appended.log_append_time)
             .with_log_start_offset(if version >= 5 { appended.log_start_offset } else { -1 }),
         Err(rejected) => {
-            let answer =
-                answer.with_error_code(rejected.code.to_wire()).with_base_offset(-1).with_log_append_time_ms(-1);
+            let answer = answer
+                .with_error_code(rejected.code.to_wire())
+                .with_base_offset(-1)
+                .with_log_append_time_ms(-1)
+                .with_log_start_offset(if version >= 5 { rejected.log_start_offset } else { -1 });
             if version < 8 {
                 return answer;
             }
@@ -243,7 +248,7 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
         batch.set_log_append_time(now);
     }
     let transactional = header.attributes.is_transactional();
-    if transactional {
+    if transactional && on.shared.emulation.verifies_transactions() {
         if state.nodes.get(&on.node).is_none_or(|node| node.cut_off.is_some()) {
             let why = format!("The transaction's coordinator can't be asked about {topic}-{index}");
             return Err(rejected(ErrorCode::NotEnoughReplicas, why));
@@ -265,7 +270,10 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
         log_start_offset: log.start_offset(),
     };
     if header.producer_id >= 0 {
-        match producers::check_sequence(&partition.log, &header)? {
+        let due = producers::check_sequence(on.shared.emulation, &partition.log, &header);
+        // By where the log begins the producer sees whether its batches are gone by retention.
+        let log_start_offset = partition.log.start_offset();
+        match due.map_err(|code| Rejected { log_start_offset, ..code.into() })? {
             Sequenced::Next => {}
             Sequenced::Duplicate { base_offset, log_append_time } => {
                 return Ok(appended(&partition.log, base_offset, log_append_time));
@@ -382,7 +390,7 @@ fn check_records(batch: &RawBatch, rules: &Rules, now: i64) -> Result<(), Reject
     let Some((code, ..)) = wrong.first() else { return Ok(()) };
     let (code, message) = (*code, format!("{} of {} records were rejected.", wrong.len(), batch.header().record_count));
     let records = wrong.into_iter().map(|(_, i, why)| (i, why)).collect();
-    Err(Rejected { code, message: Some(message), records })
+    Err(Rejected { message: Some(message), records, ..code.into() })
 }
 
 /// What a topic's configs say about a batch.

@@ -2,13 +2,13 @@
 //! Producer ids, and what a partition remembers of each producer: its epoch and its last five batches.
 //!
 //! - v3 lets a producer name the id and epoch that it has, to go on from (KIP-360).
-//! - A producer that the partition knows nothing of may begin at any sequence, as in Apache Kafka since 2.4.
+//! - A producer that the partition knows nothing of may begin at any sequence, as in Apache Kafka since 2.5 (KIP-360).
 
-use super::Context;
 use super::api::Api;
 use super::log::Log;
 use super::produce::store;
 use super::state::Partition;
+use super::{Context, Emulation};
 use crate::error::{ErrorCode, Result};
 use crate::ids::ProducerIdAndEpoch;
 use crate::record::batch::{BatchHeader, RawBatch};
@@ -79,8 +79,12 @@ fn add(sequence: i32, delta: i32) -> i32 {
 }
 
 /// Whether a producer's batch is due in this log.
-pub(super) fn check_sequence(log: &Log, header: &BatchHeader) -> Result<Sequenced, ErrorCode> {
-    let Some(known) = log.producers.get(&header.producer_id) else { return Ok(Sequenced::Next) };
+pub(super) fn check_sequence(emulation: Emulation, log: &Log, header: &BatchHeader) -> Result<Sequenced, ErrorCode> {
+    let of_unknown = match emulation.refuses_unknown_producers() && header.base_sequence != 0 {
+        true => Err(ErrorCode::UnknownProducerId),
+        false => Ok(Sequenced::Next),
+    };
+    let Some(known) = log.producers.get(&header.producer_id) else { return of_unknown };
     if header.producer_epoch < known.epoch {
         return Err(ErrorCode::InvalidProducerEpoch);
     }
@@ -91,8 +95,12 @@ pub(super) fn check_sequence(log: &Log, header: &BatchHeader) -> Result<Sequence
     if let Some(same) = known.batches.iter().find(|batch| batch.first == header.base_sequence && batch.last == last) {
         return Ok(Sequenced::Duplicate { base_offset: same.base_offset, log_append_time: same.log_append_time });
     }
-    let due = known.last_sequence().map_or(0, |last| add(last, 1)); // a marker began the epoch
-    if header.base_sequence == due { Ok(Sequenced::Next) } else { Err(ErrorCode::OutOfOrderSequenceNumber) }
+    match known.last_sequence() {
+        Some(last) if header.base_sequence == add(last, 1) => Ok(Sequenced::Next),
+        Some(_) => Err(ErrorCode::OutOfOrderSequenceNumber),
+        None if header.base_sequence == 0 => Ok(Sequenced::Next), // a marker began the epoch
+        None => of_unknown.and(Err(ErrorCode::OutOfOrderSequenceNumber)),
+    }
 }
 
 /// Remembers a batch that was stored at `base_offset`.

@@ -182,7 +182,8 @@ impl State {
         if transaction.producer.epoch != producer.epoch { Err(fenced) } else { Ok(transaction) }
     }
 
-    /// Whether a transactional batch may be written here. Produce v12 adds the partition by itself.
+    /// Whether a transactional batch may be written here, as far as the coordinator knows. Produce v12 adds the partition by
+    /// itself.
     pub(super) fn may_write(
         &mut self,
         on: &Context,

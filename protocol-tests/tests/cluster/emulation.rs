@@ -136,6 +136,23 @@ async fn a_leader_that_moves_or_dies_is_followed() {
     }
 }
 
+/// Kafka 2.4 wants a producer that it does not know any more to begin anew; the others take its next number.
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_its_broker_has_forgotten_goes_on() {
+    for emulation in Emulation::ALL.iter().copied() {
+        let (cluster, client) = cluster(emulation).await;
+        let producer = client.producer(ProducerConfig::default()).unwrap();
+        send(&producer, 0..5).await;
+        cluster.lose("clicks", 0, 0);
+        let start = Instant::now();
+        send(&producer, 5..10).await;
+        assert!(start.elapsed() < 5 * SECOND, "{emulation}: {:?}", start.elapsed());
+        let values: Vec<_> =
+            cluster.records("clicks").unwrap().into_iter().map(|record| record.value.unwrap()).collect();
+        assert_eq!(values, ["5", "6", "7", "8", "9"], "{emulation}");
+    }
+}
+
 /// The reader of Redpanda gets the list of aborted transactions from its end.
 #[tokio::test(start_paused = true)]
 async fn transactions_are_of_version_1_before_kafka_4_and_whole_everywhere() {

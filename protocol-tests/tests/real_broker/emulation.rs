@@ -1,18 +1,26 @@
 //! What the test broker emulates is what this broker is: the same questions to both, in the same bytes.
 
-use crate::{bootstrap, fresh};
+use crate::{PATIENCE, bootstrap, fresh};
 use bytes::Bytes;
 use milena::broker::{ApiKey, Emulation, TestCluster};
 use milena::connect::Connect;
-use milena::ids::TopicId;
+use milena::error::ErrorCode;
+use milena::ids::{ProducerIdAndEpoch, TopicId};
 use milena::net::tcp::Tcp;
+use milena::record::compression::{Compression, Compressor};
+use milena::record::encode::RecordEncoder;
 use milena::wire::messages::metadata_request::MetadataRequestTopic;
-use milena::wire::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, TopicName};
+use milena::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use milena::wire::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest,
+    ProduceRequest, TopicName, TransactionalId,
+};
 use milena::wire::request::{decode_response, encode_request};
 use milena::wire::{Request, StrBytes};
 use std::collections::BTreeMap;
 use std::env;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A broker to ask.
@@ -116,5 +124,85 @@ async fn what_we_emulate_of_metadata_is_what_this_broker_says() {
         let nobody = || MetadataRequestTopic::default().with_name(None).with_topic_id(TopicId([9; 16]).into());
         let (their, our) = (theirs.says(version, nobody()).await, ours.says(version, nobody()).await);
         assert_eq!(their, our, "{emulation}: by id in v{version}");
+    }
+}
+
+/// A producer id, once there is a coordinator to give it.
+async fn init(broker: &Broker, transactional_id: Option<TransactionalId>) -> ProducerIdAndEpoch {
+    let start = Instant::now();
+    loop {
+        if let Some(id) = &transactional_id {
+            let find = FindCoordinatorRequest::default().with_key(id.0.clone()).with_key_type(1);
+            broker.ask(1, &find).await.expect("FindCoordinator is answered");
+        }
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(transactional_id.clone())
+            .with_transaction_timeout_ms(10_000);
+        let answer = broker.ask(1, &request).await.expect("InitProducerId is answered");
+        if answer.error_code == 0 {
+            return ProducerIdAndEpoch { id: answer.producer_id.0, epoch: answer.producer_epoch };
+        }
+        assert!(start.elapsed() < PATIENCE, "InitProducerId: {}", answer.error_code);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What batches of one record with these sequence numbers are answered in a new topic: code, offset, where the log begins.
+async fn written(
+    broker: &Broker,
+    version: i16,
+    id: Option<TransactionalId>,
+    sequences: &[i32],
+) -> Vec<(i16, i64, i64)> {
+    let topic = TopicName(StrBytes::from_string(fresh("written")));
+    let start = Instant::now();
+    while broker.says(5, MetadataRequestTopic::default().with_name(Some(topic.clone()))).await.0 != 0 {
+        assert!(start.elapsed() < PATIENCE, "{topic:?} is not there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let producer = init(broker, id.clone()).await;
+    let mut answers = Vec::new();
+    for sequence in sequences {
+        let mut encoder = RecordEncoder::new(Vec::new(), 1 << 10);
+        encoder.append(1_700_000_000_000, None, Some(b"x"), &[]);
+        let body = encoder.seal(Compression::None, None, &mut Compressor::default()).unwrap().0;
+        let data = PartitionProduceData::default().with_records(Some(body.to_batch(producer, *sequence, id.is_some())));
+        let data = TopicProduceData::default().with_name(topic.clone()).with_partition_data(vec![data]);
+        let request = ProduceRequest::default()
+            .with_transactional_id(id.clone())
+            .with_acks(-1)
+            .with_timeout_ms(10_000)
+            .with_topic_data(vec![data]);
+        loop {
+            let response = broker.ask(version, &request).await.expect("Produce is answered");
+            let answer = &response.responses[0].partition_responses[0];
+            // Some milliseconds long the leader does not know yet that it is one.
+            if answer.error_code != ErrorCode::NotLeaderOrFollower.to_wire() {
+                answers.push((answer.error_code, answer.base_offset, answer.log_start_offset));
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "{topic:?} has no leader");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    answers
+}
+
+/// On one node, which then leads everything: a first batch that is not number 0, a repeated one, a gap, and a transaction's
+/// batch for a partition that was not added to it.
+#[tokio::test]
+#[ignore = "needs a Kafka of one node: KAFKA_BOOTSTRAP=host:port KAFKA_VERSION=a.b.c"]
+async fn what_we_emulate_of_producers_is_what_this_broker_says() {
+    let (emulation, theirs, ours, _cluster) = both().await;
+    let newest = emulation.versions(ApiKey::Produce).unwrap().1.min(12);
+    for version in 3..=newest {
+        for sequences in [&[5][..], &[0, 0], &[0, 5]] {
+            let (their, our) =
+                (written(&theirs, version, None, sequences).await, written(&ours, version, None, sequences).await);
+            assert_eq!(their, our, "{emulation}, Produce v{version}: sequences {sequences:?}");
+        }
+        let id = || Some(TransactionalId(StrBytes::from_string(fresh("id"))));
+        let (their, our) = (written(&theirs, version, id(), &[0]).await, written(&ours, version, id(), &[0]).await);
+        assert_eq!(their, our, "{emulation}, Produce v{version}: not added");
     }
 }

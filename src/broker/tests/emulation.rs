@@ -117,6 +117,36 @@ async fn redpanda_does_not_tell_who_is_away() {
     }
 }
 
+/// Seen: 2.4.1 answers UNKNOWN_PRODUCER_ID, the others take the batch (KIP-360).
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_is_not_known_begins_at_0_in_kafka_2_4_and_anywhere_else_since() {
+    for emulation in Emulation::ALL.iter().copied() {
+        let cluster = cluster(emulation).await;
+        let mut peer = Peer::connect(&cluster, cluster.leader("t", 0).unwrap().0).await;
+        let producer = ProducerIdAndEpoch { id: 7, epoch: 0 };
+        let answer = peer.call(7, &produce("t", 0, sequenced(&[(1, "x")], producer, 5))).await;
+        let answer = &answer.responses[0].partition_responses[0];
+        let code = ErrorCode::from_wire(answer.error_code);
+        let refused = (emulation == Emulation::Kafka24).then_some(ErrorCode::UnknownProducerId);
+        assert_eq!((code, answer.log_start_offset), (refused, 0), "{emulation}");
+    }
+}
+
+/// Seen: 2.4.1 and 2.8.2 take it, 3.9.2 and 4.3.1 do not (KIP-890). It stands before every reader of what is committed.
+#[tokio::test(start_paused = true)]
+async fn a_batch_for_a_partition_that_was_not_added_is_taken_before_kafka_3_6_and_never_ended() {
+    for emulation in [Emulation::Kafka28, Emulation::Kafka39] {
+        let cluster = cluster(emulation).await;
+        let mut peer = Peer::connect(&cluster, cluster.leader("t", 0).unwrap().0).await;
+        let batch = transactional(ProducerIdAndEpoch { id: 7, epoch: 0 }, 0, &["x"]);
+        let request = produce("t", 0, batch).with_transactional_id(Some(TransactionalId("tx".into())));
+        let code = peer.call(9, &request).await.responses[0].partition_responses[0].error_code;
+        let read = peer.fetch(&fetch("t", 0, 0, 0).with_isolation_level(1)).await;
+        let taken = (code == 0, read.high_watermark, read.last_stable_offset);
+        assert_eq!(taken, if emulation == Emulation::Kafka28 { (true, 1, 0) } else { (false, 0, 0) }, "{emulation}");
+    }
+}
+
 /// One producer's aborted transactions: Redpanda has the newest before the others (franz-go 1.21.4).
 #[tokio::test(start_paused = true)]
 async fn aborted_transactions_come_in_the_brokers_order() {
