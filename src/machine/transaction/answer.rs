@@ -119,7 +119,7 @@ impl TransactionManager {
                 Step::InitProducerId | Step::EndTxn { .. } => self.fail(error),
                 // A broker without transactions: the next one would fare no better.
                 Step::AddPartitions | Step::AddOffsets if error.kind() == ErrorKind::UnsupportedVersion => {
-                    self.fail(error)
+                    self.fail(error);
                 }
                 _ => self.doom(error),
             };
