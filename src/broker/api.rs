@@ -211,6 +211,7 @@ apis! {
     CreateAcls, CreateAclsRequest;
     DeleteAcls, DeleteAclsRequest;
     DescribeConfigs, DescribeConfigsRequest;
+    AlterConfigs, AlterConfigsRequest;
     DescribeLogDirs, DescribeLogDirsRequest;
     CreatePartitions, CreatePartitionsRequest;
     DeleteGroups, DeleteGroupsRequest;
@@ -224,6 +225,7 @@ apis! {
     DescribeQuorum, DescribeQuorumRequest;
     DescribeUserScramCredentials, DescribeUserScramCredentialsRequest;
     AlterUserScramCredentials, AlterUserScramCredentialsRequest;
+    UpdateFeatures, UpdateFeaturesRequest;
     DescribeCluster, DescribeClusterRequest;
     DescribeProducers, DescribeProducersRequest;
     DescribeTransactions, DescribeTransactionsRequest;

@@ -8,6 +8,7 @@
 
 use super::api::{Answer, Api, ApiKey};
 use super::emulation::TooNew;
+use super::features::{LATEST, TRANSACTION_VERSION};
 use super::{Context, Emulation};
 use crate::error::{ErrorCode, Result};
 use crate::wire::StrBytes;
@@ -31,12 +32,16 @@ impl Api for ApiVersionsRequest {
         if on.version < 3 || !emulation.has_features() {
             return response;
         }
+        let (level, epoch) = {
+            let state = on.state();
+            (state.settings.transaction_version, state.features_epoch)
+        };
         // A feature with the highest level that there is, and the one that the cluster is at.
-        let features = [("group.version", 1, 1), ("transaction.version", 2, on.state().settings.transaction_version)];
+        let features = [("group.version", 1, 1), (TRANSACTION_VERSION, LATEST, level)];
         let supported = features.iter().map(|(name, max, _)| {
             SupportedFeatureKey::default().with_name(StrBytes::from_static_str(name)).with_max_version(*max)
         });
-        let finalized = features.iter().map(|(name, _, level)| {
+        let finalized = features.iter().filter(|(_, _, level)| *level > 0).map(|(name, _, level)| {
             FinalizedFeatureKey::default()
                 .with_name(StrBytes::from_static_str(name))
                 .with_max_version_level(*level)
@@ -44,7 +49,7 @@ impl Api for ApiVersionsRequest {
         });
         response
             .with_supported_features(supported.collect())
-            .with_finalized_features_epoch(0)
+            .with_finalized_features_epoch(epoch)
             .with_finalized_features(finalized.collect())
     }
 

@@ -1,10 +1,11 @@
 // ListConfigResources: v0-1.
 //! What there is that can have configs (KIP-1142). v0 was asked for client metrics alone, v1 names the types.
 //!
-//! Groups and client metrics are listed that have configs of their own: none, here.
+//! Groups and client metrics are listed that have configs of their own.
 
 use super::Context;
 use super::api::Api;
+use super::authorizer::{Operation, Resource};
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::wire::messages::list_config_resources_response::ConfigResource;
@@ -20,6 +21,9 @@ const TYPES: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 impl Api for ListConfigResourcesRequest {
     async fn serve(self, on: Context) -> ListConfigResourcesResponse {
         let state = on.state();
+        if let Err(code) = on.may(&state, Operation::DescribeConfigs, Resource::Cluster) {
+            return self.refuse(code);
+        }
         let wanted = match &self.resource_types[..] {
             _ if on.version < 1 => &[CLIENT_METRICS][..],
             [] => &TYPES,
@@ -45,6 +49,9 @@ fn names(state: &State, kind: i8) -> Vec<String> {
     match kind {
         TOPIC => state.topics.keys().map(|name| name.to_string()).collect(),
         BROKER | BROKER_LOGGER => state.alive().map(|(id, _)| id.to_string()).collect(),
-        _ => Vec::new(),
+        kind => {
+            let set = state.configs.iter().filter(|((of, _), set)| *of as i8 == kind && !set.is_empty());
+            set.map(|((_, name), _)| name.clone()).collect()
+        }
     }
 }

@@ -1,35 +1,30 @@
-// DescribeConfigs: v1-4. IncrementalAlterConfigs: v0-1.
-//! Configs of topics, with Apache Kafka 4.3's names and defaults, and a few of brokers.
-//!
-//! - DescribeConfigs v3 adds the type and the documentation, v4 is flexible.
+//! Configs of topics, with Apache Kafka 4.3's names and defaults. Those of other things are in `resource_configs`, the wire is
+//! in `config_api`.
 
-use super::Context;
-use super::api::Api;
 use super::compaction::Lags;
-use super::state::{Refusal, State, check_topic_name};
-use crate::error::ErrorCode;
-use crate::ids::NodeId;
-use crate::wire::StrBytes;
-use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
-use crate::wire::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
-};
-use crate::wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use crate::wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
-use crate::wire::messages::{
-    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-};
 use std::collections::BTreeMap;
 
 /// What values a config takes; the discriminant is the type in DescribeConfigs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Boolean = 1,
     String = 2,
     Int = 3,
     Long = 5,
     Double = 6,
     List = 7,
+}
+
+impl Kind {
+    pub(super) fn takes(self, value: &str) -> bool {
+        match self {
+            Boolean => value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
+            Int => value.parse::<i32>().is_ok(),
+            Long => value.parse::<i64>().is_ok(),
+            Double => value.parse::<f64>().is_ok(),
+            Self::String | List => true,
+        }
+    }
 }
 
 use Kind::{Boolean, Double, Int, List, Long};
@@ -82,13 +77,16 @@ impl TopicConfig {
         Ok(Self(set))
     }
 
-    /// Every name with its value, and whether the value was set on the topic.
-    pub(super) fn entries(&self, state: &State) -> Vec<(&'static str, String, bool, i8)> {
+    /// What was set.
+    pub(super) fn set(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// Every name with its value, and whether the value was set on the topic. `max_bytes` is the broker's largest batch.
+    pub(super) fn entries(&self, max_bytes: usize) -> Vec<(&'static str, String, bool, i8)> {
         let entry = |(name, default, kind): &(&'static str, &str, Kind)| match self.0.get(*name) {
             Some(value) => (*name, value.clone(), true, *kind as i8),
-            None if *name == "max.message.bytes" => {
-                (*name, state.settings.message_max_bytes.to_string(), false, *kind as i8)
-            }
+            None if *name == "max.message.bytes" => (*name, max_bytes.to_string(), false, *kind as i8),
             None => (*name, (*default).to_owned(), false, *kind as i8),
         };
         TOPIC_CONFIGS.iter().map(entry).collect()
@@ -162,11 +160,9 @@ fn check(name: &str, value: &str) -> Result<(), String> {
         ("compression.type", _) => {
             matches!(trimmed, "producer" | "uncompressed" | "gzip" | "snappy" | "lz4" | "zstd")
         }
-        (_, Boolean) => trimmed.eq_ignore_ascii_case("true") || trimmed.eq_ignore_ascii_case("false"),
-        (_, Int) => trimmed.parse::<i32>().is_ok_and(|number| i64::from(number) >= least(name)),
-        (_, Long) => trimmed.parse::<i64>().is_ok_and(|number| number >= least(name)),
+        (_, Int | Long) => kind.takes(trimmed) && trimmed.parse::<i64>().is_ok_and(|number| number >= least(name)),
         (_, Double) => trimmed.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share)),
-        (_, Kind::String | List) => true,
+        (_, kind) => kind.takes(trimmed),
     };
     if fits { Ok(()) } else { Err(format!("Invalid value {value} for configuration {name}")) }
 }
@@ -184,170 +180,9 @@ fn least(name: &str) -> i64 {
     }
 }
 
-const BROKER: i8 = 4;
-const TOPIC: i8 = 2;
-
-impl Api for DescribeConfigsRequest {
-    async fn serve(self, on: Context) -> DescribeConfigsResponse {
-        let state = on.state();
-        let results =
-            self.resources.iter().map(|resource| match describe(&state, &on, resource, self.include_synonyms) {
-                Ok(configs) => described(resource).with_configs(configs),
-                Err((code, why)) => {
-                    described(resource).with_error_code(code.to_wire()).with_error_message(Some(StrBytes::from(why)))
-                }
-            });
-        DescribeConfigsResponse::default().with_results(results.collect())
-    }
-
-    fn refuse(&self, code: ErrorCode) -> DescribeConfigsResponse {
-        let results = self.resources.iter().map(|resource| described(resource).with_error_code(code.to_wire()));
-        DescribeConfigsResponse::default().with_results(results.collect())
-    }
-}
-
-fn described(resource: &DescribeConfigsResource) -> DescribeConfigsResult {
-    DescribeConfigsResult::default()
-        .with_resource_type(resource.resource_type)
-        .with_resource_name(resource.resource_name.clone())
-}
-
-fn describe(
-    state: &State,
-    on: &Context,
-    resource: &DescribeConfigsResource,
-    synonyms: bool,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    const DYNAMIC_TOPIC: i8 = 1;
-    const STATIC: i8 = 4;
-    const DEFAULT: i8 = 5;
-    let entries: Vec<(&'static str, String, i8, i8)> = match resource.resource_type {
-        TOPIC => {
-            check_topic_name(&resource.resource_name).map_err(|why| (ErrorCode::InvalidTopicException, why))?;
-            let topic = state.topics.get(&*resource.resource_name);
-            let topic = topic.ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?;
-            let source = |set| if set { DYNAMIC_TOPIC } else { DEFAULT };
-            let entries = topic.config.entries(state);
-            entries.into_iter().map(|(name, value, set, kind)| (name, value, source(set), kind)).collect()
-        }
-        // A broker knows its own configs only; the empty name means those that all have.
-        BROKER if ["", &on.node.0.to_string()].contains(&&*resource.resource_name) => {
-            let entries = broker_entries(state, on.node);
-            entries.into_iter().map(|(name, value, kind)| (name, value, STATIC, kind)).collect()
-        }
-        BROKER => {
-            let why = format!("This is broker {}, not {}.", on.node.0, resource.resource_name);
-            return Err((ErrorCode::InvalidRequest, why));
-        }
-        kind => return Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {kind}"))),
-    };
-    let wanted = |name: &str| {
-        resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| **key == *name))
-    };
-    let configs = entries.into_iter().filter(|(name, ..)| wanted(name)).map(|(name, value, source, kind)| {
-        let value = StrBytes::from(value);
-        let synonym = DescribeConfigsSynonym::default()
-            .with_name(StrBytes::from_static_str(name))
-            .with_value(Some(value.clone()))
-            .with_source(source);
-        DescribeConfigsResourceResult::default()
-            .with_name(StrBytes::from_static_str(name))
-            .with_value(Some(value))
-            .with_config_source(source)
-            .with_synonyms(if synonyms { vec![synonym] } else { Vec::new() })
-            .with_config_type(if on.version >= 3 { kind } else { 0 })
-            .with_documentation(None)
-    });
-    Ok(configs.collect())
-}
-
-fn broker_entries(state: &State, node: NodeId) -> Vec<(&'static str, String, i8)> {
-    let settings = &state.settings;
-    vec![
-        ("broker.id", node.0.to_string(), Int as i8),
-        ("min.insync.replicas", "1".to_owned(), Int as i8),
-        ("node.id", node.0.to_string(), Int as i8),
-        ("auto.create.topics.enable", settings.auto_create.to_string(), Boolean as i8),
-        ("default.replication.factor", settings.default_replication.unwrap_or(1).to_string(), Int as i8),
-        ("group.initial.rebalance.delay.ms", settings.initial_rebalance_delay.as_millis().to_string(), Int as i8),
-        ("group.min.session.timeout.ms", settings.min_session_timeout.as_millis().to_string(), Int as i8),
-        ("message.max.bytes", settings.message_max_bytes.to_string(), Int as i8),
-        ("num.partitions", settings.default_partitions.to_string(), Int as i8),
-    ]
-}
-
-impl Api for IncrementalAlterConfigsRequest {
-    async fn serve(self, on: Context) -> IncrementalAlterConfigsResponse {
-        let mut state = on.state();
-        let responses = self.resources.iter().map(|resource| {
-            let outcome = alter(&mut state, resource, self.validate_only);
-            let (code, message) = outcome.err().map_or((0, None), |(code, why)| (code.to_wire(), Some(why.into())));
-            altered(resource).with_error_code(code).with_error_message(message)
-        });
-        IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
-    }
-
-    fn refuse(&self, code: ErrorCode) -> IncrementalAlterConfigsResponse {
-        let responses = self.resources.iter().map(|resource| altered(resource).with_error_code(code.to_wire()));
-        IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
-    }
-}
-
-fn altered(resource: &AlterConfigsResource) -> AlterConfigsResourceResponse {
-    AlterConfigsResourceResponse::default()
-        .with_resource_type(resource.resource_type)
-        .with_resource_name(resource.resource_name.clone())
-}
-
-fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), (ErrorCode, String)> {
-    if resource.resource_type != TOPIC {
-        let why = format!("Unsupported resource type: {}", resource.resource_type);
-        return Err((ErrorCode::InvalidRequest, why));
-    }
-    let topic = state.topics.get_mut(&*resource.resource_name);
-    let topic = topic.ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?;
-    let mut set = topic.config.0.clone();
-    for config in &resource.configs {
-        if resource.configs.iter().filter(|other| other.name == config.name).count() > 1 {
-            return Err((ErrorCode::InvalidRequest, format!("{} comes twice.", config.name)));
-        }
-        if config.value.is_none() && config.config_operation != 1 {
-            return Err((ErrorCode::InvalidRequest, format!("{} needs a value.", config.name)));
-        }
-        apply(&mut set, config).map_err(|why| (ErrorCode::InvalidConfig, why))?;
-    }
-    if !validate_only {
-        topic.config = TopicConfig(set);
-    }
-    Ok(())
-}
-
-/// 0 sets, 1 deletes, 2 appends to a list, 3 takes away from a list.
-fn apply(set: &mut BTreeMap<String, String>, config: &AlterableConfig) -> Result<(), String> {
-    let name = config.name.to_string();
-    let value = config.value.as_deref().map(str::to_owned);
-    let default = TOPIC_CONFIGS.iter().find(|(known, ..)| *known == name).filter(|(.., kind)| *kind == List);
-    let list = |set: &BTreeMap<String, String>| -> Option<Vec<String>> {
-        let current = set.get(&name).map_or(default?.1, |value| value);
-        Some(current.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect())
-    };
-    let new = match (config.config_operation, value) {
-        (1, _) => {
-            set.remove(&name);
-            return Ok(());
-        }
-        (0, Some(value)) => value,
-        (2 | 3, Some(value)) => {
-            let mut items = list(set).ok_or(format!("Config {name} is not a list"))?;
-            items.retain(|item| !value.split(',').any(|changed| changed == *item));
-            if config.config_operation == 2 {
-                items.extend(value.split(',').map(str::to_owned));
-            }
-            items.join(",")
-        }
-        (operation, _) => return Err(format!("Operation {operation} on {name} needs a value")),
-    };
-    check(&name, &new)?;
-    set.insert(name, new);
-    Ok(())
+/// The list that a topic's config is, as it is set or by default; `None` for one that is no list.
+pub(super) fn list(set: &BTreeMap<String, String>, name: &str) -> Option<Vec<String>> {
+    let (_, default, _) = TOPIC_CONFIGS.iter().find(|(known, _, kind)| *known == name && *kind == List)?;
+    let current = set.get(name).map_or(*default, |value| value);
+    Some(current.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }

@@ -33,7 +33,7 @@ impl Api for ConsumerGroupHeartbeatRequest {
     async fn serve(self, on: Context) -> ConsumerGroupHeartbeatResponse {
         let mut state = on.state();
         let outcome = checked(&self, &on).and_then(|beat| heard(&mut state, &on, &self.group_id, beat));
-        let interval = state.settings.consumer_heartbeat_interval.as_millis();
+        let interval = state.consumer_heartbeat_interval(&self.group_id).as_millis();
         drop(state);
         on.shared.deadlines.notify_one();
         match outcome {
@@ -119,7 +119,7 @@ fn heard(state: &mut State, on: &Context, id: &GroupId, mut beat: Beat) -> Resul
     let mut named = beat.topics.iter().flatten();
     named.try_for_each(|topic| on.may(state, Operation::Describe, Resource::Topic(topic))).map_err(plain)?;
     on.coordinates(state, GROUP, id).map_err(plain)?;
-    let (topics, settings) = (state.described_topics(), state.consumer_group_settings());
+    let (topics, settings) = (state.described_topics(), state.consumer_group_settings(id));
     let known = state.groups.get_mut(&***id);
     let not = |why: String| (ErrorCode::GroupIdNotFound, why);
     if known.as_ref().is_some_and(|group| group.consumer.is_none() && group.phase != Phase::Empty) {

@@ -277,7 +277,7 @@ impl TestCluster {
 
     /// Finalizes another level of `transaction.version`, as an upgrade does. Clients see it when they connect anew.
     pub fn set_transaction_version(&self, level: i16) {
-        self.shared.state().settings.transaction_version = level;
+        self.shared.state().finalize(level);
     }
 
     /// First and next offset of a partition; `None` if there is no such partition.

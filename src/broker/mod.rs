@@ -28,8 +28,9 @@
 //! | `state`, `log` | topics, partitions, leaders; one partition's batches |
 //! | `compaction` | of each key the newest record |
 //! | `replication network` | what followers have, brokers that are paused or cut off |
-//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions configs config_resources coordinator offsets producers transactions transactions_admin` | the API families |
+//! | `api_versions metadata produce fetch fetch_sessions list_offsets topics partitions features coordinator offsets producers transactions transactions_admin` | the API families |
 //! | `topic_partitions elections reassignments log_dirs quorum` | what else admin clients ask |
+//! | `configs resource_configs config_api config_resources` | configs of topics, and of brokers, groups and client metrics; the wire |
 //! | `offset_expiry` | offsets that nobody wants any more |
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
@@ -47,6 +48,7 @@ mod authorizer;
 mod builder;
 mod clock;
 mod compaction;
+mod config_api;
 mod config_resources;
 mod configs;
 mod connection;
@@ -57,6 +59,7 @@ mod control;
 mod coordinator;
 mod elections;
 mod emulation;
+mod features;
 mod fetch;
 mod fetch_sessions;
 mod group_api;
@@ -77,6 +80,7 @@ mod quota_api;
 mod quotas;
 mod reassignments;
 mod replication;
+mod resource_configs;
 mod scram;
 mod server_assignors;
 mod state;

@@ -234,7 +234,7 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
     // What needs no lock first: the CRC, and the copy that frees the request's frame.
     let mut batch = checked_batch(records, on.version)?;
     let mut state = on.state();
-    let rules = state.rules(topic)?;
+    let rules = state.rules(on.node, topic)?;
     state.led_partition(on.node, topic, index)?;
     let header = *batch.header();
     let now = on.unix_millis();
@@ -405,10 +405,10 @@ struct Rules {
 }
 
 impl State {
-    fn rules(&self, topic: &str) -> Result<Rules, ErrorCode> {
+    fn rules(&self, node: NodeId, topic: &str) -> Result<Rules, ErrorCode> {
         let config = &self.topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?.config;
         Ok(Rules {
-            max_message_bytes: config.max_message_bytes().unwrap_or(self.settings.message_max_bytes),
+            max_message_bytes: config.max_message_bytes().unwrap_or_else(|| self.message_max_bytes(node)),
             log_append_time: config.is_log_append_time(),
             timestamp_after_max_ms: config.timestamp_after_max_ms(),
             timestamp_before_max_ms: config.timestamp_before_max_ms(),

@@ -5,7 +5,6 @@ use super::api::{ApiKey, names_topic};
 use super::authorizer::{Acl, AuthorizerSettings};
 use super::configs::TopicConfig;
 use super::connection::Endpoint;
-use super::consumer_groups::ConsumerGroupSettings;
 use super::control::{Control, Judged};
 use super::fetch_sessions::{self, FetchSessions};
 use super::groups::{Group, GroupSettings};
@@ -15,6 +14,7 @@ use super::producers::Producers;
 use super::quotas::Quotas;
 use super::reassignments::Reassignment;
 use super::replication::Followers;
+use super::resource_configs::ResourceConfigs;
 use super::scram::Credentials;
 use super::server_assignors::Topics;
 use super::transactions::Transaction;
@@ -266,6 +266,9 @@ pub(super) struct State {
     pub acls: BTreeSet<Acl>,
     pub scram: Credentials,
     pub quotas: Quotas,
+    pub configs: ResourceConfigs,
+    /// How often a feature level has changed.
+    pub features_epoch: i64,
     /// Groups and transactional ids that were told to live elsewhere than where their hash says.
     pub coordinators: HashMap<(i8, Arc<str>), NodeId>,
     /// Links to clients that are cut.
@@ -294,6 +297,8 @@ impl State {
             acls: BTreeSet::new(),
             scram: Credentials::new(),
             quotas: Quotas::default(),
+            configs: ResourceConfigs::new(),
+            features_epoch: 0,
             coordinators: HashMap::new(),
             cuts: Vec::new(),
             closed: false,
@@ -569,14 +574,6 @@ impl State {
         GroupSettings {
             initial_rebalance_delay: self.settings.initial_rebalance_delay,
             min_session_timeout: self.settings.min_session_timeout,
-            max_size: self.settings.group_max_size,
-        }
-    }
-
-    pub(super) fn consumer_group_settings(&self) -> ConsumerGroupSettings {
-        ConsumerGroupSettings {
-            session_timeout: self.settings.consumer_session_timeout,
-            assignment_interval: self.settings.consumer_assignment_interval,
             max_size: self.settings.group_max_size,
         }
     }

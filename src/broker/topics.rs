@@ -68,7 +68,7 @@ fn create(state: &mut State, on: &Context, topic: &CreatableTopic, validate_only
     };
     let result = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None);
     let result = match on.may(state, Operation::DescribeConfigs, resource) {
-        Ok(()) if version >= 5 => with_details(state, &spec, result),
+        Ok(()) if version >= 5 => with_details(&spec, state.message_max_bytes(on.node), result),
         Err(code) if version >= 5 => {
             result.with_topic_config_error_code(code.to_wire()).with_num_partitions(-1).with_replication_factor(-1)
         }
@@ -153,10 +153,10 @@ impl State {
     }
 }
 
-fn with_details(state: &State, spec: &TopicSpec, result: CreatableTopicResult) -> CreatableTopicResult {
+fn with_details(spec: &TopicSpec, max_bytes: usize, result: CreatableTopicResult) -> CreatableTopicResult {
     const DYNAMIC_TOPIC: i8 = 1;
     const DEFAULT: i8 = 5;
-    let configs = spec.config.entries(state).into_iter().map(|(name, value, set, _)| {
+    let configs = spec.config.entries(max_bytes).into_iter().map(|(name, value, set, _)| {
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(name))
             .with_value(Some(StrBytes::from(value)))

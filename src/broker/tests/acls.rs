@@ -370,6 +370,7 @@ async fn a_stranger_is_refused_everywhere_by_the_code_of_what_it_asks_about() {
     refused!(0, AlterPartitionReassignmentsRequest { with_topics: vec![] }, |a| a.error_code, all);
     refused!(0, ListPartitionReassignmentsRequest { with_topics: None }, |a| a.error_code, all);
     refused!(4, DescribeLogDirsRequest { with_topics: None }, |a| a.error_code, all);
+    refused!(1, ListConfigResourcesRequest { with_resource_types: vec![] }, |a| a.error_code, all);
     refused!(2, DescribeQuorumRequest { with_topics: vec![] }, |a| a.error_code, all);
     let topics = ["t", "none"]
         .map(|topic| schema::describe_topic_partitions_request::TopicRequest::default().with_name(name(topic)));

@@ -5,6 +5,7 @@ mod acls;
 mod admin;
 mod cluster_admin;
 mod compaction;
+mod configs;
 mod consumer_groups;
 mod emulation;
 mod epochs;

@@ -180,6 +180,14 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
             schema::DescribeConfigsRequest::default().with_include_synonyms(true).with_resources(vec![resource(2, "t"), resource(4, "1"), resource(2, "none"), resource(9, "")])
         };
         DescribeLogDirs, DescribeLogDirsRequest, |_| schema::DescribeLogDirsRequest::default().with_topics(None);
+        AlterConfigs, AlterConfigsRequest, |_| {
+            use schema::alter_configs_request::{AlterConfigsResource, AlterableConfig};
+            let config = AlterableConfig::default().with_name("retention.ms".into()).with_value(Some("5".into()));
+            let topic = AlterConfigsResource::default().with_resource_type(2).with_resource_name("t".into());
+            schema::AlterConfigsRequest::default()
+                .with_validate_only(true)
+                .with_resources(vec![topic.with_configs(vec![config]), AlterConfigsResource::default()])
+        };
         CreatePartitions, CreatePartitionsRequest, |version| {
             use schema::create_partitions_request::CreatePartitionsTopic;
             let topic = CreatePartitionsTopic::default().with_name(name("t")).with_count(4 + i32::from(version)).with_assignments(None);
@@ -252,6 +260,11 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
         DescribeTopicPartitions, DescribeTopicPartitionsRequest, |_| {
             let topics = ["t", "none", ".."].map(|topic| schema::describe_topic_partitions_request::TopicRequest::default().with_name(name(topic)));
             schema::DescribeTopicPartitionsRequest::default().with_topics(topics.to_vec()).with_response_partition_limit(1)
+        };
+        UpdateFeatures, UpdateFeaturesRequest, |_| {
+            use schema::update_features_request::FeatureUpdateKey;
+            let update = FeatureUpdateKey::default().with_feature("transaction.version".into()).with_max_version_level(2);
+            schema::UpdateFeaturesRequest::default().with_feature_updates(vec![update])
         };
         DescribeCluster, DescribeClusterRequest, |version| {
             let request = schema::DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
