@@ -30,6 +30,7 @@ mod purge;
 mod refused_retry;
 mod rejected;
 mod sample;
+mod security;
 mod too_large;
 mod transactions;
 mod wiretap;
