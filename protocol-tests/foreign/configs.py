@@ -1,7 +1,9 @@
 """Configs of topics and brokers: described, altered bit by bit, refused."""
 
 from foreign.harness import check, equal, name_of, topic, until
-from foreign.wire import DescribeConfigsRequest, IncrementalAlterConfigsRequest, ask, brokers, error, is_error
+from foreign.wire import (
+    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest, ask, brokers, error, is_error,
+)
 
 TOPIC, BROKER = 2, 4
 SET, DELETE, APPEND, SUBTRACT = range(4)
@@ -93,6 +95,37 @@ def configs_that_can_not_be_are_refused():
     equal(alter(name_of("none"), ("retention.ms", SET, "1")), "UNKNOWN_TOPIC_OR_PARTITION")
     equal(alter(name, ("segment.ms", SET, "9000"), validate_only=True), "NONE")
     equal((value(name, "segment.ms"), value(name, "retention.ms")), ("604800000", "-1"), "nothing has changed")
+
+
+@check
+def the_older_request_sets_what_it_names_and_nothing_else():
+    name = topic("older", config={"segment.ms": "7000"})
+
+    def alter_all(*changes, name=name, validate_only=False):
+        of = {"resource_type": TOPIC, "resource_name": name, "configs": [{"name": key, "value": value} for key, value in changes]}
+        return error(ask(AlterConfigsRequest, 2, resources=[of], validate_only=validate_only).responses[0].error_code)
+
+    equal(alter_all(("retention.ms", None)), "INVALID_REQUEST")
+    equal(alter_all(("retention.ms", "1"), ("retention.ms", "2")), "INVALID_REQUEST")
+    equal(alter_all(("retention.ms", "-9")), "INVALID_CONFIG")
+    equal(alter_all(("retention.ms", "5"), name="a/b"), "INVALID_TOPIC_EXCEPTION")
+    equal(alter_all(("retention.ms", "5"), name=name_of("none")), "UNKNOWN_TOPIC_OR_PARTITION")
+    equal(alter_all(("retention.ms", "5"), validate_only=True), "NONE")
+    equal((value(name, "retention.ms"), value(name, "segment.ms")), ("-1", "7000"))
+    equal(alter_all(("retention.ms", "86400000")), "NONE")
+    until(lambda: value(name, "retention.ms") == "86400000", 10, "it is set")
+    equal(value(name, "segment.ms"), "604800000", "the default again")
+
+
+@check
+def topics_and_brokers_are_what_has_configs():
+    name = topic("listed")
+    listed = lambda version, **of: [(one.resource_type, one.resource_name) for one in ask(ListConfigResourcesRequest, version, **of).config_resources]
+    equal(listed(0), [], "client metrics")
+    assert (TOPIC, name) in listed(1, resource_types=[TOPIC])
+    equal(sorted(listed(1, resource_types=[BROKER])), [(BROKER, str(node)) for node in sorted(brokers())])
+    assert {(TOPIC, name), *((BROKER, str(node)) for node in brokers())} <= set(listed(1, resource_types=[]))
+    is_error(ask(ListConfigResourcesRequest, 1, resource_types=[7]).error_code, "UNSUPPORTED_VERSION")
 
 
 @check

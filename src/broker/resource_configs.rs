@@ -135,11 +135,13 @@ fn check_broker(set: &BTreeMap<String, String>) -> Result<(), Refusal> {
 
 /// The others of a broker, by the builder's word.
 const FIXED: &[&str] = &[
+    "advertised.listeners",
     "auto.create.topics.enable",
     "broker.id",
     "default.replication.factor",
     "group.initial.rebalance.delay.ms",
     "group.min.session.timeout.ms",
+    "listeners",
     "min.insync.replicas",
     "node.id",
     "num.partitions",
@@ -214,7 +216,11 @@ impl State {
     /// What the builder said of every broker, and which one this is.
     pub(super) fn broker_configs(&self, node: NodeId) -> Vec<(&'static str, String, Kind)> {
         let settings = &self.settings;
+        let listener = self.nodes.get(&node).map(|node| node.endpoint.host_and_port());
+        let listener = listener.map_or(String::new(), |(host, port)| format!("PLAINTEXT://{host}:{port}"));
         vec![
+            ("advertised.listeners", listener.clone(), Kind::String),
+            ("listeners", listener, Kind::String),
             ("broker.id", node.0.to_string(), Kind::Int),
             ("min.insync.replicas", "1".to_owned(), Kind::Int),
             ("node.id", node.0.to_string(), Kind::Int),

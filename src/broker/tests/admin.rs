@@ -16,7 +16,7 @@ use crate::wire::messages::offset_delete_request::{OffsetDeleteRequestPartition,
 use crate::wire::messages::{
     ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
     DescribeConfigsRequest, GroupId, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    ListOffsetsRequest, OffsetDeleteRequest, ProducerId, TransactionalId,
+    ListConfigResourcesRequest, ListOffsetsRequest, OffsetDeleteRequest, ProducerId, TransactionalId,
 };
 
 /// What comes of listing the offsets of a topic's partitions, all at this timestamp.
@@ -134,6 +134,24 @@ async fn configs_have_bounds_and_come_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn topics_and_brokers_are_what_has_configs() {
+    let cluster = TestCluster::builder().brokers(2).topic("t", 1).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let unsupported = ErrorCode::UnsupportedVersion.to_wire();
+    for (version, kinds, code, want) in [
+        (0, &[][..], 0, &[][..]),
+        (1, &[], 0, &[("t", 2), ("1", 4), ("2", 4), ("1", 8), ("2", 8)]),
+        (1, &[4, 16], 0, &[("1", 4), ("2", 4)]),
+        (1, &[7], unsupported, &[]),
+    ] {
+        let answer = peer.call(version, &ListConfigResourcesRequest::default().with_resource_types(kinds.into())).await;
+        let found: Vec<_> =
+            answer.config_resources.iter().map(|one| (&*one.resource_name, one.resource_type)).collect();
+        assert_eq!((answer.error_code, &found[..]), (code, want), "{kinds:?} in v{version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn configs_are_those_of_what_there_is() {
     let cluster = TestCluster::builder().brokers(2).topic("t", 1).in_memory().start().await.unwrap();
     let mut peer = Peer::connect(&cluster, 2).await;
@@ -156,6 +174,9 @@ async fn configs_are_those_of_what_there_is() {
         if kind == 4 && want == 0 {
             let id = result.configs.iter().find(|config| &*config.name == "node.id").and_then(|id| id.value.clone());
             assert_eq!(id.as_deref(), Some("2"));
+            let listener = result.configs.iter().find(|config| &*config.name == "advertised.listeners");
+            let listener = listener.and_then(|listener| listener.value.clone());
+            assert_eq!(listener.as_deref(), Some("PLAINTEXT://broker-2:9092"));
         }
     }
 }
