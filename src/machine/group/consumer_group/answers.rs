@@ -86,7 +86,9 @@ impl ConsumerMembership {
             self.heartbeat_interval = Duration::from_millis(interval);
         }
         self.next_heartbeat = now + self.heartbeat_interval;
-        if self.topics.is_some() && self.sent.as_ref().map(|sent| &sent.topics) != self.topics.as_ref() {
+        let resubscribed = self.topics.is_some() && self.sent.as_ref().map(|sent| &sent.topics) != self.topics.as_ref();
+        // Assigned while this heartbeat was under way: it did not say so, and others may wait for that.
+        if resubscribed || matches!(self.state, State::Acknowledging) {
             self.next_heartbeat = now;
         }
         let epoch = GenerationId(answer.member_epoch);

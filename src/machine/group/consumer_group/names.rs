@@ -51,9 +51,21 @@ impl TopicNames {
         self.missing.clear();
         for id in unknown {
             match self.cluster.topic_by_id(id) {
-                Some(topic) => drop(self.known.insert(id, topic.name.clone())),
+                Some(topic) => {
+                    let name = topic.name.clone();
+                    self.learn(id, name);
+                }
                 None => drop(self.missing.insert(id)),
             }
+        }
+    }
+
+    /// A name is one topic's: two under one name would be assigned as one, twice. Who comes second waits until the other is
+    /// gone.
+    fn learn(&mut self, id: TopicId, name: Arc<str>) {
+        match self.known.values().any(|known| *known == name) {
+            true => drop(self.missing.insert(id)),
+            false => drop(self.known.insert(id, name)),
         }
     }
 
@@ -85,9 +97,11 @@ impl TopicNames {
         self.asked = None;
         match answer {
             Ok(GroupResponse::TopicNames(names)) => {
-                let news = names.into_iter().filter(|(id, _)| self.missing.contains(id));
-                self.known.extend(news.collect::<Vec<_>>());
-                self.missing.retain(|id| !self.known.contains_key(id));
+                for (id, name) in names {
+                    if self.missing.remove(&id) {
+                        self.learn(id, name);
+                    }
+                }
             }
             answer => tracing::debug!(?answer, "topics have no names yet"),
         }

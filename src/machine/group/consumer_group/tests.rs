@@ -306,6 +306,45 @@ fn a_topic_that_was_made_anew_under_the_same_name_is_given_up_and_assigned_again
     assert_eq!((play.event(), owned(&play.heartbeat().1)), ("assigned [0]".into(), Some(vec![(new, vec![0])])));
 }
 
+/// The answer put the next heartbeat off by an interval, and with it what the coordinator waits for.
+#[test]
+fn what_is_assigned_while_a_heartbeat_is_under_way_is_said_as_soon_as_it_is_answered() {
+    let u = TopicId([8; 16]);
+    let mut play = Play::joining(member());
+    let (id, _) = play.heartbeat();
+    play.accept(id, 1, target(&[(u, &[1])]));
+    assert_eq!((play.event(), play.event()), ("generation 1".into(), "assigned []".into()));
+    let (asked, _) = play.names_asked();
+    let (id, _) = play.heartbeat();
+    play.answer(asked, GroupResponse::TopicNames(vec![(u, "u".into())]));
+    assert_eq!(play.event(), "assigned [1]");
+    play.accept(id, 1, None);
+    assert_eq!(owned(&play.heartbeat().1), Some(vec![(u, vec![1])]));
+}
+
+/// Found by the fuzzer: a target with the ids of a topic that was made anew, old and new, gave one partition twice.
+#[test]
+fn two_topics_under_one_name_are_not_assigned_as_one() {
+    let (old, new) = (TopicId([8; 16]), TopicId([9; 16]));
+    let names = || GroupResponse::TopicNames(vec![(old, "u".into()), (new, "u".into())]);
+    let mut play = Play::joining(member());
+    let (id, _) = play.heartbeat();
+    play.accept(id, 1, target(&[(old, &[0, 1]), (new, &[0])]));
+    assert_eq!((play.event(), play.event()), ("generation 1".into(), "assigned []".into()));
+    let (asked, _) = play.names_asked();
+    let (id, _) = play.heartbeat();
+    play.answer(asked, names());
+    play.accept(id, 1, None);
+    let (id, beat) = play.heartbeat();
+    assert_eq!((play.event(), owned(&beat)), ("assigned [0, 1]".into(), Some(vec![(old, vec![0, 1])])));
+    play.accept(id, 1, None);
+    play.wait(Duration::from_millis(200));
+    let (asked, ids) = play.names_asked();
+    assert_eq!(ids, [new]);
+    play.answer(asked, names());
+    play.quiet();
+}
+
 #[test]
 fn a_fenced_or_unknown_member_loses_all_and_joins_again_as_itself() {
     for code in [ErrorCode::FencedMemberEpoch, ErrorCode::UnknownMemberId] {
