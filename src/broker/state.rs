@@ -33,8 +33,10 @@ use uuid::Uuid;
 /// A refusal, and why, for a person.
 pub(super) type Refusal = (ErrorCode, String);
 
-/// No request makes more partitions than this of one topic: a number in a frame is not to size the memory.
-pub(super) const MAX_PARTITIONS: i32 = 10_000;
+/// A topic has no more partitions than this: a number in a frame is not to size the memory.
+const MAX_PARTITIONS: usize = 10_000;
+/// Nor all topics together than this: neither are many such frames.
+const MAX_PARTITIONS_IN_ALL: usize = 100_000;
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -429,9 +431,7 @@ impl State {
             let why = "Number of partitions was set to an invalid non-positive value.".to_owned();
             return Err((ErrorCode::InvalidPartitions, why));
         }
-        if partitions > MAX_PARTITIONS {
-            return Err((ErrorCode::PolicyViolation, format!("A test topic has {MAX_PARTITIONS} partitions at most.")));
-        }
+        self.check_room(0, partitions as usize)?;
         let nodes: Vec<_> = self.nodes.keys().copied().collect();
         let default = self.settings.default_replication.unwrap_or(nodes.len().min(3) as i16);
         let replication = if replication == -1 { default } else { replication };
@@ -462,6 +462,19 @@ impl State {
         self.names.insert(id, spec.name.clone());
         self.topics.insert(spec.name.clone(), Topic { name: spec.name, id, partitions, config: spec.config });
         Ok(id)
+    }
+
+    /// Whether a topic that has `now` partitions may have `count`.
+    pub(super) fn check_room(&self, now: usize, count: usize) -> Result<(), Refusal> {
+        let all: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
+        let why = match count {
+            _ if count > MAX_PARTITIONS => format!("A test topic has {MAX_PARTITIONS} partitions at most."),
+            _ if all - now + count > MAX_PARTITIONS_IN_ALL => {
+                format!("All test topics together have {MAX_PARTITIONS_IN_ALL} partitions at most.")
+            }
+            _ => return Ok(()),
+        };
+        Err((ErrorCode::PolicyViolation, why))
     }
 
     /// Adds a partition for each of the lists of replicas.

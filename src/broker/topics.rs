@@ -8,7 +8,7 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
-use super::state::{MAX_PARTITIONS, Refusal, State, TopicSpec};
+use super::state::{Refusal, State, TopicSpec};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use crate::wire::StrBytes;
@@ -248,9 +248,7 @@ fn grow(state: &mut State, on: &Context, wanted: &CreatePartitionsTopic, validat
     let now = topic.partitions.len();
     let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
     let count = usize::try_from(wanted.count).unwrap_or(0);
-    if wanted.count > MAX_PARTITIONS {
-        return Err((ErrorCode::PolicyViolation, format!("A test topic has {MAX_PARTITIONS} partitions at most.")));
-    }
+    state.check_room(now, count)?;
     if count == now {
         return Err((ErrorCode::InvalidPartitions, format!("Topic already has {now} partition(s).")));
     }

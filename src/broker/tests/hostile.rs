@@ -58,6 +58,30 @@ async fn no_request_makes_the_broker_panic() {
     assert!(answered > frames.len() * 10, "most of what is bent must still be requests: {answered}");
 }
 
+/// A topic in a frame takes thirty bytes, and its partitions megabytes.
+#[tokio::test(start_paused = true)]
+async fn the_partitions_of_many_topics_together_are_bounded() {
+    use crate::wire::messages::create_partitions_request::CreatePartitionsTopic;
+    use crate::wire::messages::create_topics_request::CreatableTopic;
+    use crate::wire::messages::{CreatePartitionsRequest, CreateTopicsRequest};
+    let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let topic = |nth| {
+        let topic = CreatableTopic::default().with_name(name(&format!("large-{nth}"))).with_num_partitions(10_000);
+        topic.with_replication_factor(1)
+    };
+    let request = CreateTopicsRequest::default().with_topics((0..50).map(topic).collect());
+    let made = peer.call(7, &request).await.topics;
+    assert_eq!(made.iter().filter(|topic| topic.error_code == 0).count(), 9);
+    let refused = crate::error::ErrorCode::PolicyViolation.to_wire();
+    assert!(made.iter().all(|topic| [0, refused].contains(&topic.error_code)));
+    for (count, code) in [(10_001, refused), (10_000, 0)] {
+        let topic = CreatePartitionsTopic::default().with_name(name("t")).with_count(count);
+        let grown = peer.call(3, &CreatePartitionsRequest::default().with_topics(vec![topic])).await;
+        assert_eq!(grown.results[0].error_code, code, "{count}: {:?}", grown.results[0]);
+    }
+}
+
 impl Peer {
     async fn stream_is_closed(&mut self) -> bool {
         use crate::wire::messages::ApiVersionsRequest;
