@@ -63,11 +63,17 @@ fn where_crate_and_table_know_different_versions_is_known() {
         "2 Response v11", // ListOffsets: the earliest offset not yet uploaded
         "8 Request v10",  // OffsetCommit by topic id: the crate has the response only
         "9 Request v10",  // OffsetFetch by topic id: the same
-        "22 Request v6",  // InitProducerId for two-phase commit: the same
+        "18 Request v5",
+        "18 Response v5", // ApiVersions: which cluster and node are meant (KIP-1242)
+        "22 Request v6",  // InitProducerId for two-phase commit: the crate has the response only
         "27 Request v2",
         "27 Response v2", // WriteTxnMarkers, between brokers
+        "28 Request v6",
+        "28 Response v6", // TxnOffsetCommit by topic id (KIP-1319)
         "35 Request v5",
         "35 Response v5", // DescribeLogDirs: is cordoned
+        "42 Request v3",
+        "42 Response v3", // DeleteGroups: why not
         "63 Request v2",
         "63 Response v2", // BrokerHeartbeat
         "78 Request v2",
@@ -81,11 +87,19 @@ fn where_crate_and_table_know_different_versions_is_known() {
         "87 Request v1",
         "87 Response v1", // ReadShareGroupStateSummary
         "88 Request v0",
-        "88 Response v0", // StreamsGroupHeartbeat
+        "88 Request v1",
+        "88 Response v0",
+        "88 Response v1", // StreamsGroupHeartbeat
         "89 Request v0",
-        "89 Response v0", // StreamsGroupDescribe
+        "89 Request v1",
+        "89 Response v0",
+        "89 Response v1", // StreamsGroupDescribe
         "90 Request v1",
         "90 Response v1", // DescribeShareGroupOffsets
+        "93 Request v0",
+        "93 Response v0", // StreamsGroupTopologyDescriptionUpdate
+        "94 Request v0",
+        "94 Response v0", // UnregisterController
     ];
     assert_eq!(differ, known);
 }

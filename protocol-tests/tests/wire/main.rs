@@ -7,3 +7,4 @@ mod agreement;
 mod costs;
 mod headers;
 mod hostile;
+mod table;

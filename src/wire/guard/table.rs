@@ -1,4 +1,4 @@
-// Written by generate_guard from the message JSON of Kafka 4.3.1. Do not edit.
+// Written by generate_guard from the message JSON of Kafka 4.4.0. Do not edit.
 // Columns: see `Message`, `Struct` and `Field` in guard.rs.
 
 use super::{Direction::*, Kind::*, Message, NEVER, Struct, f, m, s};
@@ -12,7 +12,7 @@ pub const CONSUMER_PROTOCOL_ASSIGNMENT: i16 = -1;
 
 /// Sorted by key, then request before response.
 #[rustfmt::skip]
-pub static MESSAGES: [Message; 180] = [
+pub static MESSAGES: [Message; 184] = [
     m(-2, Request, 0, 3, NEVER, 0), // ConsumerProtocolSubscription
     m(-1, Request, 0, 3, NEVER, 2), // ConsumerProtocolAssignment
     m(0, Request, 3, 13, 9, 4), // ProduceRequest
@@ -43,8 +43,8 @@ pub static MESSAGES: [Message; 180] = [
     m(16, Response, 0, 5, 3, 75), // ListGroupsResponse
     m(17, Request, 0, 1, NEVER, 77), // SaslHandshakeRequest
     m(17, Response, 0, 1, NEVER, 78), // SaslHandshakeResponse
-    m(18, Request, 0, 4, 3, 79), // ApiVersionsRequest
-    m(18, Response, 0, 4, 3, 80), // ApiVersionsResponse
+    m(18, Request, 0, 5, 3, 79), // ApiVersionsRequest
+    m(18, Response, 0, 5, 3, 80), // ApiVersionsResponse
     m(19, Request, 2, 7, 5, 84), // CreateTopicsRequest
     m(19, Response, 2, 7, 5, 88), // CreateTopicsResponse
     m(20, Request, 1, 6, 4, 91), // DeleteTopicsRequest
@@ -63,8 +63,8 @@ pub static MESSAGES: [Message; 180] = [
     m(26, Response, 0, 5, 3, 119), // EndTxnResponse
     m(27, Request, 1, 2, 1, 120), // WriteTxnMarkersRequest
     m(27, Response, 1, 2, 1, 123), // WriteTxnMarkersResponse
-    m(28, Request, 0, 5, 3, 127), // TxnOffsetCommitRequest
-    m(28, Response, 0, 5, 3, 130), // TxnOffsetCommitResponse
+    m(28, Request, 0, 6, 3, 127), // TxnOffsetCommitRequest
+    m(28, Response, 0, 6, 3, 130), // TxnOffsetCommitResponse
     m(29, Request, 1, 3, 2, 133), // DescribeAclsRequest
     m(29, Response, 1, 3, 2, 134), // DescribeAclsResponse
     m(30, Request, 1, 3, 2, 137), // CreateAclsRequest
@@ -91,8 +91,8 @@ pub static MESSAGES: [Message; 180] = [
     m(40, Response, 1, 2, 2, 182), // ExpireDelegationTokenResponse
     m(41, Request, 1, 3, 2, 183), // DescribeDelegationTokenRequest
     m(41, Response, 1, 3, 2, 185), // DescribeDelegationTokenResponse
-    m(42, Request, 0, 2, 2, 188), // DeleteGroupsRequest
-    m(42, Response, 0, 2, 2, 189), // DeleteGroupsResponse
+    m(42, Request, 0, 3, 2, 188), // DeleteGroupsRequest
+    m(42, Response, 0, 3, 2, 189), // DeleteGroupsResponse
     m(43, Request, 0, 2, 2, 191), // ElectLeadersRequest
     m(43, Response, 0, 2, 2, 193), // ElectLeadersResponse
     m(44, Request, 0, 1, 1, 196), // IncrementalAlterConfigsRequest
@@ -183,20 +183,24 @@ pub static MESSAGES: [Message; 180] = [
     m(86, Response, 0, 0, 0, 423), // DeleteShareGroupStateResponse
     m(87, Request, 0, 1, 0, 426), // ReadShareGroupStateSummaryRequest
     m(87, Response, 0, 1, 0, 429), // ReadShareGroupStateSummaryResponse
-    m(88, Request, 0, 0, 0, 432), // StreamsGroupHeartbeatRequest
-    m(88, Response, 0, 0, 0, 441), // StreamsGroupHeartbeatResponse
-    m(89, Request, 0, 0, 0, 447), // StreamsGroupDescribeRequest
-    m(89, Response, 0, 0, 0, 448), // StreamsGroupDescribeResponse
-    m(90, Request, 0, 1, 0, 459), // DescribeShareGroupOffsetsRequest
-    m(90, Response, 0, 1, 0, 462), // DescribeShareGroupOffsetsResponse
-    m(91, Request, 0, 0, 0, 466), // AlterShareGroupOffsetsRequest
-    m(91, Response, 0, 0, 0, 469), // AlterShareGroupOffsetsResponse
-    m(92, Request, 0, 0, 0, 472), // DeleteShareGroupOffsetsRequest
-    m(92, Response, 0, 0, 0, 474), // DeleteShareGroupOffsetsResponse
+    m(88, Request, 0, 1, 0, 432), // StreamsGroupHeartbeatRequest
+    m(88, Response, 0, 1, 0, 441), // StreamsGroupHeartbeatResponse
+    m(89, Request, 0, 1, 0, 447), // StreamsGroupDescribeRequest
+    m(89, Response, 0, 1, 0, 448), // StreamsGroupDescribeResponse
+    m(90, Request, 0, 1, 0, 463), // DescribeShareGroupOffsetsRequest
+    m(90, Response, 0, 1, 0, 466), // DescribeShareGroupOffsetsResponse
+    m(91, Request, 0, 0, 0, 470), // AlterShareGroupOffsetsRequest
+    m(91, Response, 0, 0, 0, 473), // AlterShareGroupOffsetsResponse
+    m(92, Request, 0, 0, 0, 476), // DeleteShareGroupOffsetsRequest
+    m(92, Response, 0, 0, 0, 478), // DeleteShareGroupOffsetsResponse
+    m(93, Request, 0, 0, 0, 480), // StreamsGroupTopologyDescriptionUpdateRequest
+    m(93, Response, 0, 0, 0, 485), // StreamsGroupTopologyDescriptionUpdateResponse
+    m(94, Request, 0, 0, 0, 486), // UnregisterControllerRequest
+    m(94, Response, 0, 0, 0, 487), // UnregisterControllerResponse
 ];
 
 #[rustfmt::skip]
-pub static STRUCTS: [Struct; 476] = [
+pub static STRUCTS: [Struct; 488] = [
     /* 0 ConsumerProtocolSubscription */ s(120, &[f(Strs, 0), f(Bytes, 0).null(0), f(Structs(1), 1), f(Fixed(4), 2), f(Str, 3).null(3)]),
     /* 1 ConsumerProtocolSubscription.TopicPartition */ s(56, &[f(Str, 1), f(Fixeds(4), 1)]),
     /* 2 ConsumerProtocolAssignment */ s(56, &[f(Structs(3), 0), f(Bytes, 0).null(0)]),
@@ -276,7 +280,7 @@ pub static STRUCTS: [Struct; 476] = [
     /* 76 ListGroupsResponse.ListedGroup */ s(152, &[f(Str, 0), f(Str, 0), f(Str, 4), f(Str, 5)]),
     /* 77 SaslHandshakeRequest */ s(32, &[f(Str, 0)]),
     /* 78 SaslHandshakeResponse */ s(32, &[f(Fixed(2), 0), f(Strs, 0)]),
-    /* 79 ApiVersionsRequest */ s(88, &[f(Str, 3), f(Str, 3)]),
+    /* 79 ApiVersionsRequest */ s(128, &[f(Str, 3), f(Str, 3), f(Str, 5).null(5), f(Fixed(4), 5)]),
     /* 80 ApiVersionsResponse */ s(112, &[f(Fixed(2), 0), f(Structs(81), 0), f(Fixed(4), 1), f(Structs(82), 3).tag(0), f(Fixed(8), 3).tag(1), f(Structs(83), 3).tag(2), f(Fixed(1), 3).tag(3)]),
     /* 81 ApiVersionsResponse.ApiVersion */ s(32, &[f(Fixed(2), 0), f(Fixed(2), 0), f(Fixed(2), 0)]),
     /* 82 ApiVersionsResponse.SupportedFeatureKey */ s(64, &[f(Str, 3), f(Fixed(2), 3), f(Fixed(2), 3)]),
@@ -325,10 +329,10 @@ pub static STRUCTS: [Struct; 476] = [
     /* 125 WriteTxnMarkersResponse.WritableTxnMarkerTopicResult */ s(80, &[f(Str, 0), f(Structs(126), 0)]),
     /* 126 WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult */ s(32, &[f(Fixed(4), 0), f(Fixed(2), 0)]),
     /* 127 TxnOffsetCommitRequest */ s(192, &[f(Str, 0), f(Str, 0), f(Fixed(8), 0), f(Fixed(2), 0), f(Fixed(4), 3), f(Str, 3), f(Str, 3).null(3), f(Structs(128), 0)]),
-    /* 128 TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic */ s(80, &[f(Str, 0), f(Structs(129), 0)]),
+    /* 128 TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic */ s(96, &[f(Str, 0).to(5), f(Fixed(16), 6), f(Structs(129), 0)]),
     /* 129 TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition */ s(72, &[f(Fixed(4), 0), f(Fixed(8), 0), f(Fixed(4), 2), f(Str, 0).null(0)]),
     /* 130 TxnOffsetCommitResponse */ s(56, &[f(Fixed(4), 0), f(Structs(131), 0)]),
-    /* 131 TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic */ s(80, &[f(Str, 0), f(Structs(132), 0)]),
+    /* 131 TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic */ s(96, &[f(Str, 0).to(5), f(Fixed(16), 6), f(Structs(132), 0)]),
     /* 132 TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition */ s(32, &[f(Fixed(4), 0), f(Fixed(2), 0)]),
     /* 133 DescribeAclsRequest */ s(128, &[f(Fixed(1), 0), f(Str, 0).null(0), f(Fixed(1), 1), f(Str, 0).null(0), f(Str, 0).null(0), f(Fixed(1), 0), f(Fixed(1), 0)]),
     /* 134 DescribeAclsResponse */ s(88, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0), f(Structs(135), 0)]),
@@ -387,7 +391,7 @@ pub static STRUCTS: [Struct; 476] = [
     /* 187 DescribeDelegationTokenResponse.DescribedDelegationTokenRenewer */ s(88, &[f(Str, 0), f(Str, 0)]),
     /* 188 DeleteGroupsRequest */ s(48, &[f(Strs, 0)]),
     /* 189 DeleteGroupsResponse */ s(56, &[f(Fixed(4), 0), f(Structs(190), 0)]),
-    /* 190 DeleteGroupsResponse.DeletableGroupResult */ s(64, &[f(Str, 0), f(Fixed(2), 0)]),
+    /* 190 DeleteGroupsResponse.DeletableGroupResult */ s(96, &[f(Str, 0), f(Fixed(2), 0), f(Str, 3).null(3)]),
     /* 191 ElectLeadersRequest */ s(56, &[f(Fixed(1), 1), f(Structs(192), 0).null(0), f(Fixed(4), 0)]),
     /* 192 ElectLeadersRequest.TopicPartitions */ s(80, &[f(Str, 0), f(Fixeds(4), 0)]),
     /* 193 ElectLeadersResponse */ s(56, &[f(Fixed(4), 0), f(Fixed(2), 1), f(Structs(194), 0)]),
@@ -638,15 +642,15 @@ pub static STRUCTS: [Struct; 476] = [
     /* 438 StreamsGroupHeartbeatRequest.TaskIds */ s(80, &[f(Str, 0), f(Fixeds(4), 0)]),
     /* 439 StreamsGroupHeartbeatRequest.Endpoint */ s(64, &[f(Str, 0), f(Fixed(2), 0)]),
     /* 440 StreamsGroupHeartbeatRequest.TaskOffset */ s(72, &[f(Str, 0), f(Fixed(4), 0), f(Fixed(8), 0)]),
-    /* 441 StreamsGroupHeartbeatResponse */ s(240, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0), f(Str, 0), f(Fixed(4), 0), f(Fixed(4), 0), f(Fixed(4), 0), f(Fixed(4), 0), f(Structs(442), 0).null(0), f(Structs(443), 0).null(0), f(Structs(443), 0).null(0), f(Structs(443), 0).null(0), f(Fixed(4), 0), f(Structs(444), 0).null(0)]),
+    /* 441 StreamsGroupHeartbeatResponse */ s(248, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0), f(Str, 0), f(Fixed(4), 0), f(Fixed(4), 0), f(Fixed(4), 0).to(0), f(Fixed(4), 0), f(Fixed(8), 1), f(Structs(442), 0).null(0), f(Structs(443), 0).null(0), f(Structs(443), 0).null(0), f(Structs(443), 0).null(0), f(Fixed(1), 1), f(Fixed(4), 0), f(Structs(444), 0).null(0)]),
     /* 442 StreamsGroupHeartbeatResponse.Status */ s(64, &[f(Fixed(1), 0), f(Str, 0)]),
     /* 443 StreamsGroupHeartbeatResponse.TaskIds */ s(80, &[f(Str, 0), f(Fixeds(4), 0)]),
     /* 444 StreamsGroupHeartbeatResponse.EndpointToPartitions */ s(136, &[f(Struct(445), 0), f(Structs(446), 0), f(Structs(446), 0)]),
     /* 445 StreamsGroupHeartbeatResponse.Endpoint */ s(64, &[f(Str, 0), f(Fixed(2), 0)]),
     /* 446 StreamsGroupHeartbeatResponse.TopicPartition */ s(80, &[f(Str, 0), f(Fixeds(4), 0)]),
-    /* 447 StreamsGroupDescribeRequest */ s(56, &[f(Strs, 0), f(Fixed(1), 0)]),
+    /* 447 StreamsGroupDescribeRequest */ s(56, &[f(Strs, 0), f(Fixed(1), 0), f(Fixed(1), 1)]),
     /* 448 StreamsGroupDescribeResponse */ s(56, &[f(Fixed(4), 0), f(Structs(449), 0)]),
-    /* 449 StreamsGroupDescribeResponse.DescribedGroup */ s(224, &[f(Fixed(2), 0), f(Str, 0).null(0), f(Str, 0), f(Str, 0), f(Fixed(4), 0), f(Fixed(4), 0), f(Struct(450), 0).null(0), f(Structs(454), 0), f(Fixed(4), 0)]),
+    /* 449 StreamsGroupDescribeResponse.DescribedGroup */ s(336, &[f(Fixed(2), 0), f(Str, 0).null(0), f(Str, 0), f(Str, 0), f(Fixed(4), 0), f(Fixed(4), 0), f(Struct(450), 0).null(0), f(Structs(454), 0), f(Fixed(4), 0), f(Struct(459), 1).null(1), f(Fixed(1), 1), f(Str, 1).null(1)]),
     /* 450 StreamsGroupDescribeResponse.Topology */ s(56, &[f(Fixed(4), 0), f(Structs(451), 0).null(0)]),
     /* 451 StreamsGroupDescribeResponse.Subtopology */ s(152, &[f(Str, 0), f(Strs, 0), f(Strs, 0), f(Structs(452), 0), f(Structs(452), 0)]),
     /* 452 StreamsGroupDescribeResponse.TopicInfo */ s(88, &[f(Str, 0), f(Fixed(4), 0), f(Fixed(2), 0), f(Structs(453), 0)]),
@@ -656,21 +660,33 @@ pub static STRUCTS: [Struct; 476] = [
     /* 456 StreamsGroupDescribeResponse.TaskOffset */ s(72, &[f(Str, 0), f(Fixed(4), 0), f(Fixed(8), 0)]),
     /* 457 StreamsGroupDescribeResponse.Assignment */ s(96, &[f(Structs(458), 0), f(Structs(458), 0), f(Structs(458), 0)]),
     /* 458 StreamsGroupDescribeResponse.TaskIds */ s(80, &[f(Str, 0), f(Fixeds(4), 0)]),
-    /* 459 DescribeShareGroupOffsetsRequest */ s(48, &[f(Structs(460), 0)]),
-    /* 460 DescribeShareGroupOffsetsRequest.DescribeShareGroupOffsetsRequestGroup */ s(80, &[f(Str, 0), f(Structs(461), 0).null(0)]),
-    /* 461 DescribeShareGroupOffsetsRequest.DescribeShareGroupOffsetsRequestTopic */ s(80, &[f(Str, 0), f(Fixeds(4), 0)]),
-    /* 462 DescribeShareGroupOffsetsResponse */ s(56, &[f(Fixed(4), 0), f(Structs(463), 0)]),
-    /* 463 DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup */ s(120, &[f(Str, 0), f(Structs(464), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
-    /* 464 DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseTopic */ s(96, &[f(Str, 0), f(Fixed(16), 0), f(Structs(465), 0)]),
-    /* 465 DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponsePartition */ s(88, &[f(Fixed(4), 0), f(Fixed(8), 0), f(Fixed(4), 0), f(Fixed(8), 1), f(Fixed(2), 0), f(Str, 0).null(0)]),
-    /* 466 AlterShareGroupOffsetsRequest */ s(80, &[f(Str, 0), f(Structs(467), 0)]),
-    /* 467 AlterShareGroupOffsetsRequest.AlterShareGroupOffsetsRequestTopic */ s(80, &[f(Str, 0), f(Structs(468), 0)]),
-    /* 468 AlterShareGroupOffsetsRequest.AlterShareGroupOffsetsRequestPartition */ s(40, &[f(Fixed(4), 0), f(Fixed(8), 0)]),
-    /* 469 AlterShareGroupOffsetsResponse */ s(88, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0), f(Structs(470), 0)]),
-    /* 470 AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponseTopic */ s(96, &[f(Str, 0), f(Fixed(16), 0), f(Structs(471), 0)]),
-    /* 471 AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponsePartition */ s(64, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
-    /* 472 DeleteShareGroupOffsetsRequest */ s(80, &[f(Str, 0), f(Structs(473), 0)]),
-    /* 473 DeleteShareGroupOffsetsRequest.DeleteShareGroupOffsetsRequestTopic */ s(56, &[f(Str, 0)]),
-    /* 474 DeleteShareGroupOffsetsResponse */ s(88, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0), f(Structs(475), 0)]),
-    /* 475 DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic */ s(112, &[f(Str, 0), f(Fixed(16), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
+    /* 459 StreamsGroupDescribeResponse.TopologyDescription */ s(72, &[f(Structs(460), 1), f(Structs(462), 1)]),
+    /* 460 StreamsGroupDescribeResponse.TopologyDescriptionSubtopology */ s(80, &[f(Str, 1), f(Structs(461), 1)]),
+    /* 461 StreamsGroupDescribeResponse.TopologyDescriptionNode */ s(168, &[f(Str, 1), f(Fixed(1), 1), f(Strs, 1), f(Str, 1).null(1), f(Strs, 1), f(Strs, 1)]),
+    /* 462 StreamsGroupDescribeResponse.TopologyDescriptionGlobalStore */ s(360, &[f(Struct(461), 1), f(Struct(461), 1)]),
+    /* 463 DescribeShareGroupOffsetsRequest */ s(48, &[f(Structs(464), 0)]),
+    /* 464 DescribeShareGroupOffsetsRequest.DescribeShareGroupOffsetsRequestGroup */ s(80, &[f(Str, 0), f(Structs(465), 0).null(0)]),
+    /* 465 DescribeShareGroupOffsetsRequest.DescribeShareGroupOffsetsRequestTopic */ s(80, &[f(Str, 0), f(Fixeds(4), 0)]),
+    /* 466 DescribeShareGroupOffsetsResponse */ s(56, &[f(Fixed(4), 0), f(Structs(467), 0)]),
+    /* 467 DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup */ s(120, &[f(Str, 0), f(Structs(468), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
+    /* 468 DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseTopic */ s(96, &[f(Str, 0), f(Fixed(16), 0), f(Structs(469), 0)]),
+    /* 469 DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponsePartition */ s(88, &[f(Fixed(4), 0), f(Fixed(8), 0), f(Fixed(4), 0), f(Fixed(8), 1), f(Fixed(2), 0), f(Str, 0).null(0)]),
+    /* 470 AlterShareGroupOffsetsRequest */ s(80, &[f(Str, 0), f(Structs(471), 0)]),
+    /* 471 AlterShareGroupOffsetsRequest.AlterShareGroupOffsetsRequestTopic */ s(80, &[f(Str, 0), f(Structs(472), 0)]),
+    /* 472 AlterShareGroupOffsetsRequest.AlterShareGroupOffsetsRequestPartition */ s(40, &[f(Fixed(4), 0), f(Fixed(8), 0)]),
+    /* 473 AlterShareGroupOffsetsResponse */ s(88, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0), f(Structs(474), 0)]),
+    /* 474 AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponseTopic */ s(96, &[f(Str, 0), f(Fixed(16), 0), f(Structs(475), 0)]),
+    /* 475 AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponsePartition */ s(64, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
+    /* 476 DeleteShareGroupOffsetsRequest */ s(80, &[f(Str, 0), f(Structs(477), 0)]),
+    /* 477 DeleteShareGroupOffsetsRequest.DeleteShareGroupOffsetsRequestTopic */ s(56, &[f(Str, 0)]),
+    /* 478 DeleteShareGroupOffsetsResponse */ s(88, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0), f(Structs(479), 0)]),
+    /* 479 DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic */ s(112, &[f(Str, 0), f(Fixed(16), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
+    /* 480 StreamsGroupTopologyDescriptionUpdateRequest */ s(168, &[f(Str, 0), f(Str, 0), f(Fixed(4), 0), f(Struct(481), 0)]),
+    /* 481 StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescription */ s(72, &[f(Structs(482), 0), f(Structs(484), 0)]),
+    /* 482 StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionSubtopology */ s(80, &[f(Str, 0), f(Structs(483), 0)]),
+    /* 483 StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionNode */ s(168, &[f(Str, 0), f(Fixed(1), 0), f(Strs, 0), f(Str, 0).null(0), f(Strs, 0), f(Strs, 0)]),
+    /* 484 StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionGlobalStore */ s(360, &[f(Struct(483), 0), f(Struct(483), 0)]),
+    /* 485 StreamsGroupTopologyDescriptionUpdateResponse */ s(64, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
+    /* 486 UnregisterControllerRequest */ s(32, &[f(Fixed(4), 0)]),
+    /* 487 UnregisterControllerResponse */ s(64, &[f(Fixed(4), 0), f(Fixed(2), 0), f(Str, 0).null(0)]),
 ];
