@@ -4,6 +4,7 @@ pub mod apis;
 pub mod etl;
 pub mod history;
 pub mod ledger;
+pub mod operations;
 pub mod random;
 pub mod samples;
 pub mod schema;
