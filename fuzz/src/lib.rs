@@ -1,0 +1,4 @@
+//! What targets share.
+
+pub mod heap;
+pub mod second;
