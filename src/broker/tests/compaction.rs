@@ -148,3 +148,16 @@ async fn a_batch_with_the_time_of_its_append_keeps_it() {
     let told: Vec<_> = cluster.records("t").unwrap().iter().map(|one| (one.offset, one.timestamp)).collect();
     assert_eq!(told, [(1, now), (2, now)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_compacted_is_not_deleted_on_demand() {
+    use crate::wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    for (policy, code) in [("compact", Some(ErrorCode::PolicyViolation)), ("compact,delete", None)] {
+        let cluster = cluster([("cleanup.policy", policy)]).await;
+        let topic = DeleteRecordsTopic::default().with_name(name("t"));
+        let topic = topic.with_partitions(vec![DeleteRecordsPartition::default()]);
+        let request = crate::wire::messages::DeleteRecordsRequest::default().with_topics(vec![topic]);
+        let answer = Peer::connect(&cluster, 1).await.call(2, &request).await;
+        assert_eq!(ErrorCode::from_wire(answer.topics[0].partitions[0].error_code), code);
+    }
+}
