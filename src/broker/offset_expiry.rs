@@ -71,10 +71,13 @@ impl Group {
     fn expire_offsets(&mut self, now: Instant, retention: Duration) {
         let expired = |((topic, partition), committed): (&(Arc<str>, i32), &Committed)| {
             let unwanted = self.unwanted_since(committed)?;
-            let due = committed.expires.unwrap_or(unwanted + retention);
+            let over = match committed.expires {
+                Some(until) => until <= now,
+                None => now.saturating_duration_since(unwanted) >= retention, // which may be for ever
+            };
             let key = (Arc::clone(topic), *partition);
             let pending = self.transactional.values().any(|open| open.contains_key(&key));
-            (due <= now && !pending && !self.subscribes_to(topic)).then_some(key)
+            (over && !pending && !self.subscribes_to(topic)).then_some(key)
         };
         let expired: Vec<_> = self.offsets.iter().filter_map(expired).collect();
         expired.iter().for_each(|key| drop(self.offsets.remove(key)));

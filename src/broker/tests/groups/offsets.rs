@@ -84,6 +84,15 @@ async fn offsets_without_a_group_go_an_hour_after_each_commit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn offsets_can_be_kept_for_ever() {
+    let builder = TestCluster::builder().topic("t", 1).offsets_retention(Duration::MAX);
+    let cluster = builder.in_memory().start().await.unwrap();
+    assert_eq!(Member::new(&cluster).await.commit(7).await, None);
+    tokio::time::sleep(100 * HOUR).await;
+    assert_eq!(committed(&cluster), Some(7));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_of_the_old_kind_says_itself_how_long_it_is_kept() {
     let cluster = cluster().await;
     let mut peer = Peer::connect(&cluster, 1).await;
