@@ -12,7 +12,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It answers as Apache Kafka 4.3 does, or [as another broker](Builder::emulate), from its own notion of logs, groups and transactions: it shares bytes with the
+//! It answers as Apache Kafka 4.3 does, from its own notion of logs, groups and transactions: it shares bytes with the
 //! client of this crate (`wire`, `record`) and no logic. What differs on purpose: nothing is on disk; replicas are names
 //! (a partition has one log, leaders move without loss, unless there is a [lag](Builder::replication_lag)); batches are
 //! kept as they were sent, whatever the topic's `compression.type`; retention and compaction run only when
