@@ -2,7 +2,8 @@
 # The real-broker suite (tests/real_broker) against an Apache Kafka started for it: `real_broker.sh VERSION [NODES]`.
 #
 # Needs a JDK, Maven and Python 3. On one node the tests of a leader that moves are left out, below 3.7 the one of an answer
-# that names the new one (KIP-951); a release that the test broker passes for is compared with it. KFM_DIR (default .kafka)
+# that names the new one (KIP-951); a release that the test broker passes for is compared with it, 4.3 with an authorizer
+# too. KFM_DIR (default .kafka)
 # is where the jars and the broker's data go, KFM_PORT (default 29092) its port; whatever ran there before must be stopped.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -33,5 +34,14 @@ case $version in
   2.4.* | 2.8.* | 3.9.* | 4.3.*) ;;
   *) arguments+=(--skip emulation::) ;;
 esac
-KAFKA_BOOTSTRAP=$bootstrap KAFKA_VERSION=$version KAFKA_JARS=$KFM_DIR/jars-$version/lib PEER_PYTHON=$PEER_PYTHON \
-  cargo test -p protocol-tests --test real_broker -- --ignored --test-threads 2 "${arguments[@]}"
+suite() {
+  KAFKA_BOOTSTRAP=$bootstrap KAFKA_VERSION=$version KAFKA_JARS=$KFM_DIR/jars-$version/lib PEER_PYTHON=$PEER_PYTHON \
+    cargo test -p protocol-tests --test real_broker -- --ignored --test-threads 2 "$@"
+}
+suite "${arguments[@]}" --skip security::
+
+if [[ $version == 4.3.* && $nodes = 1 ]]; then # once more, with an authorizer, for what is compared with the test broker
+  ./kafka wipe
+  KFM_AUTHZ=1 KFM_PROPS="super.users=User:admin allow.everyone.if.no.acl.found=true" ./kafka start "$version"
+  suite security::
+fi

@@ -209,8 +209,9 @@ impl Builder {
     /// Has every broker check what callers may do, as Kafka's `StandardAuthorizer` does by the ACLs that are created. `super.users`,
     /// as `User:name`, may do everything; nobody else anything, to begin with. A connection is `User:ANONYMOUS`, or who it is
     /// [said to be](TestCluster::connector_as). Default: no authorizer, and ACLs are `SECURITY_DISABLED`.
-    pub fn authorizer<const N: usize>(mut self, super_users: [&str; N]) -> Self {
-        self.settings.authorizer.get_or_insert_default().super_users = super_users.map(str::to_owned).into();
+    pub fn authorizer(mut self, super_users: &[&str]) -> Self {
+        let owned = super_users.iter().map(|user| (*user).to_owned());
+        self.settings.authorizer.get_or_insert_default().super_users = owned.collect();
         self
     }
 

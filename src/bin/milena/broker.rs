@@ -31,6 +31,15 @@ pub struct Args {
     /// The broker to pass for, in its versions and habits: 2.4, 2.8, 3.9, 4.3, redpanda, event-hubs.
     #[arg(long, value_name = "BROKER", default_value_t)]
     emulate: Emulation,
+    /// Checks ACLs, as Kafka with a StandardAuthorizer; everybody is User:ANONYMOUS
+    #[arg(long)]
+    authorizer: bool,
+    /// Who may do everything all the same. Repeatable
+    #[arg(long = "super-user", value_name = "User:NAME", requires = "authorizer")]
+    super_users: Vec<String>,
+    /// What no ACL is about is free
+    #[arg(long, requires = "authorizer")]
+    allow_everyone_if_no_acl_found: bool,
     /// Breaks an API: API:WHAT[:TIMES][,node=N][,topic=T][,probability=P][,seed=S]. WHAT is an error such as not_leader,
     /// disconnect, silence, each of them behind apply_then_, or corrupt, delay=1s, delay_answer=1s, throttle=1s.
     /// Repeatable; those of one API are used up in their order.
@@ -56,6 +65,10 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
             None => (topic.as_str(), args.default_partitions),
         };
         builder = builder.topic(name, partitions);
+    }
+    if args.authorizer {
+        let super_users: Vec<_> = args.super_users.iter().map(String::as_str).collect();
+        builder = builder.authorizer(&super_users).allow_everyone_if_no_acl_found(args.allow_everyone_if_no_acl_found);
     }
     let stop = stop_on_signal();
     let cluster = builder.start().await?;

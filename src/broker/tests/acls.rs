@@ -72,7 +72,7 @@ impl Peer {
 
 /// A cluster that only `User:admin` may do everything in, admin's connection and alice's.
 async fn guarded() -> (TestCluster, Peer, Peer) {
-    let builder = TestCluster::builder().topic("t", 1).topic("other", 1).authorizer(["User:admin"]);
+    let builder = TestCluster::builder().topic("t", 1).topic("other", 1).authorizer(&["User:admin"]);
     let cluster = builder.in_memory().start().await.expect("in memory nothing can fail");
     let admin = Peer::connect_as(&cluster, "User:admin").await;
     let alice = Peer::connect_as(&cluster, "User:alice").await;

@@ -111,7 +111,7 @@ async fn what_can_not_be_a_credential_is_refused_and_the_others_are_altered() {
 
 #[tokio::test(start_paused = true)]
 async fn only_who_may_alter_the_cluster_alters_credentials() {
-    let cluster = TestCluster::builder().authorizer([]).in_memory().start().await.unwrap();
+    let cluster = TestCluster::builder().authorizer(&[]).in_memory().start().await.unwrap();
     let mut peer = Peer::connect(&cluster, 1).await;
     let refused = Some(ErrorCode::ClusterAuthorizationFailed);
     let altered = peer.alter_scram(vec![delete("a", SHA_256)], vec![upsert("a", SHA_256, 1), upsert("b", 9, 1)]).await;

@@ -43,7 +43,7 @@ async fn every_api_listed_works_in_every_version_listed() {
 /// The APIs tried, and the request frames (without their lengths) that they were tried with.
 pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
     let cluster =
-        TestCluster::builder().topic("t", 2).authorizer(["User:ANONYMOUS"]).in_memory().start().await.unwrap();
+        TestCluster::builder().topic("t", 2).authorizer(&["User:ANONYMOUS"]).in_memory().start().await.unwrap();
     let mut peer = Peer::connect(&cluster, 1).await;
     let id = peer.call(12, &MetadataRequest::default().with_topics(None)).await.topics[0].topic_id;
     peer.produce("t", 0, batch(&[(1, "a"), (2, "b")])).await;
