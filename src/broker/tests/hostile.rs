@@ -76,7 +76,7 @@ async fn the_partitions_of_many_topics_together_are_bounded() {
     let refused = crate::error::ErrorCode::PolicyViolation.to_wire();
     assert!(made.iter().all(|topic| [0, refused].contains(&topic.error_code)));
     for (count, code) in [(10_001, refused), (10_000, 0)] {
-        let topic = CreatePartitionsTopic::default().with_name(name("t")).with_count(count);
+        let topic = CreatePartitionsTopic::default().with_name(name("t")).with_count(count).with_assignments(None);
         let grown = peer.call(3, &CreatePartitionsRequest::default().with_topics(vec![topic])).await;
         assert_eq!(grown.results[0].error_code, code, "{count}: {:?}", grown.results[0]);
     }
