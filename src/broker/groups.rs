@@ -16,7 +16,6 @@ use super::consumer_groups::ConsumerGroup;
 use super::server_assignors::Topics;
 use crate::error::ErrorCode;
 use crate::ids::TopicId;
-use crate::wire::group_protocol::PROTOCOL_TYPE;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -188,11 +187,6 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Whether its members are consumers, who tell each other what they subscribe to.
-    pub(super) fn is_of_consumers(&self) -> bool {
-        self.protocol_type.as_deref() == Some(PROTOCOL_TYPE)
-    }
-
     /// Takes a member in, or lets it join again. The answer may come much later.
     pub(super) fn join(&mut self, now: Instant, settings: GroupSettings, join: Join, reply: oneshot::Sender<Joined>) {
         if self.consumer.as_ref().is_some_and(|consumer| consumer.members.is_empty()) {

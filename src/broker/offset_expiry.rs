@@ -34,6 +34,11 @@ impl State {
 }
 
 impl Group {
+    /// Whether its members are consumers, who tell each other what they subscribe to.
+    pub(super) fn is_of_consumers(&self) -> bool {
+        self.protocol_type.as_deref() == Some(PROTOCOL_TYPE)
+    }
+
     /// Whether somebody in it subscribes to the topic, as far as the coordinator can read what members of a classic group
     /// tell each other.
     pub(super) fn subscribes_to(&self, topic: &str) -> bool {
