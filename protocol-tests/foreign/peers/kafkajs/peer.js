@@ -100,16 +100,22 @@ async function admin(name) {
   const admin = kafka.admin();
   await admin.connect();
   const configEntries = [{ name: "retention.ms", value: "12345" }];
-  assert.equal(await admin.createTopics({ topics: [{ topic: name, numPartitions: 2, configEntries }], waitForLeaders: true }), true);
-  assert.equal(await admin.createTopics({ topics: [{ topic: name }] }), false, "it is there");
+  const create = { topics: [{ topic: name, numPartitions: 2, configEntries }], waitForLeaders: false };
+  assert.equal(await admin.createTopics(create), true);
+  assert.equal(await admin.createTopics(create), false, "it is there");
+  const has = async (count) => {
+    // A broker may not have heard of the topic yet, or of its growth.
+    for (let tries = 0; ; tries++) {
+      const found = await admin.fetchTopicMetadata({ topics: [name] }).catch((error) => ({ topics: [{ partitions: [] }], error }));
+      if (found.topics[0].partitions.length === count) return;
+      if (tries === 100) throw found.error ?? new Error(`not ${count} partitions`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  await has(2);
   assert.ok((await admin.listTopics()).includes(name));
   await admin.createPartitions({ topicPartitions: [{ topic: name, count: 4 }] });
-  let partitions = [];
-  for (let tries = 0; partitions.length < 4 && tries < 50; tries++) {
-    ({ topics: [{ partitions }] } = await admin.fetchTopicMetadata({ topics: [name] }));
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  assert.equal(partitions.length, 4);
+  await has(4);
   const described = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: ConfigResourceTypes.TOPIC, name, configNames: ["retention.ms"] }] });
   assert.equal(described.resources[0].configEntries[0].configValue, "12345");
   const producer = kafka.producer();
