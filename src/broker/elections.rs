@@ -17,12 +17,12 @@ const UNCLEAN: i8 = 1;
 
 impl Partition {
     /// One that was not in sync leads: what it has not got is lost.
-    pub(super) fn elect_unclean(&mut self, leader: NodeId) {
+    pub(super) fn elect_unclean(&mut self, leader: NodeId, alive: &[NodeId]) {
         let has = self.end_at(leader);
         self.isr = vec![leader];
         self.lead_by(Some(leader));
         self.truncate(has);
-        self.followers.in_sync(leader);
+        self.catch_up(|node| alive.contains(&node));
     }
 
     fn elect(&mut self, unclean: bool, alive: &[NodeId]) -> Result<(), ErrorCode> {
@@ -39,7 +39,7 @@ impl Partition {
             self.lead_by(Some(clean));
         } else {
             let any = self.replicas.iter().copied().find(up).ok_or(ErrorCode::EligibleLeadersNotAvailable)?;
-            self.elect_unclean(any);
+            self.elect_unclean(any, alive);
         }
         Ok(())
     }
@@ -49,7 +49,9 @@ fn elect(state: &mut State, topic: &str, index: i32, unclean: bool) -> Result<()
     let alive: Vec<_> = state.alive().map(|(id, _)| id).collect();
     let unknown = || (ErrorCode::UnknownTopicOrPartition, format!("No such partition as {topic}-{index}"));
     let partition = state.partition_mut(topic, index).ok_or_else(unknown)?;
-    partition.elect(unclean, &alive).map_err(|code| (code, code.name().into()))
+    partition.elect(unclean, &alive).map_err(|code| (code, code.name().into()))?;
+    state.find_held();
+    Ok(())
 }
 
 impl Api for ElectLeadersRequest {

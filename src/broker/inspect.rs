@@ -144,9 +144,12 @@ impl TestCluster {
     /// Stops a broker as SIGSTOP does: its connections stay and new ones are accepted, nothing is answered, what it leads
     /// is not replicated. After 9 s (`broker.session.timeout.ms`) others lead what it led.
     pub fn pause(&self, node: NodeId) {
-        if let Some(node) = self.shared.state().nodes.get_mut(&node) {
+        let mut state = self.shared.state();
+        if let Some(node) = state.nodes.get_mut(&node).filter(|node| node.alive) {
             node.paused.get_or_insert(self.shared.clock.now());
         }
+        state.find_held();
+        drop(state);
         self.shared.deadlines.notify_one();
     }
 
@@ -200,6 +203,7 @@ impl TestCluster {
         let opened = self.shared.runtime.spawn(opening).await;
         opened.map_err(|error| Error::new(ErrorKind::Closed).caused_by(error))??;
         self.shared.state().node_started(node);
+        self.shared.deadlines.notify_one();
         self.shared.deadlines.notify_one();
         Ok(())
     }

@@ -23,7 +23,8 @@ pub enum Link {
     /// Between this broker and the others. What it leads is not replicated, so `acks=all` waits; after 9 s
     /// (`broker.session.timeout.ms`) others lead instead, and it goes on as a leader who has not heard of it: its metadata
     /// is of then, and what `acks=1` writes to it is lost when the network heals. As a coordinator it answers
-    /// `COORDINATOR_NOT_AVAILABLE` from the beginning, since it can't have anything replicated.
+    /// `COORDINATOR_NOT_AVAILABLE` from the beginning, since it can't have anything replicated. Admin requests that a
+    /// controller answers are carried out through it all the same. A [kill](TestCluster::kill) ends the cut.
     Brokers(NodeId),
 }
 
@@ -73,9 +74,9 @@ impl State {
     /// Looks anew which partitions have an in-sync replica that nothing gets to.
     pub(super) fn find_held(&mut self) {
         let nodes = &self.nodes;
-        let is_cut_off = |node: &NodeId| nodes.get(node).is_some_and(|node| node.cut_off.is_some());
+        let is_away = |node: &NodeId| nodes.get(node).is_some_and(|node| node.absent_since().is_some());
         for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            let held = partition.isr.len() > 1 && partition.isr.iter().any(is_cut_off);
+            let held = partition.isr.len() > 1 && partition.isr.iter().any(is_away);
             partition.hold(held);
         }
     }
@@ -86,21 +87,27 @@ impl State {
         for id in ids {
             let Some(node) = self.nodes.get_mut(&id).filter(|node| node.cut_off.is_some()) else { continue };
             node.cut_off = None;
-            for (name, partitions) in node.stale.take().map(|stale| stale.topics).unwrap_or_default() {
-                for (index, mut stale) in partitions.into_iter().enumerate() {
-                    stale.wake();
-                    // Nobody could lead in its place, so its log is still the one.
-                    if let Some(partition) = self.partition_mut(&name, index as i32)
-                        && partition.leader.is_none()
-                        && stale.leader == Some(id)
-                    {
-                        partition.log = stale.log;
-                    }
-                }
-            }
+            self.give_up_stale(id);
             self.come_back(id);
         }
         self.find_held();
+    }
+
+    /// What a broker has done while it was cut off: lost, but where nobody has led since, so that its log is still the one.
+    pub(super) fn give_up_stale(&mut self, id: NodeId) {
+        let stale = self.nodes.get_mut(&id).and_then(|node| node.stale.take());
+        for (name, partitions) in stale.map(|stale| stale.topics).unwrap_or_default() {
+            for (index, mut stale) in partitions.into_iter().enumerate() {
+                stale.wake();
+                if let Some(partition) = self.partition_mut(&name, index as i32)
+                    && partition.leader.is_none()
+                    && partition.led_last == Some(id)
+                    && stale.leader == Some(id)
+                {
+                    partition.log = stale.log;
+                }
+            }
+        }
     }
 }
 
@@ -118,7 +125,9 @@ impl TestCluster {
         if let Link::Brokers(id) = link {
             let now = self.shared.clock.now();
             state.unload_groups_of(id, now);
-            state.nodes.entry(id).and_modify(|node| node.cut_off = node.cut_off.or(Some(now)));
+            let alive =
+                |node: &mut super::state::Node| node.cut_off = node.cut_off.or(Some(now).filter(|_| node.alive));
+            state.nodes.entry(id).and_modify(alive);
             state.find_held();
         } else {
             state.cuts.push(link);

@@ -11,6 +11,7 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
+use super::coordinator::TRANSACTION;
 use super::fetch_sessions::FetchSessions;
 use super::log::Log;
 use super::producers::{self, Sequenced};
@@ -249,11 +250,13 @@ fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, 
     }
     let transactional = header.attributes.is_transactional();
     if transactional && on.shared.emulation.verifies_transactions() {
-        if state.nodes.get(&on.node).is_none_or(|node| node.cut_off.is_some()) {
+        let id = request.transactional_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
+        let coordinator = state.coordinator(TRANSACTION, id);
+        let is_cut_off = |node: &NodeId| state.nodes.get(node).is_none_or(|node| node.cut_off.is_some());
+        if is_cut_off(&on.node) || coordinator.as_ref().is_none_or(is_cut_off) {
             let why = format!("The transaction's coordinator can't be asked about {topic}-{index}");
             return Err(rejected(ErrorCode::NotEnoughReplicas, why));
         }
-        let id = request.transactional_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
         state.may_write(on, id, &header, (topic, index))?;
         on.shared.deadlines.notify_one();
     }

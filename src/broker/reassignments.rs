@@ -70,6 +70,11 @@ impl Partition {
         self.drop_replicas(&removing);
     }
 
+    /// Whether nobody would be left in sync without the replicas that are being added.
+    fn leads_by_the_added(&self) -> bool {
+        self.reassignment.as_ref().is_some_and(|ongoing| self.isr.iter().all(|node| ongoing.adding.contains(node)))
+    }
+
     /// Takes back what has begun; whether anything had.
     fn cancel_reassignment(&mut self) -> bool {
         let Some(Reassignment { adding, .. }) = self.reassignment.take() else { return false };
@@ -98,14 +103,16 @@ impl State {
     /// The partitions whose reassignment waits for nothing but time, with that.
     fn reassigning(&mut self) -> impl Iterator<Item = (Instant, &mut Partition)> {
         let nodes = &self.nodes;
-        let runs = |id: NodeId| nodes.get(&id).is_some_and(|node| node.alive && node.paused.is_none());
+        let runs = |id: NodeId| nodes.get(&id).is_some_and(|node| node.alive && node.absent_since().is_none());
         let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
         partitions.filter_map(move |partition| Some((partition.reassigned_at(runs)?, partition)))
     }
 
     pub(super) fn complete_reassignments(&mut self, now: Instant) {
         let due = self.reassigning().filter(|(due, _)| *due <= now);
-        due.for_each(|(_, partition)| partition.finish_reassignment());
+        if due.map(|(_, partition)| partition.finish_reassignment()).count() > 0 {
+            self.find_held();
+        }
     }
 
     /// When [`Self::complete_reassignments`] has something to do.
@@ -130,6 +137,10 @@ impl State {
         let due = now + self.settings.replication_lag;
         let partition = self.partition_mut(topic, index).ok_or_else(unknown)?;
         match target {
+            None if partition.leads_by_the_added() => {
+                let why = "Cancelling would need an unclean election: only added replicas are in sync.";
+                return Err((ErrorCode::InvalidReplicaAssignment, why.into()));
+            }
             None if partition.cancel_reassignment() => {}
             None => {
                 return Err((ErrorCode::NoReassignmentInProgress, "No partition reassignment is in progress.".into()));

@@ -28,7 +28,7 @@ pub(super) struct Followers {
     on_its_way: VecDeque<(Instant, i64)>,
     /// Where the logs of those end that are not in sync.
     behind: BTreeMap<NodeId, i64>,
-    /// One of them is out of the leader's reach.
+    /// One of them is out of the leader's reach, or stands still.
     held: bool,
 }
 
@@ -73,14 +73,18 @@ impl Partition {
     pub(super) fn send_to_followers(&mut self, now: Instant) -> bool {
         let end = self.log.end_offset();
         let late = !self.followers.lag.is_zero();
-        let alone = self.isr.len() <= 1;
         if late {
             self.followers.on_its_way.push_back((now + self.followers.lag, end));
-        } else if alone || !self.followers.held {
+        } else if !self.is_held() {
             self.log.replicated_to(end);
             self.wake();
         }
         late
+    }
+
+    /// Whether the leader waits for a follower in vain.
+    pub(super) fn is_held(&self) -> bool {
+        self.followers.held && self.isr.len() > 1
     }
 
     /// Whether something is between the leader and its followers. What could not get there meanwhile does so at once.
@@ -149,7 +153,7 @@ pub(super) async fn replicated(
 
 impl Node {
     /// Since when the others have had no sign of life from it.
-    fn absent_since(&self) -> Option<Instant> {
+    pub(super) fn absent_since(&self) -> Option<Instant> {
         self.paused.into_iter().chain(self.cut_off).min()
     }
 }
@@ -171,7 +175,7 @@ impl State {
 
     /// When [`Self::replicate`] or [`Self::fence_absent`] has something to do.
     pub(super) fn next_replication(&mut self) -> Option<Instant> {
-        let waiting = self.nodes.values().filter(|node| !node.fenced).filter_map(Node::absent_since);
+        let waiting = self.nodes.values().filter(|node| node.alive && !node.fenced).filter_map(Node::absent_since);
         let fence = waiting.min().map(|since| since + SESSION_TIMEOUT);
         if self.settings.replication_lag.is_zero() {
             return fence;
@@ -207,10 +211,10 @@ impl State {
             node.fenced = true;
             *id
         });
-        for id in due.collect::<Vec<_>>() {
-            self.keep_what_it_knows(id);
-            self.go_on_without(id);
-        }
+        let due: Vec<_> = due.collect();
+        // Nobody learns from beyond a cut who leads now.
+        due.iter().for_each(|id| self.keep_what_it_knows(*id));
+        due.iter().for_each(|id| self.go_on_without(*id));
     }
 
     pub(super) fn resume_node(&mut self, id: NodeId) {
@@ -218,6 +222,7 @@ impl State {
             node.paused = None;
         }
         self.come_back(id);
+        self.find_held();
     }
 
     /// After a pause or a cut, if neither holds any more.

@@ -209,7 +209,7 @@ impl Partition {
     }
 
     /// These replicas have all of the log, and are in sync.
-    fn catch_up(&mut self, which: impl Fn(NodeId) -> bool) {
+    pub(super) fn catch_up(&mut self, which: impl Fn(NodeId) -> bool) {
         for node in self.replicas.iter().copied().filter(|node| which(*node)) {
             if !self.isr.contains(&node) {
                 self.isr.push(node);
@@ -432,22 +432,32 @@ impl State {
             return Err((ErrorCode::InvalidPartitions, why));
         }
         self.check_room(0, partitions as usize)?;
-        let nodes: Vec<_> = self.nodes.keys().copied().collect();
-        let default = self.settings.default_replication.unwrap_or(nodes.len().min(3) as i16);
+        let default = self.settings.default_replication.unwrap_or(self.nodes.len().min(3) as i16);
         let replication = if replication == -1 { default } else { replication };
-        if replication <= 0 || replication as usize > nodes.len() {
+        if replication <= 0 || replication as usize > self.nodes.len() {
             let why = format!(
                 "Unable to replicate the partition {replication} time(s): {} broker(s) are registered.",
-                nodes.len()
+                self.nodes.len()
             );
             return Err((ErrorCode::InvalidReplicationFactor, why));
         }
-        // Leaders are spread over the brokers, topics begin at different ones.
+        // Topics begin at different brokers.
         let first = self.topics_made as usize;
-        let replicas = (0..partitions as usize)
-            .map(|i| (0..replication as usize).map(|r| nodes[(first + i + r) % nodes.len()]).collect())
-            .collect();
+        let replicas = (first..first + partitions as usize).map(|nth| self.place(nth, replication as usize)).collect();
         Ok(TopicSpec { name: name.into(), replicas, config })
+    }
+
+    /// Where the replicas of a partition go: on brokers that are up, if there are enough. Leaders are spread.
+    pub(super) fn place(&self, nth: usize, replicas: usize) -> Vec<NodeId> {
+        let mut nodes: Vec<_> = self.alive().map(|(id, _)| id).collect();
+        if nodes.len() < replicas {
+            let away: Vec<_> = self.nodes.keys().copied().filter(|id| !nodes.contains(id)).collect();
+            let first = nth % nodes.len().max(1);
+            nodes.rotate_left(first); // one that is up comes first
+            nodes.extend(away);
+            return nodes.into_iter().take(replicas).collect();
+        }
+        (nth..nth + replicas).map(|i| nodes[i % nodes.len()]).collect()
     }
 
     pub(super) fn create_topic(&mut self, spec: TopicSpec) -> Result<TopicId, Refusal> {
@@ -461,6 +471,7 @@ impl State {
         let partitions = spec.replicas.into_iter().map(|replicas| Partition::new(replicas, lag, alive)).collect();
         self.names.insert(id, spec.name.clone());
         self.topics.insert(spec.name.clone(), Topic { name: spec.name, id, partitions, config: spec.config });
+        self.find_held();
         Ok(id)
     }
 
@@ -485,6 +496,7 @@ impl State {
         for replicas in assignments {
             topic.partitions.push(Partition::new(replicas, lag, |node| alive.contains(&node)));
         }
+        self.find_held();
     }
 
     pub(super) fn delete_topic(&mut self, name: &str) -> bool {
@@ -528,7 +540,6 @@ impl State {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.alive = false;
         (node.paused, node.cut_off, node.fenced) = (None, None, false);
-        node.stale = None;
         if let Some(listening) = &node.listening {
             listening.abort();
         }
@@ -536,13 +547,17 @@ impl State {
             connection.abort();
         }
         node.sessions = FetchSessions::new(0, 0);
+        self.give_up_stale(id);
         self.go_on_without(id);
     }
 
     /// A broker is gone: it is in sync with nothing any more, and others lead what it led; of those that are not in sync
     /// only where the topic allows it.
     pub(super) fn go_on_without(&mut self, id: NodeId) {
-        let alive: HashSet<_> = self.alive().map(|(id, _)| id).collect();
+        // One that is silent, but not for long enough, is elected only if there is no other.
+        let mut alive: Vec<_> = self.alive().map(|(id, node)| (node.absent_since().is_some(), id)).collect();
+        alive.sort();
+        let alive: Vec<_> = alive.into_iter().map(|(_, id)| id).collect();
         for topic in self.topics.values_mut() {
             let unclean = topic.config.allows_unclean_elections();
             for partition in &mut topic.partitions {
@@ -551,9 +566,10 @@ impl State {
                     partition.isr.retain(|node| *node != id);
                 }
                 if partition.leader == Some(id) {
-                    let any = partition.replicas.iter().copied().find(|node| alive.contains(node)).filter(|_| unclean);
-                    match (partition.isr.iter().copied().find(|node| *node != id), any) {
-                        (None, Some(any)) => partition.elect_unclean(any),
+                    let first =
+                        |among: &[NodeId]| alive.iter().copied().find(|node| *node != id && among.contains(node));
+                    match (first(&partition.isr), first(&partition.replicas).filter(|_| unclean)) {
+                        (None, Some(any)) => partition.elect_unclean(any, &alive),
                         (clean, _) => partition.lead_by(clean),
                     }
                 }
@@ -565,17 +581,17 @@ impl State {
     /// After a broker has come back: it is in sync at once where somebody leads, and leads what nobody leads if it was the
     /// last one in sync, or where the topic allows it. With it the others that wait are in sync.
     pub(super) fn node_started(&mut self, id: NodeId) {
-        let alive: HashSet<_> = self.alive().map(|(id, _)| id).collect();
+        let alive: Vec<_> = self.alive().map(|(id, _)| id).collect();
         for topic in self.topics.values_mut() {
             let unclean = topic.config.allows_unclean_elections();
             for partition in topic.partitions.iter_mut().filter(|partition| partition.replicas.contains(&id)) {
                 match partition.leader {
                     Some(_) => partition.catch_up(|node| node == id),
-                    None if partition.isr.contains(&id) => {
+                    None if partition.isr.contains(&id) || partition.isr.is_empty() => {
                         partition.lead_by(Some(id));
                         partition.catch_up(|node| alive.contains(&node));
                     }
-                    None if unclean => partition.elect_unclean(id),
+                    None if unclean => partition.elect_unclean(id, &alive),
                     None => {}
                 }
             }
@@ -608,7 +624,9 @@ impl State {
         let offsets = self.next_offsets_check(now);
         let replication = self.next_replication().into_iter().chain(self.next_reassignment());
         let groups = self.groups.values().filter_map(Group::next_deadline);
+        let markers = self.has_due_markers().then_some(now);
         groups
+            .chain(markers)
             .chain(self.transactions.values().filter_map(Transaction::deadline))
             .chain(replication)
             .chain(offsets)
@@ -618,6 +636,7 @@ impl State {
     /// Does what has become due.
     pub(super) fn expire(&mut self, now: Instant, unix_millis: i64) {
         self.expire_transactions(now, unix_millis);
+        self.write_due_markers(unix_millis);
         self.fence_absent(now);
         self.replicate(now);
         self.complete_reassignments(now);

@@ -269,11 +269,7 @@ fn grow(state: &mut State, on: &Context, wanted: &CreatePartitionsTopic, validat
             return Err((ErrorCode::InvalidReplicaAssignment, why));
         }
         Some(given) => given.iter().map(|given| nodes(&given.broker_ids)).collect(),
-        None => {
-            let nodes: Vec<_> = state.nodes.keys().copied().collect();
-            let replicas = |i| (0..factor).map(|r| nodes[(i + r) % nodes.len()]).collect();
-            (now..count).map(replicas).collect()
-        }
+        None => (now..count).map(|nth| state.place(nth, factor)).collect(),
     };
     if wanted.assignments.is_some() {
         assignments.iter().try_for_each(|replicas| state.check_new_partition(replicas, Some(factor)))?;

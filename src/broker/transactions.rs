@@ -16,7 +16,7 @@ use super::api::Api;
 use super::authorizer::{Operation, Resource};
 use super::coordinator::TRANSACTION;
 use super::groups::{Commit, Identity};
-use super::state::State;
+use super::state::{State, Topic};
 use super::{offsets, producers};
 use crate::error::ErrorCode;
 use crate::ids::ProducerIdAndEpoch;
@@ -32,7 +32,7 @@ use crate::wire::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
     EndTxnRequest, EndTxnResponse, ProducerId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -80,6 +80,16 @@ pub(super) struct Transaction {
     pub partitions: BTreeSet<(Arc<str>, i32)>,
     groups: BTreeSet<Arc<str>>,
     deadline: Option<Instant>,
+    /// Of the last transaction, those that can't be written yet.
+    markers: Option<Markers>,
+}
+
+/// Markers of a transaction that has been decided.
+#[derive(Debug)]
+struct Markers {
+    partitions: BTreeSet<(Arc<str>, i32)>,
+    commit: bool,
+    writer: ProducerIdAndEpoch,
 }
 
 impl Transaction {
@@ -122,6 +132,7 @@ impl State {
                 partitions: BTreeSet::new(),
                 groups: BTreeSet::new(),
                 deadline: None,
+                markers: None,
             };
             self.transactions.insert(id.into(), fresh);
             return Ok(producer);
@@ -132,6 +143,9 @@ impl State {
         };
         if known.is_some_and(|known| !same_id(known)) {
             return Err(ErrorCode::ProducerFenced);
+        }
+        if transaction.markers.is_some() {
+            return Err(ErrorCode::ConcurrentTransactions);
         }
         if transaction.phase == Phase::Ongoing {
             // Whoever asks, and in whatever epoch. Nobody is given this epoch: who was in the transaction is fenced, even if
@@ -179,7 +193,11 @@ impl State {
         if transaction.producer.id != producer.id {
             return Err(ErrorCode::InvalidProducerIdMapping);
         }
-        if transaction.producer.epoch != producer.epoch { Err(fenced) } else { Ok(transaction) }
+        match transaction.markers {
+            _ if transaction.producer.epoch != producer.epoch => Err(fenced),
+            Some(_) => Err(ErrorCode::ConcurrentTransactions),
+            None => Ok(transaction),
+        }
     }
 
     /// Whether a transactional batch may be written here, as far as the coordinator knows. Produce v12 adds the partition by
@@ -206,20 +224,15 @@ impl State {
         }
     }
 
-    /// Writes the markers, in the name of `writer`, and settles the offsets.
+    /// Writes the markers, in the name of `writer`, where that can be done already, and settles the offsets.
     fn end_transaction(&mut self, now_millis: i64, id: &str, commit: bool, writer: ProducerIdAndEpoch) {
         let Some(transaction) = self.transactions.get_mut(id) else { return };
         transaction.phase = Phase::complete(commit);
         transaction.deadline = None;
         let (partitions, groups) =
             (std::mem::take(&mut transaction.partitions), std::mem::take(&mut transaction.groups));
-        for (topic, index) in partitions {
-            let partition = self.topics.get_mut(&topic).and_then(|topic| topic.partitions.get_mut(index as usize));
-            let Some(partition) = partition else { continue }; // deleted meanwhile
-            if let Err(error) = producers::write_marker(partition, writer, commit, COORDINATOR_EPOCH, now_millis) {
-                tracing::error!(%error, "a transaction's marker could not be written");
-            }
-        }
+        transaction.markers = Some(Markers { partitions, commit, writer });
+        write_markers(&mut self.topics, transaction, now_millis);
         for group in groups {
             let Some(group) = self.groups.get_mut(&group) else { continue };
             let pending = group.transactional.remove(&writer.id).unwrap_or_default();
@@ -227,6 +240,19 @@ impl State {
                 group.offsets.extend(pending);
             }
         }
+    }
+
+    /// Whether a marker that had to wait can be written.
+    pub(super) fn has_due_markers(&self) -> bool {
+        let waiting = self.transactions.values().filter_map(|transaction| transaction.markers.as_ref());
+        let mut partitions = waiting.flat_map(|markers| &markers.partitions);
+        partitions.any(|(topic, index)| self.topics.get(topic).is_none_or(|topic| takes_markers(topic, *index)))
+    }
+
+    /// Writes the markers that had to wait and need not any more.
+    pub(super) fn write_due_markers(&mut self, now_millis: i64) {
+        let waiting = self.transactions.values_mut().filter(|transaction| transaction.markers.is_some());
+        waiting.for_each(|transaction| write_markers(&mut self.topics, transaction, now_millis));
     }
 
     /// Aborts what has been open for longer than its timeout, and fences its producer.
@@ -241,6 +267,33 @@ impl State {
 
     fn has_partition(&self, topic: &str, partition: i32) -> bool {
         self.topics.get(topic).is_some_and(|topic| (0..topic.partitions.len() as i32).contains(&partition))
+    }
+}
+
+/// Whether a marker can be written here and replicated; one of a partition that is gone is no matter.
+fn takes_markers(topic: &Topic, index: i32) -> bool {
+    let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
+    partition.is_none_or(|partition| partition.leader.is_some() && !partition.is_held())
+}
+
+/// Those that a leader can take and have replicated; the others wait, and until then nothing new begins.
+fn write_markers(topics: &mut BTreeMap<Arc<str>, Topic>, transaction: &mut Transaction, now_millis: i64) {
+    let Some(markers) = &mut transaction.markers else { return };
+    let (commit, writer) = (markers.commit, markers.writer);
+    markers.partitions.retain(|(name, index)| {
+        let Some(topic) = topics.get_mut(name) else { return false }; // deleted meanwhile
+        if !takes_markers(topic, *index) {
+            return true;
+        }
+        if let Some(partition) = topic.partitions.get_mut(*index as usize)
+            && let Err(error) = producers::write_marker(partition, writer, commit, COORDINATOR_EPOCH, now_millis)
+        {
+            tracing::error!(%error, "a transaction's marker could not be written");
+        }
+        false
+    });
+    if markers.partitions.is_empty() {
+        transaction.markers = None;
     }
 }
 

@@ -63,6 +63,8 @@ struct Pending {
     deadline: Instant,
     /// How often the coordinator had moved when it was asked.
     stint: u32,
+    /// How often the coordinator had been looked for.
+    lookups: u32,
 }
 
 struct World {
@@ -72,6 +74,7 @@ struct World {
     /// In the order in which they were asked.
     pending: Vec<Pending>,
     stint: u32,
+    lookups: u32,
     coordinator: i32,
     /// The newest that the coordinator has said.
     generation: i32,
@@ -119,6 +122,7 @@ impl World {
             machine: ConsumerCoordinator::new(now, config),
             pending: Vec::new(),
             stint: 0,
+            lookups: 0,
             coordinator: -1,
             generation: 0,
             well: None,
@@ -216,8 +220,9 @@ impl World {
             assert!(round < 100 + self.replies.len(), "it spins: {:?}", self.machine);
             if let Some((id, call)) = self.machine.poll_request() {
                 self.check_request(&call.to, &call.request);
-                let deadline = self.now + call.timeout;
-                self.pending.push(Pending { id, to: call.to, request: call.request, deadline, stint: self.stint });
+                self.lookups += u32::from(matches!(call.request, GroupRequest::FindCoordinator(_)));
+                let (deadline, stint, lookups) = (self.now + call.timeout, self.stint, self.lookups);
+                self.pending.push(Pending { id, to: call.to, request: call.request, deadline, stint, lookups });
             } else if let Some((of, event)) = self.machine.poll_event() {
                 assert_eq!(of, self.round, "an event of another subscription");
                 self.hear(event);
@@ -240,7 +245,8 @@ impl World {
             (GroupRequest::ConsumerGroupHeartbeat(_), GroupRequest::ConsumerGroupHeartbeat(_)) => {
                 leaves(request) == leaves(&pending.request)
             }
-            (GroupRequest::OffsetCommit(_), GroupRequest::OffsetCommit(_)) => true,
+            // One that is out of time is given up, and its coordinator with it; it may be carried out yet.
+            (GroupRequest::OffsetCommit(_), GroupRequest::OffsetCommit(_)) => pending.lookups == self.lookups,
             _ => false,
         });
         assert_eq!(alike.count(), 0, "{request:?} beside another: {:?}", self.machine);

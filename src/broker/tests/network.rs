@@ -134,3 +134,101 @@ async fn a_coordinator_that_is_cut_off_coordinates_nothing() {
     assert_ne!(next, node);
     assert_eq!(code(&mut Peer::connect(&cluster, next.0).await).await, Some(ErrorCode::UnknownMemberId));
 }
+
+/// It led, then another did, who is dead now: the first has not the newest log.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_another_has_led_since_is_not_taken_back() {
+    let cluster = TestCluster::builder().brokers(2).topic("t", 1).in_memory().start().await.unwrap();
+    cluster.cut(Link::Brokers(NodeId(1)));
+    tokio::time::sleep(LONG).await;
+    let mut peer = Peer::connect(&cluster, 2).await;
+    assert_eq!(code(peer.call(9, &acknowledged_by(-1, "x")).await), None);
+    cluster.kill(NodeId(2));
+    cluster.heal();
+    assert_eq!(cluster.leader("t", 0), None, "it was not in sync");
+    cluster.restart(NodeId(2)).await.unwrap();
+    assert_eq!((cluster.leader("t", 0), values(&cluster)), (Some(NodeId(2)), vec!["x".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_are_cut_off_at_once_learn_nothing_of_each_other() {
+    let cluster = cluster().await;
+    let mut peer = Peer::connect(&cluster, 2).await;
+    cluster.cut(Link::Brokers(NodeId(1)));
+    cluster.cut(Link::Brokers(NodeId(2)));
+    tokio::time::sleep(LONG).await;
+    assert_eq!(cluster.leader("t", 0), Some(NodeId(3)));
+    assert_eq!(believed(&mut peer).await.0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_dead_can_neither_be_paused_nor_cut_off() {
+    let cluster = cluster().await;
+    cluster.kill(NodeId(2));
+    cluster.pause(NodeId(2));
+    cluster.cut(Link::Brokers(NodeId(2)));
+    tokio::time::sleep(LONG).await; // comes to its end
+    cluster.restart(NodeId(2)).await.unwrap();
+    assert_eq!(cluster.in_sync("t", 0).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_made_while_brokers_are_away_has_a_leader_and_is_held() {
+    let cluster = cluster().await;
+    cluster.kill(NodeId(2));
+    cluster.cut(Link::Brokers(NodeId(3)));
+    cluster.create_topic("new", 3).unwrap();
+    assert!((0..3).all(|partition| cluster.leader("new", partition).is_some()));
+    let leader = cluster.leader("new", 0).unwrap();
+    let mut peer = Peer::connect(&cluster, leader.0).await;
+    let request = produce("new", 0, batch(&[(1, "x")])).with_timeout_ms(1000);
+    assert_eq!(code(peer.call(9, &request).await), Some(ErrorCode::RequestTimedOut));
+}
+
+/// Every acknowledgement by all is true in the end, whatever befalls the brokers meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_all_have_acknowledged_is_never_lost() {
+    for seed in 0..100 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let lag = Duration::from_millis(if seed % 2 == 0 { 0 } else { 50 });
+        let cluster = TestCluster::builder().brokers(3).topic("t", 1).replication_lag(lag).in_memory();
+        let cluster = cluster.start().await.unwrap();
+        let mut acknowledged = Vec::new();
+        for step in 0..60 {
+            let node = NodeId(random.i32(1..=3));
+            match random.u8(..20) {
+                0 => cluster.kill(node),
+                1 | 2 => cluster.restart(node).await.unwrap(),
+                3 => cluster.pause(node),
+                4 | 5 => cluster.resume(node),
+                6 => cluster.cut(Link::Brokers(node)),
+                7 => cluster.heal(),
+                8 => tokio::time::sleep(LONG).await,
+                9 => tokio::time::sleep(lag).await,
+                _ => {
+                    let value = format!("{seed}/{step}");
+                    let up = cluster.shared.state().nodes[&node].alive;
+                    if up {
+                        let mut peer = Peer::connect(&cluster, node.0).await;
+                        peer.send(9, &acknowledged_by(-1, &value).with_timeout_ms(200)).await;
+                        let answer = tokio::time::timeout(LONG / 20, peer.receive::<ProduceRequest>(9)).await;
+                        if let Ok(Some(answer)) = answer
+                            && code(answer).is_none()
+                        {
+                            acknowledged.push(value);
+                        }
+                    }
+                }
+            }
+        }
+        cluster.heal();
+        for node in [1, 2, 3].map(NodeId) {
+            cluster.resume(node);
+            cluster.restart(node).await.unwrap();
+        }
+        let stored = values(&cluster);
+        let lost: Vec<_> = acknowledged.iter().filter(|value| !stored.contains(value)).collect();
+        assert!(lost.is_empty(), "seed {seed} has lost {lost:?} of {}", acknowledged.len());
+        assert!(cluster.leader("t", 0).is_some() && cluster.in_sync("t", 0).len() == 3, "seed {seed}");
+    }
+}
