@@ -4,6 +4,7 @@
 use milena::broker::ApiKey;
 use milena::wire::guard::{Direction, table};
 use milena::wire::messages::create_topics_request::CreatableTopic;
+use milena::wire::messages::metadata_request::MetadataRequestTopic;
 use milena::wire::messages::{CreateTopicsRequest, MetadataRequest, TopicName};
 use milena::wire::request::encode_request;
 use peak_alloc::PeakAlloc;
@@ -56,6 +57,20 @@ fn as_many_partitions_as_can_be_had_for_a_few_bytes_stay_within_the_limit() {
     let (answered, used) = within_the_limit(&[&create[..], &create, &list, &list].concat());
     assert_eq!(answered, 4);
     assert!(used > 32 << 20, "{used} bytes: the limit could be a smaller one");
+}
+
+/// A topic's name costs a few bytes, its partitions a megabyte in an answer.
+#[test]
+fn a_topic_that_is_asked_for_a_thousand_times_is_answered_once() {
+    let _turn = turn();
+    let topic = CreatableTopic::default().with_name(TopicName("large".into()));
+    let topic = topic.with_num_partitions(10_000).with_replication_factor(2);
+    let create = CreateTopicsRequest::default().with_topics(vec![topic]);
+    let create = encode_request(&create, 7, 1, "me").expect("what v7 can say");
+    let named = MetadataRequestTopic::default().with_name(Some(TopicName("large".into())));
+    let list = MetadataRequest::default().with_topics(Some(vec![named; 1_000]));
+    let list = encode_request(&list, 12, 2, "me").expect("what v12 can say");
+    assert_eq!(within_the_limit(&[&create[..], &list].concat()).0, 2);
 }
 
 /// How many of its frames were answered, and the most that was held meanwhile.

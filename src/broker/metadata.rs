@@ -6,6 +6,7 @@
 //!   the request, but no broker takes it: `INVALID_REQUEST`, and nothing else in the answer.
 //! - An auto-created topic is answered the way Apache does: `UNKNOWN_TOPIC_OR_PARTITION` first, and it is there the next
 //!   time. [Others](super::Emulation) say something else first, or nothing.
+//! - A topic that is named twice is answered once.
 //! - v8 gives the operations allowed on topics, v8-10 and DescribeCluster those on the cluster, when asked.
 //! - Topics that may not be described are left out of all topics, and refused where they are asked for: in the same way
 //!   whether there are such topics or not, and never with both name and id.
@@ -26,7 +27,7 @@ use crate::wire::messages::metadata_response::{
 use crate::wire::messages::{
     BrokerId, DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, TopicName,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -39,7 +40,9 @@ impl Api for MetadataRequest {
         let mut state = on.state();
         let topics = match &self.topics {
             Some(topics) if !(topics.is_empty() && on.version == 0) => {
-                topics.iter().map(|topic| asked_for(&mut state, &on, topic, &self)).collect()
+                let mut seen = HashSet::new();
+                let once = topics.iter().filter(|topic| seen.insert(meant(topic)));
+                once.map(|topic| asked_for(&mut state, &on, topic, &self)).collect()
             }
             _ => {
                 let may = |topic: &&Topic| on.may(&state, Operation::Describe, Resource::Topic(&topic.name)).is_ok();
@@ -94,13 +97,17 @@ fn asked_for(
         MetadataResponseTopic::default()
             .with_topic_id(wanted.topic_id)
             .with_name(if on.version < 12 { name.or_else(|| Some(TopicName::default())) } else { name })
+/// By what a topic is asked for. Who asks by id may leave the name empty instead of null, as the Java client does.
+fn meant(topic: &MetadataRequestTopic) -> Result<&str, Uuid> {
+    topic.name.as_ref().filter(|_| topic.topic_id.is_nil()).map(|name| &***name).ok_or(topic.topic_id)
+}
+
             .with_error_code(code.to_wire())
     };
-    // Who asks by id may leave the name empty instead of null, as the Java client does.
     let by_id = !wanted.topic_id.is_nil();
-    let name: Arc<str> = match wanted.name.as_ref().filter(|_| !by_id) {
-        Some(name) => (***name).into(),
-        None => match state.topic_name(TopicId(wanted.topic_id.into_bytes())) {
+    let name: Arc<str> = match meant(wanted) {
+        Ok(name) => name.into(),
+        Err(id) => match state.topic_name(TopicId(id.into_bytes())) {
             Some(name) => name,
             None => return unknown(ErrorCode::UnknownTopicId, None),
         },
