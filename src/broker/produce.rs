@@ -35,6 +35,8 @@ use std::time::Duration;
 
 /// A record without key, value and headers: length, attributes, two deltas, three more lengths.
 const MIN_RECORD: usize = 7;
+/// An answer names no more bad records than this, over all of its batches: a compressed batch holds millions in a few bytes.
+const MAX_NAMED: usize = 1_000;
 /// The timestamp of a record that has none.
 const NO_TIMESTAMP: i64 = -1;
 
@@ -81,12 +83,12 @@ impl Api for ProduceRequest {
         }
         let deadline = on.now() + Duration::from_millis(u64::try_from(self.timeout_ms).unwrap_or(0));
         // All are written before any is waited for.
-        let mut written = Vec::new();
+        let (mut written, mut nameable) = (Vec::new(), MAX_NAMED);
         for topic in &self.topic_data {
             let name = writable(&on, &topic.name, TopicId(topic.topic_id.into_bytes()));
             let outcomes = topic.partition_data.iter().map(|data| match (&name, &data.records) {
                 (Err(code), _) => Err((*code).into()),
-                (Ok(name), Some(records)) => append(&on, &self, name, data.index, records),
+                (Ok(name), Some(records)) => append(&on, &self, name, data.index, records, &mut nameable),
                 (Ok(_), None) => Err(rejected(ErrorCode::InvalidRecord, "Produce requests must have a record batch")),
             });
             written.push((name.clone(), outcomes.collect::<Vec<Outcome>>()));
@@ -231,18 +233,25 @@ fn writable(on: &Context, name: &str, id: TopicId) -> Result<Arc<str>, ErrorCode
     Ok(name)
 }
 
-fn append(on: &Context, request: &ProduceRequest, topic: &Arc<str>, index: i32, records: &Bytes) -> Outcome {
+fn append(
+    on: &Context,
+    request: &ProduceRequest,
+    topic: &Arc<str>,
+    index: i32,
+    records: &Bytes,
+    nameable: &mut usize,
+) -> Outcome {
     // What needs no lock first: the CRC, and the copy that frees the request's frame.
     let mut batch = checked_batch(records, on.version)?;
-    let mut state = on.state();
-    let rules = state.rules(on.node, topic)?;
-    state.led_partition(on.node, topic, index)?;
+    let rules = rules(on, topic, index)?;
     let header = *batch.header();
     let now = on.unix_millis();
     if batch.bytes().len() > rules.max_message_bytes {
         return Err(ErrorCode::MessageTooLarge.into());
     }
-    check_records(&batch, &rules, now)?;
+    // No lock is held here either: they may have to be decompressed. Whether we still lead is asked again below.
+    check_records(&batch, &rules, now, nameable)?;
+    let mut state = on.state();
     let mut log_append_time = -1;
     if rules.log_append_time {
         log_append_time = now;
@@ -368,8 +377,16 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejected> {
     Ok(())
 }
 
-/// Looks at each record, if the topic asks something of it.
-fn check_records(batch: &RawBatch, rules: &Rules, now: i64) -> Result<(), Rejected> {
+/// What the topic says, if this broker leads the partition.
+fn rules(on: &Context, topic: &str, index: i32) -> Result<Rules, ErrorCode> {
+    let mut state = on.state();
+    let rules = state.rules(on.node, topic)?;
+    state.led_partition(on.node, topic, index)?;
+    Ok(rules)
+}
+
+/// Looks at each record, if the topic asks something of it. Of the bad ones as many are named as are `nameable`.
+fn check_records(batch: &RawBatch, rules: &Rules, now: i64, nameable: &mut usize) -> Result<(), Rejected> {
     let times = now.saturating_sub(rules.timestamp_before_max_ms)..=now.saturating_add(rules.timestamp_after_max_ms);
     let dated = !rules.log_append_time
         && (batch.header().max_timestamp > *times.end() || rules.timestamp_before_max_ms != i64::MAX);
@@ -379,21 +396,36 @@ fn check_records(batch: &RawBatch, rules: &Rules, now: i64) -> Result<(), Reject
     let mut scratch = Decompressor::default();
     let corrupt = |why: crate::error::Error| rejected(ErrorCode::InvalidRecord, why.to_string());
     let records = open(batch.bytes(), &mut scratch, DEFAULT_DECOMPRESSED_LIMIT).map_err(corrupt)?;
-    let mut wrong = Vec::new();
+    let (mut first, mut count, mut named) = (None, 0, Vec::new());
     for (i, record) in (0..).zip(records) {
         let record = record.map_err(corrupt)?;
-        if rules.compacted && record.key.is_none() {
-            wrong.push((ErrorCode::InvalidRecord, i, "A record of a compacted topic needs a key.".to_owned()));
+        let keyless = rules.compacted && record.key.is_none();
+        let code = if keyless {
+            ErrorCode::InvalidRecord
         } else if dated && record.timestamp != NO_TIMESTAMP && !times.contains(&record.timestamp) {
-            let why = format!("Timestamp {} is not within {} and {}.", record.timestamp, times.start(), times.end());
-            wrong.push((ErrorCode::InvalidTimestamp, i, why));
+            ErrorCode::InvalidTimestamp
+        } else {
+            continue;
+        };
+        first.get_or_insert(code);
+        count += 1;
+        if *nameable > 0 {
+            *nameable -= 1;
+            named.push((
+                i,
+                match keyless {
+                    true => "A record of a compacted topic needs a key.".to_owned(),
+                    false => {
+                        format!("Timestamp {} is not within {} and {}.", record.timestamp, times.start(), times.end())
+                    }
+                },
+            ));
         }
     }
     // The first one's code is the batch's.
-    let Some((code, ..)) = wrong.first() else { return Ok(()) };
-    let (code, message) = (*code, format!("{} of {} records were rejected.", wrong.len(), batch.header().record_count));
-    let records = wrong.into_iter().map(|(_, i, why)| (i, why)).collect();
-    Err(Rejected { message: Some(message), records, ..code.into() })
+    let Some(code) = first else { return Ok(()) };
+    let message = format!("{count} of {} records were rejected.", batch.header().record_count);
+    Err(Rejected { message: Some(message), records: named, ..code.into() })
 }
 
 /// What a topic's configs say about a batch.

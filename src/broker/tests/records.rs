@@ -213,6 +213,22 @@ async fn a_keyless_record_in_a_compacted_topic_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_names_a_thousand_bad_records_and_counts_them_all() {
+    let cluster =
+        TestCluster::builder().topic_with("t", 1, [("cleanup.policy", "compact")]).in_memory().start().await.unwrap();
+    let mut request = produce("t", 0, batch(&[(1, "a"); 700]));
+    let again = request.topic_data[0].partition_data[0].clone();
+    request.topic_data[0].partition_data.push(again);
+    let answer = Peer::connect(&cluster, 1).await.call(9, &request).await;
+    let told = |partition: &PartitionProduceResponse| {
+        (partition.record_errors.len(), partition.error_message.as_ref().unwrap().to_string())
+    };
+    let all = "700 of 700 records were rejected.".to_owned();
+    let told: Vec<_> = answer.responses[0].partition_responses.iter().map(told).collect();
+    assert_eq!(told, [(700, all.clone()), (300, all)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_five_batches_of_a_producer_are_known_again_and_a_gap_is_refused() {
     let cluster = cluster().await;
     let mut peer = Peer::connect(&cluster, 1).await;
