@@ -10,7 +10,9 @@ use crate::wire::messages as schema;
 use crate::wire::request::{decode_request_prefix, encode_response, frame_response, take_request_header};
 use bytes::Bytes;
 use kafka_protocol::protocol::{Message, Request};
+use std::collections::HashSet;
 use std::future::Future;
+use std::hash::Hash;
 use std::time::Duration;
 
 /// One request that the broker serves. Implemented in the file of its family.
@@ -42,6 +44,12 @@ pub(super) trait Api: Request + Send + 'static {
     }
 
     /// Whether an answer that can't be sent has to be told by closing the connection (acks=0).
+/// What a request names more than once.
+pub(super) fn repeated<T: Copy + Eq + Hash>(named: impl Iterator<Item = T>) -> HashSet<T> {
+    let mut seen = HashSet::new();
+    named.filter(|one| !seen.insert(*one)).collect()
+}
+
     fn failed(_response: &Self::Response) -> bool {
         false
     }

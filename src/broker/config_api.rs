@@ -8,7 +8,7 @@
 //! - A resource that is named twice is refused both times. Kafka 4.3.1 never answers an AlterConfigs that does so.
 
 use super::Context;
-use super::api::Api;
+use super::api::{Api, repeated};
 use super::authorizer::{Operation, Resource};
 use super::configs::{TopicConfig, list};
 use super::resource_configs::{self, Described, LARGEST_BATCH, ResourceType};
@@ -187,12 +187,6 @@ fn shown(
     shown.collect()
 }
 
-/// Which resources are named more than once.
-fn repeated<'a>(named: impl Iterator<Item = (i8, &'a StrBytes)>) -> HashSet<(i8, &'a StrBytes)> {
-    let mut seen = HashSet::new();
-    named.filter(|one| !seen.insert(*one)).collect()
-}
-
 const TWICE: &str = "Each resource must appear at most once.";
 
 impl Api for IncrementalAlterConfigsRequest {
@@ -312,9 +306,10 @@ fn change<'a>(
     let key = (kind, name.to_owned());
     let set = new(state.configs.get(&key).unwrap_or(&BTreeMap::new()))?;
     resource_configs::check(kind, name, &set)?;
-    if !validate_only {
-        state.configs.insert(key, set);
-        state.configs.retain(|_, set| !set.is_empty());
+    match (validate_only, set.is_empty()) {
+        (true, _) => {}
+        (false, true) => drop(state.configs.remove(&key)),
+        (false, false) => drop(state.configs.insert(key, set)),
     }
     Ok(())
 }
@@ -337,13 +332,12 @@ fn apply(set: &mut BTreeMap<String, String>, config: &AlterableConfig) -> Result
             let why = format!("Can't append to or subtract from key {name} because its type is not LIST.");
             let mut items = list(set, &name).ok_or((ErrorCode::InvalidConfig, why))?;
             if operation == SUBTRACT {
-                items.retain(|item| !value.split(',').any(|gone| gone == *item));
+                let gone: HashSet<&str> = value.split(',').collect();
+                items.retain(|item| !gone.contains(&**item));
             } else {
-                for item in value.split(',').filter(|item| !item.is_empty()) {
-                    if !items.iter().any(|there| there == item) {
-                        items.push(item.to_owned());
-                    }
-                }
+                let mut there: HashSet<String> = items.iter().cloned().collect();
+                let new = value.split(',').filter(|item| !item.is_empty() && there.insert((*item).to_owned()));
+                items.extend(new.map(str::to_owned));
             }
             items.join(",")
         }

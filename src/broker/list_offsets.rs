@@ -7,7 +7,7 @@
 //! - A partition that is named twice is `INVALID_REQUEST`.
 
 use super::Context;
-use super::api::Api;
+use super::api::{Api, repeated};
 use super::authorizer::{Operation, Resource};
 use super::fetch_sessions::FetchSessions;
 use super::log::{Isolation, Log, StoredBatch};
@@ -32,18 +32,22 @@ const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 
 impl Api for ListOffsetsRequest {
     async fn serve(self, on: Context) -> ListOffsetsResponse {
+        let each = self.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |wanted| place(topic, wanted)));
+        let repeated = repeated(each);
         let mut state = on.state();
         let isolation = Isolation::from_wire(self.isolation_level);
         let topics = self.topics.iter().map(|topic| {
-            let partitions =
-                topic.partitions.iter().map(|wanted| match look_up(&mut state, &on, topic, wanted, isolation) {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                let twice = repeated.contains(&place(topic, wanted));
+                match look_up(&mut state, &on, topic, wanted, twice, isolation) {
                     Ok(found) => ListOffsetsPartitionResponse::default()
                         .with_partition_index(wanted.partition_index)
                         .with_timestamp(found.timestamp)
                         .with_offset(found.offset)
                         .with_leader_epoch(if on.version >= 4 { found.leader_epoch } else { -1 }),
                     Err(code) => failed(wanted, code),
-                });
+                }
+            });
             ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
         });
         ListOffsetsResponse::default().with_topics(topics.collect())
@@ -66,15 +70,20 @@ fn failed(wanted: &ListOffsetsPartition, code: ErrorCode) -> ListOffsetsPartitio
     ListOffsetsPartitionResponse::default().with_partition_index(wanted.partition_index).with_error_code(code.to_wire())
 }
 
+fn place<'a>(topic: &'a ListOffsetsTopic, wanted: &ListOffsetsPartition) -> (&'a str, i32) {
+    (&topic.name, wanted.partition_index)
+}
+
 fn look_up(
     state: &mut State,
     on: &Context,
     topic: &ListOffsetsTopic,
     wanted: &ListOffsetsPartition,
+    twice: bool,
     isolation: Isolation,
 ) -> Result<Found, ErrorCode> {
     on.may(state, Operation::Describe, Resource::Topic(&topic.name))?;
-    if topic.partitions.iter().filter(|other| other.partition_index == wanted.partition_index).count() > 1 {
+    if twice {
         return Err(ErrorCode::InvalidRequest);
     }
     if on.version < version_of(wanted.timestamp).ok_or(ErrorCode::UnsupportedVersion)? {

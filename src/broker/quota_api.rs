@@ -19,7 +19,7 @@ use crate::wire::messages::{
     AlterClientQuotasRequest, AlterClientQuotasResponse, DescribeClientQuotasRequest, DescribeClientQuotasResponse,
     alter_client_quotas_response, describe_client_quotas_response,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 /// What values a quota takes: any rate, or a whole number up to this.
@@ -84,9 +84,10 @@ fn altered((entity, outcome): (Entity, Result<(), Refusal>)) -> alter_client_quo
 fn alter(state: &mut State, entity: &Entity, alteration: &Alteration, validate_only: bool) -> Result<(), Refusal> {
     let known = keys(entity)?;
     let mut values = state.quotas.set.get(entity).cloned().unwrap_or_default();
-    for (i, op) in alteration.ops.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for op in &alteration.ops {
         let key = &*op.key;
-        if alteration.ops.iter().take(i).any(|before| *before.key == *key) {
+        if !seen.insert(key) {
             return Err(invalid(format!("Duplicate quota key {key}")));
         }
         if op.remove {
@@ -109,9 +110,10 @@ fn alter(state: &mut State, entity: &Entity, alteration: &Alteration, validate_o
         }
         values.insert(key.to_owned(), op.value);
     }
-    if !validate_only {
-        state.quotas.set.insert(entity.clone(), values);
-        state.quotas.set.retain(|_, values| !values.is_empty());
+    match (validate_only, values.is_empty()) {
+        (true, _) => {}
+        (false, true) => drop(state.quotas.set.remove(entity)),
+        (false, false) => drop(state.quotas.set.insert(entity.clone(), values)),
     }
     Ok(())
 }

@@ -140,7 +140,9 @@ fn apply(credentials: &mut Credentials, user: &str, change: &Change<'_>) {
             own.insert(*mechanism, credential);
         }
     }
-    credentials.retain(|_, own| !own.is_empty());
+    if own.is_empty() {
+        credentials.remove(user);
+    }
 }
 
 impl Api for DescribeUserScramCredentialsRequest {

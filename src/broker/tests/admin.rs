@@ -45,6 +45,10 @@ async fn a_special_timestamp_needs_its_version_and_a_partition_comes_once() {
     }
     assert_eq!(listed(&mut peer, 9, -7, &[0]).await, [unsupported]);
     assert_eq!(listed(&mut peer, 9, -1, &[0, 1, 0]).await, [invalid, 0, invalid]);
+    let wanted = ListOffsetsPartition::default().with_timestamp(-1).with_current_leader_epoch(-1);
+    let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions(vec![wanted]);
+    let answer = peer.call(9, &ListOffsetsRequest::default().with_topics(vec![topic; 2])).await;
+    assert!(answer.topics.iter().all(|topic| topic.partitions[0].error_code == invalid), "in two entries of its topic");
 }
 
 #[tokio::test(start_paused = true)]
