@@ -60,11 +60,16 @@ pub(super) struct Quotas {
     /// Values by key.
     pub set: BTreeMap<Entity, BTreeMap<String, f64>>,
     used: HashMap<Account, Window>,
+    /// When the windows that are over were last taken out.
+    swept: Option<Instant>,
 }
 
 impl Quotas {
     /// The rate that holds for a connection, and whose bytes count towards it.
     fn limit(&self, direction: Direction, user: &str, client: &str) -> Option<(f64, Option<String>, Option<String>)> {
+        if self.set.is_empty() {
+            return None;
+        }
         let (user, client) = (Some(user.to_owned()), Some(client.to_owned()));
         let users = [Some(user.clone()), Some(None), None];
         let clients = [Some(client.clone()), Some(None), None];
@@ -79,6 +84,14 @@ impl Quotas {
         })
         .next()
     }
+
+    /// Forgets whose bytes no longer count, now and then: a client may have another id in each request.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_none_or(|at| now.duration_since(at) >= SAMPLE * SAMPLES) {
+            self.used.retain(|_, window| !window.is_over(now));
+            self.swept = Some(now);
+        }
+    }
 }
 
 /// What was counted lately, oldest first: the start of each sample and its bytes.
@@ -88,7 +101,7 @@ struct Window(VecDeque<(Instant, f64)>);
 impl Window {
     /// Counts, and gives how long it takes until the rate is at the limit.
     fn record(&mut self, now: Instant, bytes: f64, limit: f64) -> Duration {
-        while self.0.front().is_some_and(|(start, _)| now.duration_since(*start) >= SAMPLE * SAMPLES) {
+        while self.0.front().is_some_and(|sample| is_over(sample, now)) {
             self.0.pop_front();
         }
         match self.0.back_mut() {
@@ -104,12 +117,20 @@ impl Window {
         Duration::from_millis(millis.max(0.0) as u64)
     }
 
+    fn is_over(&self, now: Instant) -> bool {
+        self.0.iter().all(|sample| is_over(sample, now))
+    }
+
     /// Takes back what was counted last.
     fn forget(&mut self, bytes: f64) {
         if let Some((_, sum)) = self.0.back_mut() {
             *sum -= bytes;
         }
     }
+}
+
+fn is_over((start, _): &(Instant, f64), now: Instant) -> bool {
+    now.duration_since(*start) >= SAMPLE * SAMPLES
 }
 
 impl Context {
@@ -121,6 +142,7 @@ impl Context {
     /// are not to be sent then, and are not counted.
     pub(super) fn counted(&self, state: &mut State, direction: Direction, bytes: usize) -> Duration {
         let quotas = &mut state.quotas;
+        quotas.sweep(self.now());
         let Some((limit, user, client)) = quotas.limit(direction, self.user(), &self.client_id) else {
             return Duration::ZERO;
         };
@@ -170,6 +192,20 @@ mod tests {
         }
         assert_eq!(quotas.limit(Direction::Fetch, "u", "c"), None, "another quota");
         assert_eq!(quotas.limit(Direction::Produce, "v", "d").map(|(limit, ..)| limit), Some(3.0));
+    }
+
+    #[test]
+    fn windows_that_are_over_are_forgotten() {
+        let (start, mut quotas) = (Instant::now(), Quotas::default());
+        for id in 0..100 {
+            let account = (NodeId(1), Direction::Produce, None, Some(format!("client-{id}")));
+            quotas.used.entry(account).or_default().record(start + SAMPLE * (id % 2), 1.0, 1.0);
+        }
+        let mut left = |at| {
+            quotas.sweep(start + SAMPLE * at);
+            quotas.used.len()
+        };
+        assert_eq!([left(0), left(10), left(11), left(21), left(22)], [100, 100, 50, 50, 0]);
     }
 
     #[test]
