@@ -38,9 +38,9 @@ pub(super) trait Api: Request + Send + 'static {
         true
     }
 
-    /// Where the answer says how long the client is to wait before it asks again, in an API that quotas or faults throttle.
-    fn throttle_time_ms(_response: &mut Self::Response) -> Option<&mut i32> {
-        None
+    /// Whether an answer that can't be sent has to be told by closing the connection (acks=0).
+    fn failed(_response: &Self::Response) -> bool {
+        false
     }
 
     /// Whether an answer that can't be sent has to be told by closing the connection (acks=0).
@@ -94,7 +94,15 @@ fn versions<R: Request>() -> (i16, i16) {
     (min, max)
 }
 
-async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<(Answer, Duration)> {
+/// Where an answer says how long the client is to wait before it asks again.
+type ThrottleTime<R> = fn(&mut <R as Request>::Response) -> Option<&mut i32>;
+
+async fn serve<R: Api>(
+    on: Context,
+    frame: Bytes,
+    how: Handling,
+    throttle_time_ms: ThrottleTime<R>,
+) -> Result<(Answer, Duration)> {
     let (header, request, _) = decode_request_prefix::<R>(frame.clone())?;
     let wants_answer = request.wants_answer();
     if let Some(script) = &how.script
@@ -105,16 +113,20 @@ async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<(Answ
     }
     let mut response = match how.refusal {
         Some(code) => {
-            let refused = request.refuse_on(&on, code);
+            let mut refused = request.refuse_on(&on, code);
             if how.apply {
-                request.serve(on).await;
+                // Its bytes have been counted: the wait stays.
+                let mut served = request.serve(on).await;
+                if let (Some(wait), Some(waits)) = (throttle_time_ms(&mut served), throttle_time_ms(&mut refused)) {
+                    *waits = *wait;
+                }
             }
             refused
         }
         None => request.serve(on).await,
     };
     let mut throttle = how.throttle;
-    if let Some(millis) = R::throttle_time_ms(&mut response) {
+    if let Some(millis) = throttle_time_ms(&mut response) {
         let by_quota = Duration::from_millis(u64::try_from(*millis).unwrap_or(0));
         throttle = throttle.max(by_quota);
         *millis = i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX);
@@ -130,13 +142,22 @@ async fn serve<R: Api>(on: Context, frame: Bytes, how: Handling) -> Result<(Answ
 /// What the script answers; `None` if it leaves that to us.
 fn scripted<R: Api>(on: &Context, script: &Script, mut frame: Bytes) -> Result<Option<Vec<u8>>> {
     let header = take_request_header::<R>(&mut frame)?;
+macro_rules! throttle_time_ms {
+    ($response:ident) => {
+        Some(&mut $response.throttle_time_ms)
+    };
+    ($response:ident without_throttle_time) => {
+        None
+    };
+}
+
     let Some(api) = ApiKey::from_wire(header.api_key) else { return Ok(None) };
     let client_id = header.client_id.unwrap_or_default();
     Ok(script.answer(&ScriptedRequest { node: on.node, api, version: on.version, client_id, body: frame }))
 }
 
 macro_rules! apis {
-    ($($name:ident, $request:ident;)*) => {
+    ($($name:ident, $request:ident $(, $without:ident)?;)*) => {
         /// The APIs that the test broker serves, in Kafka's names: for faults and for the request log.
         #[allow(missing_docs, reason = "the names are Kafka's, see its protocol guide")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,7 +205,9 @@ macro_rules! apis {
             how: Handling,
         ) -> Result<(Answer, Duration)> {
             match api {
-                $(ApiKey::$name => serve::<schema::$request>(on, frame, how).await,)*
+                $(ApiKey::$name => {
+                    serve::<schema::$request>(on, frame, how, |_answer| throttle_time_ms!(_answer $($without)?)).await
+                })*
             }
         }
     };
@@ -213,7 +236,7 @@ apis! {
     AddPartitionsToTxn, AddPartitionsToTxnRequest;
     AddOffsetsToTxn, AddOffsetsToTxnRequest;
     EndTxn, EndTxnRequest;
-    WriteTxnMarkers, WriteTxnMarkersRequest;
+    WriteTxnMarkers, WriteTxnMarkersRequest, without_throttle_time;
     TxnOffsetCommit, TxnOffsetCommitRequest;
     DescribeAcls, DescribeAclsRequest;
     CreateAcls, CreateAclsRequest;
@@ -230,7 +253,7 @@ apis! {
     OffsetDelete, OffsetDeleteRequest;
     DescribeClientQuotas, DescribeClientQuotasRequest;
     AlterClientQuotas, AlterClientQuotasRequest;
-    DescribeQuorum, DescribeQuorumRequest;
+    DescribeQuorum, DescribeQuorumRequest, without_throttle_time;
     DescribeUserScramCredentials, DescribeUserScramCredentialsRequest;
     AlterUserScramCredentials, AlterUserScramCredentialsRequest;
     UpdateFeatures, UpdateFeaturesRequest;

@@ -215,8 +215,8 @@ impl Fault<'_> {
         self
     }
 
-    /// Answers with this `throttle_time_ms`, where the API's answer has one, and reads nothing more from the connection
-    /// for so long (KIP-219).
+    /// Answers with this `throttle_time_ms`, where the API's answer has one in the version asked for, and reads nothing more
+    /// from the connection for so long (KIP-219).
     pub fn throttle(mut self, throttle: Duration) -> Self {
         self.rule.judged.throttle = throttle;
         self

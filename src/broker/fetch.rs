@@ -68,10 +68,6 @@ impl Api for FetchRequest {
             || sessions.names(self.session_id, wanted.id, &wanted.name)
     }
 
-    fn throttle_time_ms(response: &mut FetchResponse) -> Option<&mut i32> {
-        Some(&mut response.throttle_time_ms)
-    }
-
     /// A code about the session is the whole answer's; another one befalls what the session reads, whose epoch goes on.
     fn refuse_on(&self, on: &Context, code: ErrorCode) -> FetchResponse {
         use ErrorCode::{FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch};

@@ -144,10 +144,6 @@ impl Api for ProduceRequest {
         self.acks != 0
     }
 
-    fn throttle_time_ms(response: &mut ProduceResponse) -> Option<&mut i32> {
-        Some(&mut response.throttle_time_ms)
-    }
-
     fn failed(response: &ProduceResponse) -> bool {
         response
             .responses

@@ -4,6 +4,7 @@ use super::*;
 use crate::error::ErrorCode;
 use crate::wire::messages::{GroupId, HeartbeatRequest, HeartbeatResponse, MetadataRequest};
 use kafka_protocol::protocol::{Decodable, Encodable};
+use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn a_script_answers_in_the_clusters_place_or_leaves_it_to_it() {
@@ -45,4 +46,20 @@ async fn a_corrupt_answer_is_as_long_as_the_true_one_and_another_each_time() {
     assert!(found.iter().all(|frame| frame.len() == truth.len() && *frame != truth));
     assert_eq!(found, answers(7).await);
     assert_ne!(found[0], found[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_answer_that_has_a_throttle_time_tells_it() {
+    let cluster = TestCluster::builder().topic("t", 1).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    for api in [ApiKey::Metadata, ApiKey::Heartbeat] {
+        cluster.fault(api).throttle(Duration::from_millis(300));
+    }
+    let start = cluster.clock().now();
+    // Metadata has one from v3 on.
+    for (version, told) in [(1, 0), (9, 300)] {
+        assert_eq!(peer.call(version, &MetadataRequest::default()).await.throttle_time_ms, told);
+    }
+    assert_eq!(peer.call(4, &HeartbeatRequest::default()).await.throttle_time_ms, 300);
+    assert_eq!(cluster.clock().now() - start, Duration::from_millis(600), "the last one's is still to come");
 }

@@ -179,6 +179,20 @@ async fn a_producer_over_its_rate_is_told_to_wait_and_not_read_from_meanwhile() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_produce_that_is_done_and_refused_is_told_to_wait_all_the_same() {
+    let cluster = TestCluster::builder().topic("t", 1).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    peer.alter_quotas(vec![entry(&[("client-id", None)], &[("producer_byte_rate", Some(100.0))])]).await;
+    cluster.fault(ApiKey::Produce).apply_then_error(ErrorCode::NotEnoughReplicasAfterAppend);
+    let answer = peer.call(9, &produce("t", 0, batch(&[(1, &*"x".repeat(2_000))]))).await;
+    let code = answer.responses[0].partition_responses[0].error_code;
+    assert_eq!(code, ErrorCode::NotEnoughReplicasAfterAppend.to_wire());
+    let (_, waited) = took!(peer.describe_quotas(vec![], false).await);
+    assert_eq!(waited, Duration::from_millis(answer.throttle_time_ms as u64));
+    assert!(waited > Duration::from_secs(10), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_consumer_over_its_rate_gets_nothing_first_and_then_what_it_may_have() {
     let cluster = TestCluster::builder().topic("t", 1).in_memory().start().await.unwrap();
     let mut peer = Peer::connect(&cluster, 1).await;
