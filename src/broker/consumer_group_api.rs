@@ -119,6 +119,8 @@ fn heard(state: &mut State, on: &Context, id: &GroupId, mut beat: Beat) -> Resul
     let mut named = beat.topics.iter().flatten();
     named.try_for_each(|topic| on.may(state, Operation::Describe, Resource::Topic(topic))).map_err(plain)?;
     on.coordinates(state, GROUP, id).map_err(plain)?;
+    let may_describe = |name: &&Arc<str>| on.may(state, Operation::Describe, Resource::Topic(name)).is_ok();
+    let describable = topics.keys().filter(may_describe).cloned().collect();
     let (topics, settings) = (state.described_topics(), state.consumer_group_settings(id));
     let known = state.groups.get_mut(&***id);
     let not = |why: String| (ErrorCode::GroupIdNotFound, why);
@@ -132,10 +134,10 @@ fn heard(state: &mut State, on: &Context, id: &GroupId, mut beat: Beat) -> Resul
     let known = state.groups.get_mut(&***id).and_then(|group| group.consumer.as_mut());
     match (known, beat.epoch) {
         (Some(group), LEAVES | LEAVES_FOR_A_WHILE) => group.leave(&topics, &beat),
-        (Some(group), _) => group.heartbeat(on.now(), settings, &topics, beat),
+        (Some(group), _) => group.heartbeat(on.now(), settings, &topics, &describable, beat),
         (None, 0) => {
             let mut group = ConsumerGroup::new((***id).into());
-            let beaten = group.heartbeat(on.now(), settings, &topics, beat)?;
+            let beaten = group.heartbeat(on.now(), settings, &topics, &describable, beat)?;
             state.groups.entry((***id).into()).or_default().begin_anew(Some(group));
             Ok(beaten)
         }

@@ -115,12 +115,14 @@ impl ConsumerGroup {
         }
     }
 
-    /// A member says that it is there, wants something else, or has given something up; or joins with epoch 0.
+    /// A member says that it is there, wants something else, or has given something up; or joins with epoch 0. Regular expressions
+    /// stand for topics that are `describable` to it.
     pub(super) fn heartbeat(
         &mut self,
         now: Instant,
         settings: ConsumerGroupSettings,
         topics: &Topics,
+        describable: &BTreeSet<Arc<str>>,
         beat: Beat,
     ) -> Result<Beaten, Refusal> {
         if let Some(regex) = &beat.regex {
@@ -160,7 +162,7 @@ impl ConsumerGroup {
             epoch: member.epoch,
             assignment: (full || changed).then(|| member.assigned.clone()),
         };
-        self.resolve_regexes(now, topics);
+        self.resolve_regexes(now, topics, describable);
         Ok(beaten)
     }
 
@@ -246,8 +248,9 @@ impl ConsumerGroup {
         self.regexes.retain(|regex, _| members.values().any(|member| member.regex.as_ref() == Some(regex)));
     }
 
-    /// Works the expressions out, if there are new ones or new topics; another outcome is a new epoch.
-    fn resolve_regexes(&mut self, now: Instant, topics: &Topics) {
+    /// Works the expressions out, if there are new ones or new topics; another outcome is a new epoch. As with Apache all of them
+    /// by what the member may see whose heartbeat it is.
+    fn resolve_regexes(&mut self, now: Instant, topics: &Topics, describable: &BTreeSet<Arc<str>>) {
         let wanted: BTreeSet<_> = self.members.values().filter_map(|member| member.regex.clone()).collect();
         let unresolved = wanted.iter().any(|regex| !self.regexes.contains_key(regex));
         let stale = self.resolved.is_none_or(|(at, count)| count != topics.len() && now - at >= REGEX_INTERVAL);
@@ -259,7 +262,7 @@ impl ConsumerGroup {
         for regex in wanted {
             // It was looked at when it came.
             let Ok(compiled) = TopicRegex::new(&regex) else { continue };
-            let matching: BTreeSet<_> = topics.keys().filter(|name| compiled.is_match(name)).cloned().collect();
+            let matching: BTreeSet<_> = describable.iter().filter(|name| compiled.is_match(name)).cloned().collect();
             self.regexes.insert(regex, matching);
         }
         self.count(topics, self.regexes != before);

@@ -189,6 +189,27 @@ async fn what_no_acl_is_about_is_free_where_the_builder_says_so() {
     assert_eq!(anybody.produce("other", 0, batch(&[(1, "a")])).await.error_code, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_regular_expression_stands_for_topics_that_its_member_may_describe() {
+    let builder = TestCluster::builder().topic("t", 1).topic("tt", 1).authorizer(&["User:admin"]);
+    let cluster = builder.in_memory().start().await.unwrap();
+    let mut admin = Peer::connect_as(&cluster, "User:admin").await;
+    assert_eq!(admin.create_acls([alice((GROUP, "g"), READ), alice((TOPIC, "t"), DESCRIBE)]).await, [0, 0]);
+    let mut member = Peer::connect_as(&cluster, "User:alice").await;
+    let beat = schema::ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId("g".into()))
+        .with_member_id("m".into())
+        .with_rebalance_timeout_ms(10_000)
+        .with_subscribed_topic_names(None)
+        .with_subscribed_topic_regex(Some("t+".into()))
+        .with_topic_partitions(Some(vec![]));
+    let joined = member.call(1, &beat).await;
+    let told = member.call(1, &beat.with_member_epoch(joined.member_epoch)).await;
+    assert_eq!((told.error_code, told.member_epoch), (0, joined.member_epoch + 1));
+    let topics: Vec<_> = told.assignment.unwrap().topic_partitions.iter().map(|topic| topic.topic_id).collect();
+    assert_eq!(topics, [cluster.topic_id("t")]);
+}
+
 fn list_offsets() -> schema::ListOffsetsRequest {
     use schema::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
     let end = ListOffsetsPartition::default().with_current_leader_epoch(-1).with_timestamp(-1);
