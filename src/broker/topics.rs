@@ -27,23 +27,39 @@ use uuid::Uuid;
 impl Api for CreateTopicsRequest {
     async fn serve(self, on: Context) -> CreateTopicsResponse {
         let mut state = on.state();
-        let mut named: HashMap<&str, usize> = HashMap::new();
-        for topic in &self.topics {
-            *named.entry(&**topic.name).or_default() += 1;
-        }
-        let results = self.topics.iter().filter_map(|topic| match named.get(&**topic.name) {
-            Some(1) => Some(create(&mut state, &on, topic, self.validate_only)),
-            _ => named
-                .remove(&**topic.name)
-                .map(|_| refused(topic, (ErrorCode::InvalidRequest, "Duplicate topic name.".into()), on.version)),
-        });
-        CreateTopicsResponse::default().with_topics(results.collect())
+        let results = each_once(
+            &self.topics,
+            |topic| &topic.name,
+            |topic, once| match once {
+                Ok(()) => create(&mut state, &on, topic, self.validate_only),
+                Err(refusal) => refused(topic, refusal, on.version),
+            },
+        );
+        CreateTopicsResponse::default().with_topics(results)
     }
 
     fn refuse(&self, code: ErrorCode) -> CreateTopicsResponse {
         let results = self.topics.iter().map(|topic| refused(topic, (code, code.name().into()), 2));
         CreateTopicsResponse::default().with_topics(results.collect())
     }
+}
+
+/// Answers for each topic; one that is named more than once is refused, in one answer.
+fn each_once<'a, T, R>(
+    topics: &'a [T],
+    name: impl Fn(&'a T) -> &'a TopicName,
+    mut answer: impl FnMut(&'a T, Result<(), Refusal>) -> R,
+) -> Vec<R> {
+    let mut named: HashMap<&str, usize> = HashMap::new();
+    for topic in topics {
+        *named.entry(name(topic)).or_default() += 1;
+    }
+    let twice = || Err((ErrorCode::InvalidRequest, "Duplicate topic name.".into()));
+    let answers = topics.iter().filter_map(|topic| match named.get(&***name(topic)) {
+        Some(1) => Some(answer(topic, Ok(()))),
+        _ => named.remove(&***name(topic)).map(|_| answer(topic, twice())),
+    });
+    answers.collect()
 }
 
 fn refused(topic: &CreatableTopic, (code, why): Refusal, version: i16) -> CreatableTopicResult {
@@ -221,11 +237,15 @@ fn delete(
 impl Api for CreatePartitionsRequest {
     async fn serve(self, on: Context) -> CreatePartitionsResponse {
         let mut state = on.state();
-        let results = self.topics.iter().map(|topic| match grow(&mut state, &on, topic, self.validate_only) {
-            Ok(()) => CreatePartitionsTopicResult::default().with_name(topic.name.clone()).with_error_message(None),
-            Err(refusal) => not_grown(topic, refusal),
-        });
-        CreatePartitionsResponse::default().with_results(results.collect())
+        let results = each_once(
+            &self.topics,
+            |topic| &topic.name,
+            |topic, once| match once.and_then(|()| grow(&mut state, &on, topic, self.validate_only)) {
+                Ok(()) => CreatePartitionsTopicResult::default().with_name(topic.name.clone()).with_error_message(None),
+                Err(refusal) => not_grown(topic, refusal),
+            },
+        );
+        CreatePartitionsResponse::default().with_results(results)
     }
 
     fn refuse(&self, code: ErrorCode) -> CreatePartitionsResponse {

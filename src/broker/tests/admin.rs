@@ -112,6 +112,20 @@ async fn names_that_collide_and_replicas_that_can_not_be_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_is_to_grow_twice_at_once_does_not_grow() {
+    let cluster = TestCluster::builder().topic("t", 1).topic("u", 1).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster, 1).await;
+    let grow =
+        |topic, count| CreatePartitionsTopic::default().with_name(name(topic)).with_count(count).with_assignments(None);
+    let topics = vec![grow("t", 2), grow("u", 2), grow("t", 3)];
+    let results = peer.call(3, &CreatePartitionsRequest::default().with_topics(topics)).await.results;
+    let told = results.iter().map(|result| (&**result.name, result.error_code, result.error_message.as_deref()));
+    let twice = ("t", ErrorCode::InvalidRequest.to_wire(), Some("Duplicate topic name."));
+    assert_eq!(told.collect::<Vec<_>>(), [twice, ("u", 0, None)]);
+    assert_eq!((cluster.offsets("t", 1), cluster.offsets("u", 1)), (None, Some((0, 0))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn configs_have_bounds_and_come_once() {
     let cluster = TestCluster::builder().topic("t", 1).in_memory().start().await.unwrap();
     let mut peer = Peer::connect(&cluster, 1).await;
