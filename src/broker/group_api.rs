@@ -184,6 +184,8 @@ impl Api for LeaveGroupRequest {
             group.note(owned(reason));
             group.leave(on.now(), member_id, instance_id)
         };
+        // Who waits for a rebalance may have to wait no longer; the timekeeper waits for the lock.
+        on.shared.deadlines.notify_one();
         if on.version < 3 {
             let code = leave(&self.member_id, None, None).err().map_or(0, ErrorCode::to_wire);
             return LeaveGroupResponse::default().with_error_code(code);
@@ -195,9 +197,7 @@ impl Api for LeaveGroupRequest {
                 .with_group_instance_id(member.group_instance_id.clone())
                 .with_error_code(outcome.err().map_or(0, ErrorCode::to_wire))
         });
-        let response = LeaveGroupResponse::default().with_members(members.collect());
-        on.shared.deadlines.notify_one();
-        response
+        LeaveGroupResponse::default().with_members(members.collect())
     }
 
     fn refuse(&self, code: ErrorCode) -> LeaveGroupResponse {

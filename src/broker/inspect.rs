@@ -349,7 +349,13 @@ impl TestCluster {
         let mut state = self.shared.state();
         for topic in state.topics.values_mut().filter(|topic| topic.config.deletes()) {
             let (ms, bytes) = (topic.config.retention_ms(), topic.config.retention_bytes());
-            topic.partitions.iter_mut().for_each(|partition| partition.log.retain(now, ms, bytes));
+            for partition in &mut topic.partitions {
+                let start = partition.log.start_offset();
+                partition.log.retain(now, ms, bytes);
+                if partition.log.start_offset() > start {
+                    partition.wake(); // a parked fetch below the new start has to learn of it
+                }
+            }
         }
     }
 

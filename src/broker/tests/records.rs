@@ -394,6 +394,23 @@ async fn retention_deletes_old_dated_records_when_it_is_asked_to_and_not_before(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_parked_fetch_learns_at_once_that_retention_has_deleted_what_it_asks_for() {
+    let cluster = cluster().await;
+    let (mut reader, mut writer) = (Peer::connect(&cluster, 1).await, Peer::connect(&cluster, 1).await);
+    for timestamp in [1, cluster.clock().unix_millis()] {
+        writer.produce("t", 0, batch(&[(timestamp, "x")])).await;
+    }
+    let start = cluster.clock().now();
+    let request = fetch("t", 0, 0, 10_000).with_min_bytes(1_000);
+    let (read, ()) = tokio::join!(reader.fetch(&request), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        cluster.apply_retention();
+    });
+    assert_eq!(read.error_code, ErrorCode::OffsetOutOfRange.to_wire());
+    assert_eq!(start.elapsed(), Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_parked_fetch_learns_at_once_that_its_topic_is_gone() {
     use crate::wire::messages::DeleteTopicsRequest;
     let cluster = cluster().await;
