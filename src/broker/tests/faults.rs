@@ -31,12 +31,13 @@ async fn a_corrupt_answer_is_as_long_as_the_true_one_and_another_each_time() {
     let cluster = TestCluster::builder().topic("t", 3).in_memory().start().await.unwrap();
     let answers = async |seed| {
         let mut found = Vec::new();
+        cluster.fault(ApiKey::Metadata).corrupt(seed);
         for _ in 0..20 {
-            cluster.fault(ApiKey::Metadata).once().corrupt(seed + found.len() as u64);
             let mut peer = Peer::connect(&cluster, 1).await;
             peer.send(9, &MetadataRequest::default().with_topics(None)).await;
             found.push(peer.frame().await.expect("an answer"));
         }
+        cluster.clear_faults();
         found
     };
     let mut peer = Peer::connect(&cluster, 1).await;

@@ -153,7 +153,9 @@ fn tests_without_a_runtime_in_common_share_a_cluster() {
     [true, false, false].into_iter().for_each(test);
     let shared = Arc::clone(&cluster.shared);
     drop(cluster);
+    let start = std::time::Instant::now();
     while shared.tasks.running() > 0 {
+        assert!(start.elapsed() < std::time::Duration::from_secs(30), "{} tasks are left", shared.tasks.running());
         std::thread::yield_now();
     }
 }
