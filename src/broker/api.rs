@@ -265,6 +265,7 @@ apis! {
     ConsumerGroupDescribe, ConsumerGroupDescribeRequest;
     ListConfigResources, ListConfigResourcesRequest;
     DescribeTopicPartitions, DescribeTopicPartitionsRequest;
+    use crate::wire::api_versions::api_name;
 }
 
 #[cfg(test)]
@@ -274,6 +275,7 @@ mod tests {
     #[test]
     fn only_versions_that_can_be_read_and_answered_are_listed() {
         assert_eq!(ApiKey::OffsetCommit.versions(), (2, 9), "kafka-protocol 0.18 has v10 for the response only");
+            assert_eq!(api_name(api.to_wire()), format!("{api:?}"), "in errors too");
         assert_eq!(ApiKey::InitProducerId.versions(), (0, 5));
         for api in ApiKey::ALL {
             let (min, max) = api.versions();

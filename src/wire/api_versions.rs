@@ -145,12 +145,16 @@ pub fn api_name(key: i16) -> &'static str {
         "AlterUserScramCredentials",
     ];
     match key {
+        55 => "DescribeQuorum",
+        57 => "UpdateFeatures",
         60 => "DescribeCluster",
         61 => "DescribeProducers",
         65 => "DescribeTransactions",
         66 => "ListTransactions",
         68 => "ConsumerGroupHeartbeat",
         69 => "ConsumerGroupDescribe",
+        74 => "ListConfigResources",
+        75 => "DescribeTopicPartitions",
         key => usize::try_from(key).ok().and_then(|key| NAMES.get(key)).copied().unwrap_or("an API"),
     }
 }
