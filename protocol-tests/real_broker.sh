@@ -3,8 +3,8 @@
 #
 # Needs a JDK, Maven and Python 3. On one node the tests of a leader that moves are left out, below 3.7 the one of an answer
 # that names the new one (KIP-951); a release that the test broker passes for is compared with it, 4.3 with an authorizer
-# too. KFM_DIR (default .kafka)
-# is where the jars and the broker's data go, KFM_PORT (default 29092) its port; whatever ran there before must be stopped.
+# too. KFM_DIR (default .kafka) is where the jars and the broker's data go, KFM_PORT (default 29092) its port; whatever ran
+# there before must be stopped.
 set -euo pipefail
 cd "$(dirname "$0")"
 version=${1:?"usage: real_broker.sh VERSION [NODES]"} nodes=${2:-1}

@@ -232,8 +232,8 @@ impl Builder {
     /// Starts the cluster. When this returns, every broker accepts connections.
     ///
     /// # Errors
-    /// `Config` for no broker, one that can't be [emulated](Self::emulate), or a topic that can't be, `Connection` if a port can't be had, `State` outside of a tokio
-    /// runtime.
+    /// `Config` for no broker, one that can't be [emulated](Self::emulate), or a topic that can't be, `Connection` if a port
+    /// can't be had, `State` outside of a tokio runtime.
     pub async fn start(self) -> Result<TestCluster> {
         let needs_one = |_| Error::with_message(ErrorKind::State, "a test cluster needs a tokio runtime");
         let runtime = Handle::try_current().map_err(needs_one)?;

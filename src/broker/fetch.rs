@@ -4,8 +4,8 @@
 //! - The first batch of an answer is always whole, whatever the limits say (KIP-74); after it, batches that fit. No batch
 //!   is cut unless the builder says so, though Apache cuts the last one where the limit falls.
 //! - v7 has sessions (KIP-227): see `fetch_sessions`.
-//! - v9 checks the leader epoch, v11 lets followers be read and sends a consumer to the one in its rack (KIP-392), v12 finds a diverging log, v13 names topics by id, v16 gives the new leader and its address
-//!   (KIP-951).
+//! - v9 checks the leader epoch, v11 lets followers be read and sends a consumer to the one in its rack (KIP-392), v12
+//!   finds a diverging log, v13 names topics by id, v16 gives the new leader and its address (KIP-951).
 
 use super::Context;
 use super::api::Api;

@@ -1,8 +1,9 @@
 // OffsetCommit: v2-9. OffsetFetch: v1-9. OffsetDelete: v0.
 //! What groups have committed, with its metadata and leader epoch.
 //!
-//! - OffsetCommit v2-4 can say how long the offset is kept (see `offset_expiry`), v6 adds the leader epoch, v7 the static member's name, v9 knows members of consumer groups (KIP-848) and
-//!   `STALE_MEMBER_EPOCH`. Metadata has a limit of 4,096 bytes.
+//! - OffsetCommit v2-4 can say how long the offset is kept (see `offset_expiry`), v6 adds the leader epoch, v7 the static
+//!   member's name, v9 knows members of consumer groups (KIP-848) and `STALE_MEMBER_EPOCH`. Metadata has a limit of 4,096
+//!   bytes.
 //! - OffsetFetch v2 takes null for all topics and answers errors at the top, v7 can ask to be told of offsets in open
 //!   transactions (`UNSTABLE_OFFSET_COMMIT`), v8 takes many groups, v9 names the member of a consumer group that asks.
 
