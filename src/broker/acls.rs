@@ -11,7 +11,7 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{ALLOW, Acl, CLUSTER_NAME, DENY, LITERAL, Operation, PREFIXED, Resource};
-use super::state::Refusal;
+use super::state::{Refusal, plain};
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
 use crate::wire::messages::create_acls_request::AclCreation;
@@ -40,7 +40,7 @@ fn wire(text: &str) -> StrBytes {
 /// Whether the cluster keeps ACLs, and who asks may do this to it.
 fn admitted(on: &Context, operation: Operation, why: &str) -> Result<(), Refusal> {
     let state = on.state();
-    on.may(&state, operation, Resource::Cluster).map_err(|code| (code, code.name().to_owned()))?;
+    on.may(&state, operation, Resource::Cluster).map_err(plain)?;
     match state.settings.authorizer {
         Some(_) => Ok(()),
         None => Err((ErrorCode::SecurityDisabled, why.to_owned())),
@@ -63,7 +63,7 @@ impl Api for CreateAclsRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> CreateAclsResponse {
-        created(self, |_| Err((code, code.name().to_owned())))
+        created(self, |_| Err(plain(code)))
     }
 }
 
@@ -232,7 +232,7 @@ impl Api for DeleteAclsRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> DeleteAclsResponse {
-        deleted(self, |_| Err((code, code.name().to_owned())))
+        deleted(self, |_| Err(plain(code)))
     }
 }
 

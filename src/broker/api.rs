@@ -42,17 +42,12 @@ pub(super) trait Api: Request + Send + 'static {
     fn failed(_response: &Self::Response) -> bool {
         false
     }
+}
 
-    /// Whether an answer that can't be sent has to be told by closing the connection (acks=0).
 /// What a request names more than once.
 pub(super) fn repeated<T: Copy + Eq + Hash>(named: impl Iterator<Item = T>) -> HashSet<T> {
     let mut seen = HashSet::new();
     named.filter(|one| !seen.insert(*one)).collect()
-}
-
-    fn failed(_response: &Self::Response) -> bool {
-        false
-    }
 }
 
 /// How a request is handled: served or not, and answered with what came of it or with a code.
@@ -142,6 +137,11 @@ async fn serve<R: Api>(
 /// What the script answers; `None` if it leaves that to us.
 fn scripted<R: Api>(on: &Context, script: &Script, mut frame: Bytes) -> Result<Option<Vec<u8>>> {
     let header = take_request_header::<R>(&mut frame)?;
+    let Some(api) = ApiKey::from_wire(header.api_key) else { return Ok(None) };
+    let client_id = header.client_id.unwrap_or_default();
+    Ok(script.answer(&ScriptedRequest { node: on.node, api, version: on.version, client_id, body: frame }))
+}
+
 macro_rules! throttle_time_ms {
     ($response:ident) => {
         Some(&mut $response.throttle_time_ms)
@@ -149,11 +149,6 @@ macro_rules! throttle_time_ms {
     ($response:ident without_throttle_time) => {
         None
     };
-}
-
-    let Some(api) = ApiKey::from_wire(header.api_key) else { return Ok(None) };
-    let client_id = header.client_id.unwrap_or_default();
-    Ok(script.answer(&ScriptedRequest { node: on.node, api, version: on.version, client_id, body: frame }))
 }
 
 macro_rules! apis {
@@ -265,22 +260,22 @@ apis! {
     ConsumerGroupDescribe, ConsumerGroupDescribeRequest;
     ListConfigResources, ListConfigResourcesRequest;
     DescribeTopicPartitions, DescribeTopicPartitionsRequest;
-    use crate::wire::api_versions::api_name;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::api_versions::api_name;
 
     #[test]
     fn only_versions_that_can_be_read_and_answered_are_listed() {
         assert_eq!(ApiKey::OffsetCommit.versions(), (2, 9), "kafka-protocol 0.18 has v10 for the response only");
-            assert_eq!(api_name(api.to_wire()), format!("{api:?}"), "in errors too");
         assert_eq!(ApiKey::InitProducerId.versions(), (0, 5));
         for api in ApiKey::ALL {
             let (min, max) = api.versions();
             assert!(0 <= min && min <= max, "{api:?} {min}-{max}");
             assert_eq!(ApiKey::from_wire(api.to_wire()), Some(*api));
+            assert_eq!(api_name(api.to_wire()), format!("{api:?}"), "in errors too");
         }
         assert_eq!(ApiKey::from_wire(4), None);
     }

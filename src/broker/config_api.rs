@@ -12,7 +12,7 @@ use super::api::{Api, repeated};
 use super::authorizer::{Operation, Resource};
 use super::configs::{TopicConfig, list};
 use super::resource_configs::{self, Described, LARGEST_BATCH, ResourceType};
-use super::state::{Refusal, State, check_topic_name};
+use super::state::{Refusal, State, check_topic_name, invalid, plain};
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
 use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
@@ -36,10 +36,6 @@ const DEFAULT: i8 = 5;
 const ON_METRICS: i8 = 7;
 const ON_GROUP: i8 = 8;
 
-fn invalid(why: impl Into<String>) -> Refusal {
-    (ErrorCode::InvalidRequest, why.into())
-}
-
 /// Whether who asks may do this to the configs of a resource; if it is one that has some, which type it is.
 fn admitted(on: &Context, state: &State, operation: Operation, kind: i8, name: &str) -> Result<ResourceType, Refusal> {
     let kind = ResourceType::from_wire(kind).ok_or_else(|| invalid(format!("Unknown resource type {kind}")))?;
@@ -48,7 +44,7 @@ fn admitted(on: &Context, state: &State, operation: Operation, kind: i8, name: &
         ResourceType::Group => Resource::Group(name),
         ResourceType::Broker | ResourceType::ClientMetrics => Resource::Cluster,
     };
-    on.may(state, operation, resource).map_err(|code| (code, code.name().to_owned()))?;
+    on.may(state, operation, resource).map_err(plain)?;
     if kind == ResourceType::Broker && !name.is_empty() && name.parse() != Ok(on.node.0) {
         return Err(invalid(format!(
             "Unexpected broker id, expected {} or empty string, but received {name}",
@@ -209,7 +205,7 @@ impl Api for IncrementalAlterConfigsRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> IncrementalAlterConfigsResponse {
-        changed(self, |_| Err((code, code.name().to_owned())))
+        changed(self, |_| Err(plain(code)))
     }
 }
 
@@ -250,7 +246,7 @@ impl Api for AlterConfigsRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> AlterConfigsResponse {
-        replaced(self, |_| Err((code, code.name().to_owned())))
+        replaced(self, |_| Err(plain(code)))
     }
 }
 

@@ -6,16 +6,18 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
+use super::resource_configs::ResourceType;
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::wire::messages::list_config_resources_response::ConfigResource;
 use crate::wire::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+const TOPIC: i8 = ResourceType::Topic as i8;
+const BROKER: i8 = ResourceType::Broker as i8;
+/// Has no configs here.
 const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
+const CLIENT_METRICS: i8 = ResourceType::ClientMetrics as i8;
+const GROUP: i8 = ResourceType::Group as i8;
 const TYPES: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
 impl Api for ListConfigResourcesRequest {

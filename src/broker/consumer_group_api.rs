@@ -15,7 +15,7 @@ use super::coordinator::GROUP;
 use super::group_api::{millis, owned};
 use super::groups::Phase;
 use super::server_assignors::{Assignor, Partitions};
-use super::state::{Refusal, State};
+use super::state::{Refusal, State, plain};
 use crate::error::ErrorCode;
 use crate::ids::TopicId;
 use crate::wire::StrBytes;
@@ -114,14 +114,13 @@ fn checked(request: &ConsumerGroupHeartbeatRequest, on: &Context) -> Result<Beat
 
 /// Has the group hear it.
 fn heard(state: &mut State, on: &Context, id: &GroupId, mut beat: Beat) -> Result<Beaten, Refusal> {
-    let plain = |code: ErrorCode| (code, code.name().to_owned());
     on.may(state, Operation::Read, Resource::Group(id)).map_err(plain)?;
     let mut named = beat.topics.iter().flatten();
     named.try_for_each(|topic| on.may(state, Operation::Describe, Resource::Topic(topic))).map_err(plain)?;
     on.coordinates(state, GROUP, id).map_err(plain)?;
+    let (topics, settings) = (state.described_topics(), state.consumer_group_settings(id));
     let may_describe = |name: &&Arc<str>| on.may(state, Operation::Describe, Resource::Topic(name)).is_ok();
     let describable = topics.keys().filter(may_describe).cloned().collect();
-    let (topics, settings) = (state.described_topics(), state.consumer_group_settings(id));
     let known = state.groups.get_mut(&***id);
     let not = |why: String| (ErrorCode::GroupIdNotFound, why);
     if known.as_ref().is_some_and(|group| group.consumer.is_none() && group.phase != Phase::Empty) {

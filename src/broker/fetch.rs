@@ -354,15 +354,11 @@ fn refused(state: &State, on: &Context, wanted: &Wanted, code: ErrorCode) -> Par
 
 /// Where the leaders named in the answers can be reached.
 fn successors(state: &State, answers: &[Answered]) -> Vec<NodeEndpoint> {
-    let mut leaders: Vec<_> = answers.iter().map(|answer| NodeId(answer.data.current_leader.leader_id.0)).collect();
-    leaders.sort();
-    leaders.dedup();
-    let endpoint = |id: &NodeId| {
-        let (host, port, rack) = state.nodes.get(id)?.advertised();
-        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host).with_port(port);
-        Some(endpoint.with_rack(rack))
-    };
-    leaders.iter().filter_map(endpoint).collect()
+    let leaders = answers.iter().map(|answer| NodeId(answer.data.current_leader.leader_id.0)).collect();
+    let endpoints = state.addresses(leaders).map(|(id, (host, port, rack))| {
+        NodeEndpoint::default().with_node_id(id).with_host(host).with_port(port).with_rack(rack)
+    });
+    endpoints.collect()
 }
 
 impl Read {

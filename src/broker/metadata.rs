@@ -74,17 +74,32 @@ impl Api for MetadataRequest {
     }
 }
 
+impl State {
+    /// Where these brokers can be reached (host, port and rack), each once, in the order of their ids.
+    pub(super) fn addresses(
+        &self,
+        mut nodes: Vec<NodeId>,
+    ) -> impl Iterator<Item = (BrokerId, (StrBytes, i32, Option<StrBytes>))> {
+        nodes.sort();
+        nodes.dedup();
+        nodes.into_iter().filter_map(|id| Some((BrokerId(id.0), self.nodes.get(&id)?.advertised())))
+    }
+}
+
 fn response(state: &State, asked: NodeId, version: i16) -> MetadataResponse {
-    let alive = state.alive_to(asked).into_iter().filter_map(|id| Some((id, state.nodes.get(&id)?)));
-    let brokers = alive.map(|(id, node)| {
-        let (host, port, rack) = node.advertised();
-        let broker = MetadataResponseBroker::default().with_node_id(BrokerId(id.0)).with_host(host).with_port(port);
+    let brokers = state.addresses(state.alive_to(asked)).map(|(id, (host, port, rack))| {
+        let broker = MetadataResponseBroker::default().with_node_id(id).with_host(host).with_port(port);
         broker.with_rack(rack.filter(|_| version >= 1))
     });
     MetadataResponse::default()
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(StrBytes::from(state.cluster_id())))
         .with_controller_id(BrokerId(state.controller().map_or(-1, |id| id.0)))
+}
+
+/// By what a topic is asked for. Who asks by id may leave the name empty instead of null, as the Java client does.
+fn meant(topic: &MetadataRequestTopic) -> Result<&str, Uuid> {
+    topic.name.as_ref().filter(|_| topic.topic_id.is_nil()).map(|name| &***name).ok_or(topic.topic_id)
 }
 
 fn asked_for(
@@ -97,11 +112,6 @@ fn asked_for(
         MetadataResponseTopic::default()
             .with_topic_id(wanted.topic_id)
             .with_name(if on.version < 12 { name.or_else(|| Some(TopicName::default())) } else { name })
-/// By what a topic is asked for. Who asks by id may leave the name empty instead of null, as the Java client does.
-fn meant(topic: &MetadataRequestTopic) -> Result<&str, Uuid> {
-    topic.name.as_ref().filter(|_| topic.topic_id.is_nil()).map(|name| &***name).ok_or(topic.topic_id)
-}
-
             .with_error_code(code.to_wire())
     };
     let by_id = !wanted.topic_id.is_nil();

@@ -85,8 +85,7 @@ pub(super) fn checked(
     if metadata.len() > MAX_METADATA {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
-    let known = state.topics.get(topic).is_some_and(|topic| (0..topic.partitions.len() as i32).contains(&partition));
-    if !known {
+    if !state.has_partition(topic, partition) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
     Ok(Committed { offset, leader_epoch, metadata: metadata.to_owned(), at: on.now(), expires: None })

@@ -195,15 +195,11 @@ fn with_leader(
     )
 }
 
-fn endpoints(state: &State, mut nodes: Vec<NodeId>) -> Vec<NodeEndpoint> {
-    nodes.sort();
-    nodes.dedup();
-    let endpoint = |id: NodeId| {
-        let (host, port, rack) = state.nodes.get(&id)?.advertised();
-        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(id.0)).with_host(host).with_port(port);
-        Some(endpoint.with_rack(rack))
-    };
-    nodes.into_iter().filter_map(endpoint).collect()
+fn endpoints(state: &State, nodes: Vec<NodeId>) -> Vec<NodeEndpoint> {
+    let endpoints = state.addresses(nodes).map(|(id, (host, port, rack))| {
+        NodeEndpoint::default().with_node_id(id).with_host(host).with_port(port).with_rack(rack)
+    });
+    endpoints.collect()
 }
 
 /// A transactional batch needs a transactional id, which is to be the caller's.

@@ -10,7 +10,7 @@ use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
 use super::quotas::{CLIENT_ID, Entity, IP, USER};
-use super::state::{Refusal, State};
+use super::state::{Refusal, State, invalid, plain};
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
 use crate::wire::messages::alter_client_quotas_request::EntryData as Alteration;
@@ -33,10 +33,6 @@ const OF_CLIENTS: &[(&str, Limit)] = &[
 ];
 const OF_ADDRESSES: &[(&str, Limit)] = &[("connection_creation_rate", Some(i32::MAX as f64))];
 
-fn invalid(why: impl Into<String>) -> Refusal {
-    (ErrorCode::InvalidRequest, why.into())
-}
-
 impl Api for AlterClientQuotasRequest {
     async fn serve(self, on: Context) -> AlterClientQuotasResponse {
         let mut state = on.state();
@@ -56,7 +52,7 @@ impl Api for AlterClientQuotasRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> AlterClientQuotasResponse {
-        let entries = self.entries.iter().map(|entry| altered((entity(entry), Err((code, code.name().to_owned())))));
+        let entries = self.entries.iter().map(|entry| altered((entity(entry), Err(plain(code)))));
         AlterClientQuotasResponse::default().with_entries(entries.collect())
     }
 }

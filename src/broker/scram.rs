@@ -9,7 +9,7 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
-use super::state::Refusal;
+use super::state::{Refusal, plain};
 use crate::error::ErrorCode;
 use crate::wire::messages::alter_user_scram_credentials_request::{ScramCredentialDeletion, ScramCredentialUpsertion};
 use crate::wire::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult;
@@ -87,7 +87,7 @@ impl Api for AlterUserScramCredentialsRequest {
     fn refuse(&self, code: ErrorCode) -> AlterUserScramCredentialsResponse {
         let deleted = self.deletions.iter().map(|deletion| &*deletion.name);
         let users: BTreeSet<&str> = deleted.chain(self.upsertions.iter().map(|upsertion| &*upsertion.name)).collect();
-        let results = users.into_iter().map(|user| altered(user, Err((code, code.name().to_owned()))));
+        let results = users.into_iter().map(|user| altered(user, Err(plain(code))));
         AlterUserScramCredentialsResponse::default().with_results(results.collect())
     }
 }

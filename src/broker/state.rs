@@ -33,6 +33,16 @@ use uuid::Uuid;
 /// A refusal, and why, for a person.
 pub(super) type Refusal = (ErrorCode, String);
 
+/// One that says no more than its code.
+pub(super) fn plain(code: ErrorCode) -> Refusal {
+    (code, code.name().to_owned())
+}
+
+/// One of what can't be meant.
+pub(super) fn invalid(why: impl Into<String>) -> Refusal {
+    (ErrorCode::InvalidRequest, why.into())
+}
+
 /// A topic has no more partitions than this: a number in a frame is not to size the memory.
 const MAX_PARTITIONS: usize = 10_000;
 /// Nor all topics together than this: neither are many such frames.

@@ -8,7 +8,7 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
-use super::state::{Refusal, State, TopicSpec};
+use super::state::{Refusal, State, TopicSpec, plain};
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, TopicId};
 use crate::wire::StrBytes;
@@ -39,7 +39,7 @@ impl Api for CreateTopicsRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> CreateTopicsResponse {
-        let results = self.topics.iter().map(|topic| refused(topic, (code, code.name().into()), 2));
+        let results = self.topics.iter().map(|topic| refused(topic, plain(code), 2));
         CreateTopicsResponse::default().with_topics(results.collect())
     }
 }
@@ -249,7 +249,7 @@ impl Api for CreatePartitionsRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> CreatePartitionsResponse {
-        let results = self.topics.iter().map(|topic| not_grown(topic, (code, code.name().into())));
+        let results = self.topics.iter().map(|topic| not_grown(topic, plain(code)));
         CreatePartitionsResponse::default().with_results(results.collect())
     }
 }
@@ -262,7 +262,7 @@ fn not_grown(topic: &CreatePartitionsTopic, (code, why): Refusal) -> CreateParti
 }
 
 fn grow(state: &mut State, on: &Context, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refusal> {
-    on.may(state, Operation::Alter, Resource::Topic(&wanted.name)).map_err(|code| (code, code.name().to_owned()))?;
+    on.may(state, Operation::Alter, Resource::Topic(&wanted.name)).map_err(plain)?;
     let unknown = (ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.".to_owned());
     let topic = state.topics.get(&**wanted.name).ok_or(unknown)?;
     let now = topic.partitions.len();

@@ -265,7 +265,7 @@ impl State {
         }
     }
 
-    fn has_partition(&self, topic: &str, partition: i32) -> bool {
+    pub(super) fn has_partition(&self, topic: &str, partition: i32) -> bool {
         self.topics.get(topic).is_some_and(|topic| (0..topic.partitions.len() as i32).contains(&partition))
     }
 }

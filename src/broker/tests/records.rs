@@ -332,6 +332,20 @@ async fn metadata_is_asked_for_by_id_whether_the_name_is_null_or_empty() {
 
 /// The place for an id is there since v10; Apache 2.8.2, 3.9.2 and 4.3.1 take none before v12.
 #[tokio::test(start_paused = true)]
+async fn metadata_tells_of_a_topic_once_however_often_it_is_named() {
+    let cluster = TestCluster::builder().topic("t", 1).topic("u", 1).in_memory().start().await.unwrap();
+    let by_name = |topic| MetadataRequestTopic::default().with_name(Some(name(topic)));
+    let by_id = MetadataRequestTopic::default().with_name(None).with_topic_id(cluster.topic_id("t"));
+    let mut peer = Peer::connect(&cluster, 1).await;
+    for (asked, told) in
+        [(vec![by_name("u"), by_name("t"), by_name("u")], &["u", "t"][..]), (vec![by_id.clone(), by_id], &["t"])]
+    {
+        let answer = peer.call(12, &MetadataRequest::default().with_topics(Some(asked))).await;
+        assert_eq!(answer.topics.iter().map(|topic| &***topic.name.as_ref().unwrap()).collect::<Vec<_>>(), told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn metadata_by_id_is_an_invalid_request_before_v12() {
     let cluster = cluster().await;
     let mut peer = Peer::connect(&cluster, 1).await;
@@ -347,20 +361,6 @@ async fn limits_hold_but_for_the_first_batch_of_an_answer() {
     let mut peer = Peer::connect(&cluster, 1).await;
     let one = batch(&[(1, &"x".repeat(1000))]);
     for partition in [0, 0, 1] {
-#[tokio::test(start_paused = true)]
-async fn metadata_tells_of_a_topic_once_however_often_it_is_named() {
-    let cluster = TestCluster::builder().topic("t", 1).topic("u", 1).in_memory().start().await.unwrap();
-    let by_name = |topic| MetadataRequestTopic::default().with_name(Some(name(topic)));
-    let by_id = MetadataRequestTopic::default().with_name(None).with_topic_id(cluster.topic_id("t"));
-    let mut peer = Peer::connect(&cluster, 1).await;
-    for (asked, told) in
-        [(vec![by_name("u"), by_name("t"), by_name("u")], &["u", "t"][..]), (vec![by_id.clone(), by_id], &["t"])]
-    {
-        let answer = peer.call(12, &MetadataRequest::default().with_topics(Some(asked))).await;
-        assert_eq!(answer.topics.iter().map(|topic| &***topic.name.as_ref().unwrap()).collect::<Vec<_>>(), told);
-    }
-}
-
         peer.produce("t", partition, one.clone()).await;
     }
     let mut both = fetch("t", 0, 0, 0);
