@@ -1,7 +1,7 @@
 // ListConfigResources: v0-1.
 //! What there is that can have configs (KIP-1142). v0 was asked for client metrics alone, v1 names the types.
 //!
-//! Groups and client metrics are listed that have configs of their own.
+//! Groups and client metrics are listed that have configs of their own. A type that is named twice is listed once.
 
 use super::Context;
 use super::api::Api;
@@ -11,6 +11,7 @@ use super::state::State;
 use crate::error::ErrorCode;
 use crate::wire::messages::list_config_resources_response::ConfigResource;
 use crate::wire::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+use std::collections::BTreeSet;
 
 const TOPIC: i8 = ResourceType::Topic as i8;
 const BROKER: i8 = ResourceType::Broker as i8;
@@ -34,7 +35,8 @@ impl Api for ListConfigResourcesRequest {
         if wanted.iter().any(|kind| !TYPES.contains(kind)) {
             return self.refuse(ErrorCode::UnsupportedVersion);
         }
-        let listed = wanted.iter().flat_map(|kind| {
+        let mut seen = BTreeSet::new();
+        let listed = wanted.iter().filter(|kind| seen.insert(**kind)).flat_map(|kind| {
             let resource = |name: String| ConfigResource::default().with_resource_name(name.into());
             let names = names(&state, *kind).into_iter();
             names.map(move |name| resource(name).with_resource_type(*kind))

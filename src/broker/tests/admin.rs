@@ -160,6 +160,7 @@ async fn topics_and_brokers_are_what_has_configs() {
         (0, &[][..], 0, &[][..]),
         (1, &[], 0, &[("t", 2), ("1", 4), ("2", 4), ("1", 8), ("2", 8)]),
         (1, &[4, 16], 0, &[("1", 4), ("2", 4)]),
+        (1, &[4, 4, 16, 4], 0, &[("1", 4), ("2", 4)]),
         (1, &[7], unsupported, &[]),
     ] {
         let answer = peer.call(version, &ListConfigResourcesRequest::default().with_resource_types(kinds.into())).await;
