@@ -1,7 +1,7 @@
 //! Records without a key and a broker that is slower than the others (KIP-794), over whole clients in virtual time. Each of
 //! three brokers leads a partition; a handle sends a record a millisecond, a batch is full after nine.
 
-use super::producer::{close, cluster, log, value};
+use super::producer::{client, close, cluster, log, value};
 use milena::broker::{ApiKey, TestCluster};
 use milena::ids::NodeId;
 use milena::producer::{Delivery, Producer, ProducerConfig};
@@ -73,11 +73,13 @@ async fn a_slow_brokers_partition_gets_fewer_records_without_a_key_while_it_is_s
     }
 }
 
-/// As long as it would not be fenced. Without a time-out it gets less, or as much as ever.
+/// As long as it would not be fenced, and nobody waits for it as a follower. Without a time-out it gets less, or as much as ever.
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_takes_nothing_gets_no_records_without_a_key_until_it_takes_some() {
     for (adaptive, timed) in [(true, true), (false, true), (true, false), (false, false)] {
-        let (cluster, client) = cluster(3, 3).await;
+        let cluster = TestCluster::builder().brokers(3).default_replication(1).topic("clicks", 3).in_memory();
+        let cluster = cluster.start().await.unwrap();
+        let client = client(&cluster);
         let timeout = if timed { 100 * MILLI } else { Duration::ZERO };
         let config = config().partitioner_adaptive(adaptive).partitioner_availability_timeout(timeout);
         let producer = client.producer(config).unwrap();

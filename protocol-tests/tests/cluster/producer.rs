@@ -25,7 +25,7 @@ pub(super) async fn cluster(brokers: usize, partitions: i32) -> (TestCluster, Cl
     (cluster, client)
 }
 
-fn client(cluster: &TestCluster) -> Client {
+pub(super) fn client(cluster: &TestCluster) -> Client {
     Client::new(ClientConfig::new([cluster.bootstrap()]).connect(cluster.connector()).virtual_time().seed(7)).unwrap()
 }
 
