@@ -30,12 +30,14 @@ struct Member {
     generation: i32,
     /// What it says to the others.
     metadata: Bytes,
+    /// Session and rebalance, in milliseconds.
+    timeouts: (i32, i32),
 }
 
 impl Member {
     async fn new(cluster: &TestCluster) -> Self {
         let (peer, metadata) = (Peer::connect(cluster, 1).await, Bytes::from_static(b"topics"));
-        Self { peer, id: StrBytes::default(), instance: None, generation: -1, metadata }
+        Self { peer, id: StrBytes::default(), instance: None, generation: -1, metadata, timeouts: (SESSION, REBALANCE) }
     }
 
     async fn fixed(cluster: &TestCluster, instance: &'static str) -> Self {
@@ -46,8 +48,8 @@ impl Member {
         let range = JoinGroupRequestProtocol::default().with_name("range".into());
         JoinGroupRequest::default()
             .with_group_id(group())
-            .with_session_timeout_ms(SESSION)
-            .with_rebalance_timeout_ms(REBALANCE)
+            .with_session_timeout_ms(self.timeouts.0)
+            .with_rebalance_timeout_ms(self.timeouts.1)
             .with_member_id(self.id.clone())
             .with_group_instance_id(self.instance.clone())
             .with_protocol_type("consumer".into())
@@ -240,6 +242,32 @@ async fn a_member_that_leaves_is_missed_at_once() {
     assert_eq!(first.heartbeat().await, Some(ErrorCode::RebalanceInProgress));
     assert_eq!(second.leave().await, ErrorCode::UnknownMemberId.to_wire());
     assert_eq!(first.join().await.members.len(), 1);
+}
+
+/// Before v3 one member leaves alone.
+#[tokio::test(start_paused = true)]
+async fn who_is_left_behind_is_waited_for_as_long_as_it_asked_for_in_every_version() {
+    for version in [1, 5] {
+        let cluster = cluster().await;
+        let (mut first, mut second) = pair(&cluster).await;
+        for member in [&mut first, &mut second] {
+            member.timeouts = (60_000, 5_000);
+        }
+        tokio::join!(first.join(), second.rejoin_when_told());
+        let (mine, others) = (first.id.clone(), second.id.clone());
+        let both = [(&mine, "a"), (&others, "b")];
+        tokio::join!(first.sync(&both), second.sync(&[]));
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let leave = LeaveGroupRequest::default().with_group_id(group());
+        let leave = match version {
+            1 => leave.with_member_id(others),
+            _ => leave.with_members(vec![MemberIdentity::default().with_member_id(others)]),
+        };
+        assert_eq!(second.peer.call(version, &leave).await.error_code, 0);
+        assert_eq!(cluster.group("g").map(|group| group.2), Some(1));
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(cluster.group("g").map(|group| group.2), Some(0), "v{version}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
