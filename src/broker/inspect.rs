@@ -204,7 +204,6 @@ impl TestCluster {
         opened.map_err(|error| Error::new(ErrorKind::Closed).caused_by(error))??;
         self.shared.state().node_started(node);
         self.shared.deadlines.notify_one();
-        self.shared.deadlines.notify_one();
         Ok(())
     }
 
