@@ -271,3 +271,30 @@ async fn a_broker_that_asks_about_a_partition_is_told_that_it_is_not_in_the_tran
         assert_eq!(codes, [ErrorCode::TransactionAbortable.to_wire(), 0], "v{version}");
     }
 }
+
+/// A decision stands, but its markers wait for somebody who can take them and have them replicated; until then nothing new begins.
+#[tokio::test(start_paused = true)]
+async fn markers_wait_for_a_leader_and_its_followers() {
+    for leaderless in [false, true] {
+        let cluster = TestCluster::builder().brokers(3).topic("t", 2).in_memory().start().await.unwrap();
+        cluster.move_transaction_coordinator("tx", NodeId(2));
+        let (mut coordinator, mut leader) = (Peer::connect(&cluster, 2).await, Peer::connect(&cluster, 1).await);
+        let producer = coordinator.init().await.unwrap();
+        coordinator.add(producer, 0).await;
+        assert_eq!(leader.write(9, 0, transactional(producer, 0, &["a"])).await, None);
+        if leaderless {
+            cluster.set_in_sync("t", 0, &[]);
+            cluster.cut(Link::Brokers(NodeId(1)));
+            cluster.clock().advance(Duration::from_millis(9500)).await; // less than the transaction may take
+            assert_eq!(cluster.leader("t", 0), None);
+        } else {
+            cluster.cut(Link::Brokers(NodeId(3)));
+        }
+        coordinator.end(4, producer, true).await.unwrap();
+        assert!(cluster.committed_records("t").unwrap().is_empty());
+        assert_eq!(coordinator.add(producer, 0).await, Some(ErrorCode::ConcurrentTransactions));
+        cluster.heal();
+        cluster.wait_until("the marker is there", |cluster| cluster.committed_records("t").unwrap().len() == 1).await;
+        assert_eq!(coordinator.add(producer, 0).await, None);
+    }
+}
