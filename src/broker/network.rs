@@ -125,9 +125,9 @@ impl TestCluster {
         if let Link::Brokers(id) = link {
             let now = self.shared.clock.now();
             state.unload_groups_of(id, now);
-            let alive =
-                |node: &mut super::state::Node| node.cut_off = node.cut_off.or(Some(now).filter(|_| node.alive));
-            state.nodes.entry(id).and_modify(alive);
+            if let Some(node) = state.nodes.get_mut(&id).filter(|node| node.alive) {
+                node.cut_off.get_or_insert(now);
+            }
             state.find_held();
         } else {
             state.cuts.push(link);
