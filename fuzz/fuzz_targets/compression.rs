@@ -58,8 +58,10 @@ fn may_refuse(codec: Compression, data: &[u8]) -> bool {
         Compression::Gzip => data.get(3).is_some_and(|flags| flags & 2 != 0) || members(data) > 1,
         // Dictionaries, which Kafka has no way to agree on, and frames that are to be skipped: no client writes either.
         Compression::Lz4 => {
+            // A match with the offset 0, which the format calls corrupt and liblz4 reads as zeros: two zero bytes are in it.
+            let may_have_offset_zero = data.windows(2).any(|two| two == [0, 0]);
             let skipped = data.windows(4).any(|four| four[0] & 0xf0 == 0x50 && four[1..] == [0x2a, 0x4d, 0x18]);
-            skipped || data.windows(5).any(|head| head[..4] == LZ4_MAGIC && head[4] & 3 != 0)
+            may_have_offset_zero || skipped || data.windows(5).any(|head| head[..4] == LZ4_MAGIC && head[4] & 3 != 0)
         }
         _ => false,
     }
