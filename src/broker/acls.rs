@@ -13,7 +13,7 @@ use super::api::Api;
 use super::authorizer::{ALLOW, Acl, CLUSTER_NAME, DENY, LITERAL, Operation, PREFIXED, Resource};
 use super::state::{Refusal, plain};
 use crate::error::ErrorCode;
-use crate::wire::StrBytes;
+use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::create_acls_request::AclCreation;
 use crate::wire::messages::create_acls_response::AclCreationResult;
 use crate::wire::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsMatchingAcl};
@@ -32,10 +32,6 @@ const LAST_RESOURCE_TYPE: i8 = 7;
 const LAST_OPERATION: i8 = 15;
 /// The type of the cluster.
 const CLUSTER: i8 = 4;
-
-fn wire(text: &str) -> StrBytes {
-    StrBytes::from(text.to_owned())
-}
 
 /// Whether the cluster keeps ACLs, and who asks may do this to it.
 fn admitted(on: &Context, operation: Operation, why: &str) -> Result<(), Refusal> {
@@ -187,8 +183,8 @@ impl Api for DescribeAclsRequest {
         let mut resources: Vec<DescribeAclsResource> = Vec::new();
         for acl in on.state().acls.iter().filter(|acl| filter.matches(acl)) {
             let described = AclDescription::default()
-                .with_principal(wire(&acl.principal))
-                .with_host(wire(&acl.host))
+                .with_principal(str_bytes(&acl.principal))
+                .with_host(str_bytes(&acl.host))
                 .with_operation(acl.operation)
                 .with_permission_type(acl.permission);
             match resources.last_mut() {
@@ -201,7 +197,7 @@ impl Api for DescribeAclsRequest {
                 _ => resources.push(
                     DescribeAclsResource::default()
                         .with_resource_type(acl.resource_type)
-                        .with_resource_name(wire(&acl.name))
+                        .with_resource_name(str_bytes(&acl.name))
                         .with_pattern_type(acl.pattern)
                         .with_acls(vec![described]),
                 ),
@@ -253,10 +249,10 @@ fn matching(acl: &Acl) -> DeleteAclsMatchingAcl {
     DeleteAclsMatchingAcl::default()
         .with_error_message(None)
         .with_resource_type(acl.resource_type)
-        .with_resource_name(wire(&acl.name))
+        .with_resource_name(str_bytes(&acl.name))
         .with_pattern_type(acl.pattern)
-        .with_principal(wire(&acl.principal))
-        .with_host(wire(&acl.host))
+        .with_principal(str_bytes(&acl.principal))
+        .with_host(str_bytes(&acl.host))
         .with_operation(acl.operation)
         .with_permission_type(acl.permission)
 }

@@ -12,7 +12,7 @@ use super::api::{Api, repeated};
 use super::authorizer::{Operation, Resource};
 use super::configs::{TopicConfig, list};
 use super::resource_configs::{self, Described, LARGEST_BATCH, ResourceType};
-use super::state::{Refusal, State, check_topic_name, invalid, plain};
+use super::state::{Refusal, State, check_topic_name, invalid, plain, told};
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
 use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
@@ -216,7 +216,7 @@ fn changed(
     ) -> Result<(), Refusal>,
 ) -> IncrementalAlterConfigsResponse {
     let responses = request.resources.iter().map(|resource| {
-        let (code, why) = change(resource).err().map_or((0, None), |(code, why)| (code.to_wire(), Some(why.into())));
+        let (code, why) = told(change(resource));
         incremental_alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone())
@@ -255,7 +255,7 @@ fn replaced(
     mut replace: impl FnMut(&crate::wire::messages::alter_configs_request::AlterConfigsResource) -> Result<(), Refusal>,
 ) -> AlterConfigsResponse {
     let responses = request.resources.iter().map(|resource| {
-        let (code, why) = replace(resource).err().map_or((0, None), |(code, why)| (code.to_wire(), Some(why.into())));
+        let (code, why) = told(replace(resource));
         alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone())

@@ -5,7 +5,7 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
-use super::state::{Partition, Refusal, State};
+use super::state::{Partition, Refusal, State, plain};
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
 use crate::wire::StrBytes;
@@ -49,7 +49,7 @@ fn elect(state: &mut State, topic: &str, index: i32, unclean: bool) -> Result<()
     let alive: Vec<_> = state.alive().map(|(id, _)| id).collect();
     let unknown = || (ErrorCode::UnknownTopicOrPartition, format!("No such partition as {topic}-{index}"));
     let partition = state.partition_mut(topic, index).ok_or_else(unknown)?;
-    partition.elect(unclean, &alive).map_err(|code| (code, code.name().into()))?;
+    partition.elect(unclean, &alive).map_err(plain)?;
     state.find_held();
     Ok(())
 }
@@ -84,7 +84,7 @@ impl Api for ElectLeadersRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> ElectLeadersResponse {
-        elected(self, |_, _| Err((code, code.name().into())))
+        elected(self, |_, _| Err(plain(code)))
     }
 }
 

@@ -205,8 +205,7 @@ fn preferred(state: &State, on: &Context, rack: &str, wanted: &Wanted) -> Option
     if on.version < FIRST_WITH_RACKS || rack.is_empty() {
         return None;
     }
-    let topic = state.topics.get(wanted.name.as_ref()?)?;
-    let partition = topic.partitions.get(usize::try_from(wanted.partition.partition).ok()?)?;
+    let partition = state.partition(wanted.name.as_ref()?, wanted.partition.partition)?;
     let is_there = |node: &NodeId| state.nodes.get(node).is_some_and(|node| node.rack.as_deref() == Some(rack));
     if partition.leader != Some(on.node) || is_there(&on.node) {
         return None;
@@ -342,8 +341,7 @@ fn refused(state: &State, on: &Context, wanted: &Wanted, code: ErrorCode) -> Par
     if on.version < 16 || !moves {
         return data;
     }
-    let topic = wanted.name.as_ref().and_then(|name| state.topics.get(name));
-    let partition = topic.and_then(|topic| topic.partitions.get(usize::try_from(index).ok()?));
+    let partition = wanted.name.as_ref().and_then(|name| state.partition(name, index));
     let Some((partition, leader)) = partition.and_then(|partition| Some((partition, partition.leader?))) else {
         return data;
     };

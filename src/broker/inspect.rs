@@ -105,7 +105,7 @@ impl TestCluster {
     /// Who leads a partition; `None` if nobody does, or there is no such partition.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
         let state = self.shared.state();
-        state.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)?.leader
+        state.partition(topic, partition)?.leader
     }
 
     /// Who coordinates a group.
@@ -176,8 +176,7 @@ impl TestCluster {
     /// The replicas of a partition that are in sync; none if there is no such partition.
     pub fn in_sync(&self, topic: &str, partition: i32) -> Vec<NodeId> {
         let state = self.shared.state();
-        let found = state.topics.get(topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
-        found.map(|partition| partition.isr.clone()).unwrap_or_default()
+        state.partition(topic, partition).map(|partition| partition.isr.clone()).unwrap_or_default()
     }
 
     /// Starts a killed broker again, on the same address.
@@ -286,7 +285,7 @@ impl TestCluster {
     /// First and next offset of a partition; `None` if there is no such partition.
     pub fn offsets(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
         let state = self.shared.state();
-        let partition = state.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)?;
+        let partition = state.partition(topic, partition)?;
         Some((partition.log.start_offset(), partition.log.end_offset()))
     }
 

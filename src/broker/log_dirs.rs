@@ -14,6 +14,7 @@ use crate::wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use crate::wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
+use std::collections::HashSet;
 
 /// The size of each disk: 1 TiB.
 const DISK: i64 = 1 << 40;
@@ -26,11 +27,10 @@ impl Api for DescribeLogDirsRequest {
             return DescribeLogDirsResponse::default().with_error_code(told);
         }
         let own = |partition: &Partition| partition.replicas.contains(&on.node);
-        let wanted = |topic: &str, index: i32| {
-            self.topics.as_ref().is_none_or(|topics| {
-                topics.iter().any(|named| **named.topic == *topic && named.partitions.contains(&index))
-            })
-        };
+        let named: Option<HashSet<_>> = self.topics.as_ref().map(|topics| {
+            topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| (&**topic.topic, *index))).collect()
+        });
+        let wanted = |topic, index| named.as_ref().is_none_or(|named| named.contains(&(topic, index)));
         let used: i64 = {
             let all = state.topics.values().flat_map(|topic| &topic.partitions).filter(|partition| own(partition));
             all.map(|partition| size_at(partition, on.node)).sum()

@@ -68,7 +68,7 @@ impl Group {
         match self.phase {
             _ if !classic => Some(committed.at),
             Phase::Empty => Some(self.emptied_at.unwrap_or(committed.at)),
-            Phase::Stable if self.protocol_type.as_deref() == Some(PROTOCOL_TYPE) => Some(committed.at),
+            Phase::Stable if self.is_of_consumers() => Some(committed.at),
             Phase::Stable | Phase::PreparingRebalance | Phase::CompletingRebalance => None,
         }
     }

@@ -185,7 +185,7 @@ fn with_leader(
     topic: &str,
     moved: &mut Vec<NodeId>,
 ) -> PartitionProduceResponse {
-    let partition = state.topics.get(topic).and_then(|topic| topic.partitions.get(answer.index as usize));
+    let partition = state.partition(topic, answer.index);
     let Some((partition, leader)) = partition.and_then(|partition| Some((partition, partition.leader?))) else {
         return answer;
     };

@@ -10,7 +10,7 @@ use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
 use super::quotas::{CLIENT_ID, Entity, IP, USER};
-use super::state::{Refusal, State, invalid, plain};
+use super::state::{Refusal, State, invalid, plain, told};
 use crate::error::ErrorCode;
 use crate::wire::StrBytes;
 use crate::wire::messages::alter_client_quotas_request::EntryData as Alteration;
@@ -69,7 +69,7 @@ fn altered((entity, outcome): (Entity, Result<(), Refusal>)) -> alter_client_quo
             .with_entity_type(kind.into())
             .with_entity_name(name.map(StrBytes::from))
     });
-    let (code, why) = outcome.err().map_or((0, None), |(code, why)| (code.to_wire(), Some(why.into())));
+    let (code, why) = told(outcome);
     alter_client_quotas_response::EntryData::default()
         .with_entity(entity.collect())
         .with_error_code(code)

@@ -9,7 +9,7 @@ use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
 use super::metadata::ids;
-use super::state::{Partition, Refusal, State};
+use super::state::{Partition, Refusal, State, plain};
 use crate::error::ErrorCode;
 use crate::ids::NodeId;
 use crate::wire::StrBytes;
@@ -24,6 +24,7 @@ use crate::wire::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ListPartitionReassignmentsRequest,
     ListPartitionReassignmentsResponse, TopicName,
 };
+use std::collections::HashSet;
 use tokio::time::Instant;
 
 /// What of a partition's replicas is to come and to go.
@@ -173,7 +174,7 @@ impl Api for AlterPartitionReassignmentsRequest {
     }
 
     fn refuse(&self, code: ErrorCode) -> AlterPartitionReassignmentsResponse {
-        altered(self, |_, _| Err((code, code.name().into()))).with_error_code(code.to_wire())
+        altered(self, |_, _| Err(plain(code))).with_error_code(code.to_wire())
     }
 }
 
@@ -202,11 +203,13 @@ impl Api for ListPartitionReassignmentsRequest {
         if let Err(code) = on.may(&state, Operation::Describe, Resource::Cluster) {
             return self.refuse(code);
         }
-        let wanted = |topic: &str, index: i32| {
-            self.topics.as_ref().is_none_or(|topics| {
-                topics.iter().any(|named| **named.name == *topic && named.partition_indexes.contains(&index))
-            })
-        };
+        let named: Option<HashSet<_>> = self.topics.as_ref().map(|topics| {
+            topics
+                .iter()
+                .flat_map(|topic| topic.partition_indexes.iter().map(|index| (&**topic.name, *index)))
+                .collect()
+        });
+        let wanted = |topic, index| named.as_ref().is_none_or(|named| named.contains(&(topic, index)));
         let topics = state.topics.values().filter_map(|topic| {
             let partitions = (0..).zip(&topic.partitions).filter(|(index, _)| wanted(&topic.name, *index));
             let ongoing: Vec<_> = partitions.filter_map(|(index, partition)| ongoing(index, partition)).collect();

@@ -9,7 +9,7 @@
 use super::Context;
 use super::api::Api;
 use super::authorizer::{Operation, Resource};
-use super::state::{Refusal, plain};
+use super::state::{Refusal, plain, told};
 use crate::error::ErrorCode;
 use crate::wire::messages::alter_user_scram_credentials_request::{ScramCredentialDeletion, ScramCredentialUpsertion};
 use crate::wire::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult;
@@ -93,7 +93,7 @@ impl Api for AlterUserScramCredentialsRequest {
 }
 
 fn altered(user: &str, outcome: Result<(), Refusal>) -> AlterUserScramCredentialsResult {
-    let (code, why) = outcome.err().map_or((0, None), |(code, why)| (code.to_wire(), Some(why.into())));
+    let (code, why) = told(outcome);
     AlterUserScramCredentialsResult::default()
         .with_user(user.to_owned().into())
         .with_error_code(code)

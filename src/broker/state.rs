@@ -38,6 +38,11 @@ pub(super) fn plain(code: ErrorCode) -> Refusal {
     (code, code.name().to_owned())
 }
 
+/// Code and message of an outcome, as answers have them.
+pub(super) fn told(outcome: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
+    outcome.err().map_or((0, None), |(code, why)| (code.to_wire(), Some(why.into())))
+}
+
 /// One of what can't be meant.
 pub(super) fn invalid(why: impl Into<String>) -> Refusal {
     (ErrorCode::InvalidRequest, why.into())
@@ -525,6 +530,10 @@ impl State {
             Some(stale) => stale.partition_mut(topic, partition),
             None => self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?),
         }
+    }
+
+    pub(super) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
     pub(super) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
