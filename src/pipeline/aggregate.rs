@@ -12,10 +12,11 @@ use crate::{
         board::{Board, PartitionLine},
         config::Topics,
         context::{Context, wall_micros},
+        counts::Counts,
         dead_letter::{SetAside, Stage},
         error::{PipelineError, Result},
         outbox::Outbox,
-        receipt::{Counts, Receipt},
+        receipt::Receipt,
         rows, topics,
         window::{Emission, JobSpec, Judged, Metadata, PartitionWindows},
     },
@@ -126,7 +127,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     left?;
     closed?;
     let mut receipt = Receipt::new("aggregate");
-    job.counts.fill(&mut receipt);
+    job.counts.fill(&mut receipt, false);
     Ok(receipt.close())
 }
 

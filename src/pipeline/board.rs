@@ -1,7 +1,7 @@
 //! What screens look at: the stages write, a view reads. Never a source of decisions.
 
 use crate::pipeline::{
-    receipt::Counts,
+    counts::Counts,
     rows::{FinalRow, TopRow},
 };
 use std::{
@@ -177,20 +177,7 @@ impl Board {
 
 fn together(before: &Counts, now: &Counts) -> Counts {
     let mut sum = now.clone();
-    sum.read += before.read;
-    sum.kept += before.kept;
-    sum.late += before.late;
-    sum.windows_closed += before.windows_closed;
-    for (reason, n) in &before.skipped {
-        *sum.skipped.entry(reason).or_default() += n;
-    }
-    for (reason, n) in &before.dead {
-        *sum.dead.entry(reason).or_default() += n;
-    }
-    for (window, (stream, late)) in &before.gmv {
-        let cents = sum.gmv.entry(window.clone()).or_default();
-        (cents.0, cents.1) = (cents.0 + stream, cents.1 + late);
-    }
+    sum.add(before);
     sum
 }
 
@@ -201,7 +188,7 @@ mod tests {
     #[test]
     fn a_second_run_of_a_stage_counts_on() {
         let board = Board::default();
-        let counts = |read| Counts { read, dead: [("bad_json", 1)].into(), ..Counts::default() };
+        let counts = |read| Counts { read, dead: [("bad_json".into(), 1)].into(), ..Counts::default() };
         board.counts(&counts(10));
         board.watch_sink(Arc::new(AtomicU64::new(4)));
         board.next_aggregator();
@@ -223,7 +210,16 @@ mod tests {
         let open = &board.numbers().open;
         assert_eq!(open.iter().map(|w| (w.start_ms, w.count, w.sum_cents)).collect::<Vec<_>>(), [(10_000, 3, 250)]);
         let (job, window) = ("j".to_owned(), "gmv_10s".to_owned());
-        let row = FinalRow { job, window, start_ms: 10_000, end_ms: 20_000, key: None, count: 3, sum_cents: 250 };
+        let row = FinalRow {
+            job,
+            window,
+            start_ms: 10_000,
+            end_ms: 20_000,
+            key: None,
+            count: 3,
+            sum_cents: 250,
+            incomplete: false,
+        };
         board.finals(&[row], &[], 1);
         assert!(board.numbers().open.is_empty());
     }

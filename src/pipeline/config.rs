@@ -15,7 +15,7 @@
 
 use crate::pipeline::event::{Event, EventType};
 use serde::Deserialize;
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What a window counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,16 +58,107 @@ pub struct WindowSpec {
     pub sum: bool,
     /// How many of the greatest counts `T.final` lists, 0 for no list.
     pub top: usize,
+    /// Your own aggregate: it decides instead of `filter`, `key` and `sum`.
+    pub custom: Option<Custom>,
 }
 
+/// What a window makes of each event, where filter, key and sum don't do: in Rust, never in configuration.
+///
+/// It must be a pure function of the event: after a restart the events of the windows still open are counted again. Partial
+/// results of input partitions are added up by `merge`, so what it gives is a count and a sum.
+///
+/// ```
+/// use milena::pipeline::{config::{Aggregate, WindowSpec}, event::{Event, EventType}};
+///
+/// /// Expensive purchases by user: how many, and for how much.
+/// #[derive(Debug)]
+/// struct Expensive(i64);
+///
+/// impl Aggregate for Expensive {
+///     fn identity(&self) -> String {
+///         format!("expensive:{}", self.0)
+///     }
+///     fn key<'e>(&self, event: &'e Event<'_>) -> Option<&'e str> {
+///         Some(&event.user_id)
+///     }
+///     fn wants(&self, event: &Event<'_>) -> bool {
+///         event.event_type == EventType::Purchase && event.price_cents >= Some(self.0)
+///     }
+///     fn cents(&self, event: &Event<'_>) -> i64 {
+///         event.price_cents.unwrap_or(0)
+///     }
+/// }
+///
+/// let hour = WindowSpec::tumbling("expensive_1h", 3_600_000_000).aggregate(Expensive(100_000)).top(10);
+/// ```
+pub trait Aggregate: fmt::Debug + Send + Sync {
+    /// Changes whenever the results would: offsets committed under another one can't be continued.
+    fn identity(&self) -> String;
+
+    /// What the event is counted under; always `Some`, or always `None` for one row without a key.
+    fn key<'e>(&self, event: &'e Event<'_>) -> Option<&'e str>;
+
+    /// Whether the window counts this event; by default every valid one.
+    fn wants(&self, event: &Event<'_>) -> bool {
+        let _ = event;
+        true
+    }
+
+    /// What the event adds to the count; by default 1.
+    fn count(&self, event: &Event<'_>) -> i64 {
+        let _ = event;
+        1
+    }
+
+    /// What the event adds to the sum; by default nothing.
+    fn cents(&self, event: &Event<'_>) -> i64 {
+        let _ = event;
+        0
+    }
+}
+
+/// A shared [`Aggregate`]; two are equal if their identities are.
+#[derive(Debug, Clone)]
+pub struct Custom(Arc<dyn Aggregate>);
+
+impl PartialEq for Custom {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.identity() == other.0.identity()
+    }
+}
+
+impl Eq for Custom {}
+
 impl WindowSpec {
-    fn tumbling(name: &str, seconds: i64, filter: Filter, key: Key, sum: bool, top: usize) -> Self {
-        let size = seconds * 1_000_000;
-        Self { name: name.to_owned(), size, advance: size, filter, key, sum, top }
+    /// Windows of `size` microseconds, one after the other, that count every event in one row.
+    pub fn tumbling(name: &str, size: i64) -> Self {
+        let (filter, key, sum) = (Filter::All, Key::None, false);
+        Self { name: name.to_owned(), size, advance: size, filter, key, sum, top: 0, custom: None }
+    }
+
+    /// With an aggregate of your own.
+    #[must_use]
+    pub fn aggregate(mut self, aggregate: impl Aggregate + 'static) -> Self {
+        self.custom = Some(Custom(Arc::new(aggregate)));
+        self
+    }
+
+    /// With a list of the `n` greatest counts.
+    #[must_use]
+    pub fn top(mut self, n: usize) -> Self {
+        self.top = n;
+        self
+    }
+
+    fn built_in(name: &str, seconds: i64, filter: Filter, key: Key, sum: bool, top: usize) -> Self {
+        Self { filter, key, sum, top, ..Self::tumbling(name, seconds * 1_000_000) }
     }
 
     /// Whether this window counts the event.
     pub fn wants(&self, event: &Event<'_>) -> bool {
+        if let Some(Custom(aggregate)) = &self.custom {
+            return aggregate.wants(event);
+        }
         match self.filter {
             Filter::All => true,
             Filter::PricedPurchase => event.is_priced_purchase(),
@@ -75,12 +166,41 @@ impl WindowSpec {
         }
     }
 
-    /// What the event is counted under.
-    pub fn key_of<'e>(&self, event: &'e Event<'_>) -> &'e str {
-        match self.key {
-            Key::None => "",
-            Key::Product => &event.product_id,
-            Key::User => &event.user_id,
+    /// What the event is counted under; `None` for one row without a key.
+    pub fn key_of<'e>(&self, event: &'e Event<'_>) -> Option<&'e str> {
+        match (&self.custom, self.key) {
+            (Some(Custom(aggregate)), _) => aggregate.key(event),
+            (None, Key::None) => None,
+            (None, Key::Product) => Some(&event.product_id),
+            (None, Key::User) => Some(&event.user_id),
+        }
+    }
+
+    /// What the event adds to the count.
+    pub fn count_of(&self, event: &Event<'_>) -> i64 {
+        self.custom.as_ref().map_or(1, |Custom(aggregate)| aggregate.count(event))
+    }
+
+    /// What the event adds to the sum, in cents.
+    pub fn cents_of(&self, event: &Event<'_>) -> i64 {
+        match &self.custom {
+            Some(Custom(aggregate)) => aggregate.cents(event),
+            None if self.sum => event.price_cents.unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    /// Whether its rows have a sum.
+    pub fn sums(&self) -> bool {
+        self.sum || self.custom.is_some()
+    }
+
+    /// What decides about its numbers, as text.
+    pub fn identity(&self) -> String {
+        let Self { name, size, advance, filter, key, sum, .. } = self;
+        match &self.custom {
+            Some(Custom(aggregate)) => format!("{name}:{size}:{advance}:custom:{}", aggregate.identity()),
+            None => format!("{name}:{size}:{advance}:{filter:?}:{key:?}:{sum}"),
         }
     }
 
@@ -101,10 +221,10 @@ impl WindowSpec {
 pub fn built_in_windows() -> Vec<WindowSpec> {
     let views = Filter::Types([true, false, false]);
     vec![
-        WindowSpec::tumbling("gmv_1m", 60, Filter::PricedPurchase, Key::None, true, 0),
-        WindowSpec::tumbling("views_1m", 60, views, Key::Product, false, 3),
-        WindowSpec::tumbling("users_30m", 1_800, Filter::All, Key::User, false, 10),
-        WindowSpec::tumbling("gmv_10s", 10, Filter::PricedPurchase, Key::None, true, 0),
+        WindowSpec::built_in("gmv_1m", 60, Filter::PricedPurchase, Key::None, true, 0),
+        WindowSpec::built_in("views_1m", 60, views, Key::Product, false, 3),
+        WindowSpec::built_in("users_30m", 1_800, Filter::All, Key::User, false, 10),
+        WindowSpec::built_in("gmv_10s", 10, Filter::PricedPurchase, Key::None, true, 0),
     ]
 }
 
@@ -197,7 +317,7 @@ impl Described {
         if top > 0 && key == Key::None {
             return Err(wrong("top needs a key".to_owned()));
         }
-        Ok(WindowSpec { name, size, advance, filter, key, sum, top })
+        Ok(WindowSpec { name, size, advance, filter, key, sum, top, custom: None })
     }
 }
 

@@ -189,15 +189,7 @@ impl Demo {
     }
 
     fn aggregate(&self, until_end: bool) -> aggregate::Options {
-        let spec = JobSpec {
-            job: format!("{}.aggregate", Topics::DEFAULT_INPUT),
-            windows: self.windows.clone(),
-            bound: BOUND,
-            max_future: JobSpec::MAX_FUTURE,
-            max_jump: None,
-            from: None,
-            stop_at: None,
-        };
+        let spec = JobSpec::new(format!("{}.aggregate", Topics::DEFAULT_INPUT), self.windows.clone(), BOUND);
         let mut options = aggregate::Options::new(Topics::DEFAULT_INPUT, spec);
         options.idle = Some(Duration::from_secs(5));
         options.until_end = until_end;

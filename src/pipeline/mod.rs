@@ -14,6 +14,7 @@ pub mod board;
 pub mod clickstream;
 pub mod config;
 pub mod context;
+pub mod counts;
 pub mod dead_letter;
 pub mod demo;
 pub mod error;

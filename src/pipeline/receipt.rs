@@ -1,10 +1,5 @@
 //! The receipt: what a run read, and what became of each record. Its numbers must add up.
 
-use crate::pipeline::{
-    event::Event,
-    rows::WindowRow,
-    window::{JobSpec, Judged},
-};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -116,9 +111,11 @@ impl Receipt {
         }
         for (window, cents) in later.gmv.iter().flatten() {
             let mine = self.gmv.get_or_insert_default().entry(window.clone()).or_default();
-            for (mine, theirs) in
-                [(&mut mine.stream_cents, cents.stream_cents), (&mut mine.late_cents, cents.late_cents)]
-            {
+            for (mine, theirs) in [
+                (&mut mine.stream_cents, cents.stream_cents),
+                (&mut mine.late_cents, cents.late_cents),
+                (&mut mine.duplicate_cents, cents.duplicate_cents),
+            ] {
                 *mine = mine.zip(theirs).map(|(mine, theirs)| mine + theirs).or(*mine).or(theirs);
             }
         }
@@ -127,89 +124,6 @@ impl Receipt {
     /// The line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-/// Counts what became of the records that an aggregator or sink read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All of them.
-    pub read: u64,
-    /// Events with nothing to say about them.
-    pub kept: u64,
-    /// Late for at least one window.
-    pub late: u64,
-    /// By reason.
-    pub skipped: BTreeMap<&'static str, u64>,
-    /// Dead, by reason.
-    pub dead: BTreeMap<&'static str, u64>,
-    /// Windows closed, per partition.
-    pub windows_closed: u64,
-    /// Stream and late cents of each window that sums.
-    pub gmv: BTreeMap<String, (i64, i64)>,
-}
-
-impl Counts {
-    /// Zero of everything, with a place for each window that sums.
-    pub fn new(spec: &JobSpec) -> Self {
-        let sums = spec.windows.iter().filter(|window| window.sum);
-        Self { gmv: sums.map(|window| (window.name.clone(), (0, 0))).collect(), ..Self::default() }
-    }
-
-    /// Counts one record under the first that applies: dead, late, skipped, kept. Records read again count nothing.
-    pub fn judged(&mut self, spec: &JobSpec, judged: &Judged<'_>) {
-        match judged {
-            Judged::Replayed => return,
-            Judged::Dead(rejected) => *self.dead.entry(rejected.reason.name()).or_default() += 1,
-            Judged::BeforeFrom => *self.skipped.entry("before_from").or_default() += 1,
-            Judged::Event { event, late } => {
-                self.late_money(spec, event, *late);
-                if *late != 0 {
-                    self.late += 1;
-                } else if Judged::has_no_price(event) {
-                    *self.skipped.entry("no_price").or_default() += 1;
-                } else {
-                    self.kept += 1;
-                }
-            }
-        }
-        self.read += 1;
-    }
-
-    /// Counts the rows of a committed emission.
-    pub fn emitted(&mut self, rows: &[WindowRow], windows: u64) {
-        self.windows_closed += windows;
-        for row in rows {
-            if let Some((stream, _)) = self.gmv.get_mut(&row.window) {
-                *stream += row.sum_cents;
-            }
-        }
-    }
-
-    /// Puts everything counted into the receipt.
-    pub fn fill(&self, receipt: &mut Receipt) {
-        receipt.read = Some(self.read);
-        receipt.kept = Some(self.kept);
-        receipt.late = Some(self.late);
-        receipt.skipped = Some(self.skipped.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect());
-        receipt.dead_lettered = Some(self.dead.values().sum());
-        receipt.windows_closed = Some(self.windows_closed);
-        let gmv = self.gmv.iter().map(|(window, &(stream, late))| {
-            let cents = Gmv { stream_cents: Some(stream), late_cents: Some(late), ..Gmv::default() };
-            (window.clone(), cents)
-        });
-        receipt.gmv = Some(gmv.collect());
-    }
-
-    fn late_money(&mut self, spec: &JobSpec, event: &Event<'_>, late: u64) {
-        for (index, window) in spec.windows.iter().enumerate() {
-            if late & (1 << index) != 0
-                && window.wants(event)
-                && let Some((_, cents)) = self.gmv.get_mut(&window.name)
-            {
-                *cents += event.price_cents.unwrap_or(0);
-            }
-        }
     }
 }
 

@@ -24,6 +24,9 @@ pub struct WindowRow {
     pub count: i64,
     /// The sum of their prices in cents, 0 where nothing is summed.
     pub sum_cents: i64,
+    /// Records of this window were deleted before they were read (`--accept-gap`); left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }
 
 impl WindowRow {
@@ -68,6 +71,9 @@ pub struct FinalRow {
     pub count: i64,
     /// The sum of their prices in cents, 0 where nothing is summed.
     pub sum_cents: i64,
+    /// Records of this window were deleted before they were read (`--accept-gap`); left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }
 
 impl FinalRow {
@@ -159,6 +165,7 @@ mod tests {
             partition: 3,
             count: 135,
             sum_cents: 0,
+            incomplete: false,
         };
         let json = r#"{"job":"clicks.aggregate","window":"views_1m","start_ms":1705329000000,"end_ms":1705329060000,"key":"Laptop_X1","partition":3,"count":135,"sum_cents":0}"#;
         assert_eq!(to_json(&row), json.as_bytes());

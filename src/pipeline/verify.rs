@@ -237,9 +237,9 @@ fn add(spec: &WindowSpec, click: &Click<'_>, cells: &mut Cells) {
     let newest = click.timestamp - click.timestamp.rem_euclid(spec.advance);
     let mut start = newest;
     while click.timestamp < start + spec.size {
-        let cell = cells.entry((start.div_euclid(1_000), spec.key_of(click).to_owned())).or_default();
-        cell.0 += 1;
-        cell.1 += if spec.sum { click.price_cents.unwrap_or(0) } else { 0 };
+        let cell = cells.entry((start.div_euclid(1_000), spec.key_of(click).unwrap_or("").to_owned())).or_default();
+        cell.0 += spec.count_of(click);
+        cell.1 += spec.cents_of(click);
         start -= spec.advance;
     }
 }

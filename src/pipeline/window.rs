@@ -14,12 +14,16 @@
 //! event of an open window has an offset of at least `replay_from`, and what is older than the committed watermark was
 //! either emitted or late.
 
+mod dedup;
+
 use crate::pipeline::{
-    config::{Key, WindowSpec},
+    config::WindowSpec,
+    counts::Counts,
     event::{self, Event, EventType, Reason, Rejected},
     rows::{INFINITY, WatermarkRow, WindowRow},
     timestamp,
 };
+use dedup::Seen;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -47,20 +51,50 @@ pub struct JobSpec {
     pub from: Option<i64>,
     /// The watermark goes no further than this.
     pub stop_at: Option<i64>,
+    /// Leaves out events whose `event_id` came before in the same window, while it is open: the latest-ending one of all
+    /// that hold the event.
+    pub dedup: bool,
 }
 
 impl JobSpec {
     /// `max.future.ms` by default: ten minutes.
     pub const MAX_FUTURE: i64 = 600_000_000;
 
+    /// A job of this name, with the guards' defaults and without begin, end or deduplication.
+    pub fn new(job: impl Into<String>, windows: Vec<WindowSpec>, bound: i64) -> Self {
+        Self {
+            job: job.into(),
+            windows,
+            bound,
+            max_future: Self::MAX_FUTURE,
+            max_jump: None,
+            from: None,
+            stop_at: None,
+            dedup: false,
+        }
+    }
+
     /// The hash of windows, bound, guards and dedup: an offset committed under another one can't be continued.
     pub fn hash(&self) -> String {
-        let mut text = format!("bound={} future={} jump={:?} dedup=false", self.bound, self.max_future, self.max_jump);
-        for WindowSpec { name, size, advance, filter, key, sum, .. } in &self.windows {
-            text.push_str(&format!(" {name}:{size}:{advance}:{filter:?}:{key:?}:{sum}"));
+        let Self { bound, max_future, max_jump, dedup, .. } = self;
+        let mut text = format!("bound={bound} future={max_future} jump={max_jump:?} dedup={dedup}");
+        for window in &self.windows {
+            text.push(' ');
+            text.push_str(&window.identity());
         }
         let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv))
+    }
+
+    /// The longest window, in microseconds.
+    pub fn longest(&self) -> i64 {
+        self.windows.iter().map(|window| window.size).max().unwrap_or(0)
+    }
+
+    /// Where the last window ends that holds this instant.
+    fn last_end(&self, timestamp: i64) -> i64 {
+        let ends = self.windows.iter().map(|window| window.newest_start(timestamp).saturating_add(window.size));
+        ends.max().unwrap_or(i64::MAX)
     }
 }
 
@@ -79,6 +113,19 @@ pub struct Metadata {
     pub replay_from: i64,
     /// `--from-timestamp` of the first start.
     pub from: Option<i64>,
+    /// Windows that begin up to this one miss records that retention had deleted (`--accept-gap`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<i64>,
+    /// What this partition's records have come to since the group began.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub counts: Counts,
+    /// When it was committed, in milliseconds of the wall clock: brokers forget offsets that nobody renews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<i64>,
+}
+
+fn is_empty(counts: &Counts) -> bool {
+    *counts == Counts::default()
 }
 
 /// Why a committed offset can't be continued.
@@ -136,6 +183,8 @@ pub enum Judged<'a> {
         event: Event<'a>,
         /// Bit i: the interval of window i had closed.
         late: u64,
+        /// Its `event_id` came before, in a window still open: no window counts it.
+        duplicate: bool,
     },
 }
 
@@ -165,6 +214,8 @@ pub struct Emission {
 struct Cell {
     count: i64,
     sum: i64,
+    /// Whether the row has a key; the empty text is one.
+    keyed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -194,13 +245,26 @@ pub struct PartitionWindows {
     /// Per configured window: the open ones by start, and those closed whose emission isn't committed yet.
     open: Vec<BTreeMap<i64, Open>>,
     replay: Option<Replay>,
+    seen: Seen,
+    cut: Cut,
+}
+
+/// Which windows miss records that were deleted before anyone had read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Nothing,
+    /// All that are open until an event says how far the log has got.
+    FromHere,
+    /// Those that begin up to here.
+    UpTo(i64),
 }
 
 impl PartitionWindows {
     /// A partition that nobody has read yet.
     pub fn new(spec: Arc<JobSpec>, partition: i32) -> Self {
         let open = spec.windows.iter().map(|_| BTreeMap::new()).collect();
-        Self { spec, partition, max_ts: i64::MIN, floor: i64::MIN, open, replay: None }
+        let (seen, cut) = (Seen::default(), Cut::Nothing);
+        Self { spec, partition, max_ts: i64::MIN, floor: i64::MIN, open, replay: None, seen, cut }
     }
 
     /// A partition as its last owner committed it at `position`; read it from `metadata.replay_from` on.
@@ -223,7 +287,13 @@ impl PartitionWindows {
             let (watermark, max_ts) = (state.floor, state.max_ts);
             state.replay = Some(Replay { until: position, watermark, max_ts });
         }
+        state.cut = metadata.cut.map_or(Cut::Nothing, Cut::UpTo);
         Ok(state)
+    }
+
+    /// Records between what was committed and where the log begins are gone: windows that may miss some are marked.
+    pub fn accept_gap(&mut self) {
+        self.cut = Cut::FromHere;
     }
 
     /// Judges one record, in the order of the log; `record_ms` is the record's own timestamp.
@@ -234,6 +304,10 @@ impl PartitionWindows {
             Err(_) if self.replay.is_some() => return Judged::Replayed,
             Err(rejected) => return Judged::Dead(rejected),
         };
+        if self.cut == Cut::FromHere {
+            // What is gone came before this event, so it was at most the bound newer.
+            self.cut = Cut::UpTo(event.timestamp.max(self.max_ts).saturating_add(self.spec.bound));
+        }
         if let Some(replay) = &self.replay {
             let (watermark, max_ts) = (replay.watermark, replay.max_ts);
             if event.timestamp <= max_ts && self.spec.from.is_none_or(|from| event.timestamp >= from) {
@@ -244,9 +318,9 @@ impl PartitionWindows {
         if self.spec.from.is_some_and(|from| event.timestamp < from) {
             return Judged::BeforeFrom;
         }
-        let late = self.count(offset, &event, self.watermark());
+        let (late, duplicate) = self.count(offset, &event, self.watermark());
         self.max_ts = self.max_ts.max(event.timestamp);
-        Judged::Event { event, late }
+        Judged::Event { event, late, duplicate }
     }
 
     /// The consumer's position, which passes markers and gaps that no record shows: ends a replay.
@@ -274,7 +348,10 @@ impl PartitionWindows {
         for (index, (spec, open)) in self.spec.windows.iter().zip(&self.open).enumerate() {
             for (&start, window) in open {
                 if start + spec.size <= watermark {
-                    closed.push((start + spec.size, index, start, window));
+                    // One that only remembers ids has nothing to say.
+                    if !window.cells.is_empty() {
+                        closed.push((start + spec.size, index, start, window));
+                    }
                 } else {
                     replay_from = replay_from.min(window.first_offset);
                 }
@@ -300,6 +377,15 @@ impl PartitionWindows {
                 max_ts: known(self.max_ts),
                 replay_from,
                 from: self.spec.from,
+                cut: match self.cut {
+                    Cut::Nothing => None,
+                    Cut::FromHere => Some(i64::MAX),
+                    Cut::UpTo(start) => {
+                        Some(start).filter(|start| *start > watermark.saturating_sub(self.spec.longest()))
+                    }
+                },
+                counts: Counts::default(),
+                at: None,
             },
         }
     }
@@ -307,6 +393,7 @@ impl PartitionWindows {
     /// The emission is committed: its windows leave the state.
     pub fn committed(&mut self, emission: &Emission) {
         let Some(watermark) = emission.metadata.wm else { return };
+        self.seen.forget(watermark);
         for (spec, open) in self.spec.windows.iter().zip(&mut self.open) {
             while open.first_key_value().is_some_and(|(start, _)| start + spec.size <= watermark) {
                 open.pop_first();
@@ -346,7 +433,7 @@ impl PartitionWindows {
 
     /// The windows that sum over all keys and are open: name, start, count and cents so far.
     pub fn open_sums(&self) -> impl Iterator<Item = (&str, i64, i64, i64)> {
-        self.spec.windows.iter().zip(&self.open).filter(|(spec, _)| spec.sum).flat_map(|(spec, open)| {
+        self.spec.windows.iter().zip(&self.open).filter(|(spec, _)| spec.sums()).flat_map(|(spec, open)| {
             open.iter().filter_map(|(&start, window)| {
                 window.cells.get("").map(|cell| (spec.name.as_str(), start, cell.count, cell.sum))
             })
@@ -373,47 +460,65 @@ impl PartitionWindows {
         }
     }
 
-    /// Lateness for every window before any filter, then the filters. The set of windows that it is late for.
-    fn count(&mut self, offset: i64, event: &Event<'_>, watermark: i64) -> u64 {
+    /// Lateness for every window before any filter, then duplicates, then the filters. The set of windows that it is late
+    /// for, and whether it is a duplicate.
+    fn count(&mut self, offset: i64, event: &Event<'_>, watermark: i64) -> (u64, bool) {
         let mut late = 0;
+        let dedup = self.spec.dedup;
+        let duplicate = dedup && {
+            let end = self.spec.last_end(event.timestamp);
+            end > watermark && !self.seen.insert(end, &event.event_id)
+        };
         for (index, (spec, open)) in self.spec.windows.iter().zip(&mut self.open).enumerate() {
             for start in spec.starts(event.timestamp) {
                 if start + spec.size <= watermark {
                     late |= 1 << index;
                     continue;
                 }
-                if !spec.wants(event) || self.spec.from.is_some_and(|from| start < from) {
+                let wanted = !duplicate && spec.wants(event) && self.spec.from.is_none_or(|from| start >= from);
+                // An event that is remembered belongs to what has to be read again, wanted or not.
+                if !wanted && !dedup {
                     continue;
                 }
                 let window = open.entry(start).or_insert_with(|| Open { first_offset: offset, cells: HashMap::new() });
-                let key = spec.key_of(event);
-                let cell = match window.cells.get_mut(key) {
-                    Some(cell) => cell,
-                    None => window.cells.entry(key.into()).or_default(),
-                };
-                cell.count += 1;
-                if spec.sum {
-                    // 92 thousand million millions of money in one window: saturating beats a crash loop.
-                    cell.sum = cell.sum.saturating_add(event.price_cents.unwrap_or(0));
+                if !wanted {
+                    continue;
                 }
+                let key = spec.key_of(event);
+                let cell = match window.cells.get_mut(key.unwrap_or("")) {
+                    Some(cell) => cell,
+                    None => {
+                        let cell = Cell { keyed: key.is_some(), ..Cell::default() };
+                        window.cells.entry(key.unwrap_or("").into()).or_insert(cell)
+                    }
+                };
+                cell.count += spec.count_of(event);
+                // 92 thousand million millions of money in one window: saturating beats a crash loop.
+                cell.sum = cell.sum.saturating_add(spec.cents_of(event));
             }
         }
-        late
+        (late, duplicate)
     }
 
     fn rows(&self, end: i64, index: usize, start: i64, window: &Open) -> Vec<WindowRow> {
         let spec = &self.spec.windows[index];
         let mut cells: Vec<(&str, &Cell)> = window.cells.iter().map(|(key, cell)| (&**key, cell)).collect();
         cells.sort_unstable_by_key(|&(key, _)| key);
+        let incomplete = match self.cut {
+            Cut::Nothing => false,
+            Cut::FromHere => true,
+            Cut::UpTo(last) => start <= last,
+        };
         let row = |(key, cell): (&str, &Cell)| WindowRow {
             job: self.spec.job.clone(),
             window: spec.name.clone(),
             start_ms: to_millis(start),
             end_ms: to_millis(end),
-            key: (spec.key != Key::None).then(|| key.to_owned()),
+            key: cell.keyed.then(|| key.to_owned()),
             partition: self.partition,
             count: cell.count,
             sum_cents: cell.sum,
+            incomplete,
         };
         cells.into_iter().map(row).collect()
     }

@@ -27,15 +27,7 @@ async fn context(cluster: &TestCluster) -> Context {
 }
 
 fn spec(bound: i64) -> JobSpec {
-    JobSpec {
-        job: "clicks.aggregate".to_owned(),
-        windows: select_windows(&built_in_windows(), WINDOWS).unwrap(),
-        bound,
-        max_future: JobSpec::MAX_FUTURE,
-        max_jump: None,
-        from: None,
-        stop_at: None,
-    }
+    JobSpec::new("clicks.aggregate", select_windows(&built_in_windows(), WINDOWS).unwrap(), bound)
 }
 
 fn job(until_end: bool) -> aggregate::Options {

@@ -72,15 +72,17 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         text => Some(duration(text).map_err(Failure::config)?),
     };
     let job = args.group.unwrap_or_else(|| format!("{}.aggregate", args.topic));
-    let spec = JobSpec {
-        job,
-        windows,
-        bound: i64::try_from(args.bound.as_micros()).unwrap_or(i64::MAX / 4),
-        max_future: table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE),
-        max_jump: table_micros(&table, "max.jump.ms")?,
-        from: args.from_timestamp,
-        stop_at: args.stop_at,
+    let mut spec = JobSpec::new(job, windows, i64::try_from(args.bound.as_micros()).unwrap_or(i64::MAX / 4));
+    spec.max_future = table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
+    spec.max_jump = table_micros(&table, "max.jump.ms")?;
+    (spec.from, spec.stop_at) = (args.from_timestamp, args.stop_at);
+    spec.dedup = match table.get("pipeline").and_then(|pipeline| pipeline.get("dedup")) {
+        None => false,
+        Some(value) => value.as_bool().ok_or_else(|| Failure::config("[pipeline] dedup is true or false"))?,
     };
+    if spec.max_jump.is_some_and(|jump| jump < spec.longest() + spec.bound) {
+        return Err(Failure::config("max.jump.ms must be at least the longest window and the bound together"));
+    }
     let mut options = Options::new(&args.topic, spec);
     options.instance = args.instance;
     options.idle = idle;

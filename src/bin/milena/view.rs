@@ -157,7 +157,7 @@ fn status_line(numbers: &Numbers, rate: u64) -> String {
     let lag: i64 = numbers.partitions.values().filter_map(|line| line.lag).sum();
     let mark = numbers.partitions.values().map(|line| line.watermark).min().and_then(known_time);
     let counts = &numbers.counts;
-    let cents: i64 = counts.gmv.get("gmv_10s").map_or(0, |(stream, _)| *stream);
+    let cents: i64 = counts.gmv.get("gmv_10s").map_or(0, |cents| cents.stream);
     let top = numbers.top.as_ref().map_or(String::new(), |top| {
         let places: Vec<_> = top.top.iter().map(|entry| format!("{} {}", entry.key, entry.count)).collect();
         format!("  top {}", places.join(", "))
@@ -217,8 +217,16 @@ mod tests {
     fn windows_show_money_and_whether_they_are_final() {
         let (job, window) = ("j".to_owned(), "gmv_10s".to_owned());
         let start_ms = MORNING / 1_000;
-        let row =
-            FinalRow { job, window, start_ms, end_ms: start_ms + 10_000, key: None, count: 3, sum_cents: 123_405 };
+        let row = FinalRow {
+            job,
+            window,
+            start_ms,
+            end_ms: start_ms + 10_000,
+            key: None,
+            count: 3,
+            sum_cents: 123_405,
+            incomplete: false,
+        };
         assert_eq!(final_line(&row), "  final gmv_10s 09:50:00 GMV 1234.05 of 3 purchases");
         let mut numbers = Numbers::default();
         numbers.finals = vec![row; 20];

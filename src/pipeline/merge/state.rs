@@ -81,6 +81,8 @@ pub struct Finals {
 struct Window {
     end_ms: i64,
     first_offset: i64,
+    /// A partial row of it is incomplete.
+    incomplete: bool,
     /// By key and input partition: a row that comes twice counts once.
     cells: BTreeMap<Option<String>, BTreeMap<i32, (i64, i64)>>,
 }
@@ -244,8 +246,10 @@ impl MergeState {
         let window = job.windows.entry((row.window, row.start_ms)).or_insert_with(|| Window {
             end_ms: row.end_ms,
             first_offset: offset,
+            incomplete: false,
             cells: BTreeMap::new(),
         });
+        window.incomplete |= row.incomplete;
         window.cells.entry(row.key).or_default().insert(row.partition, (row.count, row.sum_cents));
         Ok(true)
     }
@@ -261,6 +265,7 @@ impl MergeState {
                 key: key.clone(),
                 count: parts.values().map(|part| part.0).sum(),
                 sum_cents: parts.values().map(|part| part.1).sum(),
+                incomplete: content.incomplete,
             };
             counts.extend(row.key.clone().map(|key| (key, row.count)));
             finals.records.push((row.record_key(), rows::to_json(&row)));
@@ -311,6 +316,7 @@ mod tests {
             partition,
             count,
             sum_cents: count * 100,
+            incomplete: false,
         })
     }
 
