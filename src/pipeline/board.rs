@@ -50,7 +50,7 @@ pub struct Numbers {
     pub phase: &'static str,
     /// By input partition.
     pub partitions: BTreeMap<i32, PartitionLine>,
-    /// What the aggregator counted.
+    /// What has been committed of the records of the partitions that are or were ours, since the group began.
     pub counts: Counts,
     /// Windows that sum and are not final, oldest first.
     pub open: Vec<OpenWindow>,
@@ -75,8 +75,8 @@ pub struct Board(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     numbers: Numbers,
-    /// What the aggregators before this one counted.
-    before: Counts,
+    /// By input partition.
+    totals: BTreeMap<i32, Counts>,
     /// Windows that sum, by start and name: count and cents of each input partition. A partition's part stays after it
     /// has closed there, until the window is final.
     open: BTreeMap<(i64, String), BTreeMap<i32, (i64, i64)>>,
@@ -133,16 +133,13 @@ impl Board {
         self.lock().numbers.partitions.remove(&partition);
     }
 
-    /// What the aggregator at work has counted since it began.
-    pub(super) fn counts(&self, counts: &Counts) {
+    /// What a partition's records have come to since its group began.
+    pub(super) fn counts(&self, partition: i32, total: &Counts) {
         let mut state = self.lock();
-        state.numbers.counts = together(&state.before, counts);
-    }
-
-    /// The aggregator has ended; the next one's counts begin anew.
-    pub(super) fn next_aggregator(&self) {
-        let mut state = self.lock();
-        state.before = state.numbers.counts.clone();
+        state.totals.insert(partition, total.clone());
+        let mut sum = Counts::default();
+        state.totals.values().for_each(|counts| sum.add(counts));
+        state.numbers.counts = sum;
     }
 
     pub(super) fn finals(&self, rows: &[FinalRow], tops: &[TopRow], windows: u64) {
@@ -175,12 +172,6 @@ impl Board {
     }
 }
 
-fn together(before: &Counts, now: &Counts) -> Counts {
-    let mut sum = now.clone();
-    sum.add(before);
-    sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,15 +180,13 @@ mod tests {
     fn a_second_run_of_a_stage_counts_on() {
         let board = Board::default();
         let counts = |read| Counts { read, dead: [("bad_json".into(), 1)].into(), ..Counts::default() };
-        board.counts(&counts(10));
+        board.counts(0, &counts(10));
+        board.counts(1, &counts(1));
         board.watch_sink(Arc::new(AtomicU64::new(4)));
-        board.next_aggregator();
-        board.counts(&counts(0));
+        board.counts(0, &counts(15));
         board.watch_sink(Arc::new(AtomicU64::new(3)));
         let numbers = board.numbers();
-        assert_eq!((numbers.counts.read, numbers.counts.dead["bad_json"], numbers.sink_rows), (10, 2, 7));
-        board.counts(&counts(5));
-        assert_eq!(board.numbers().counts.read, 15);
+        assert_eq!((numbers.counts.read, numbers.counts.dead["bad_json"], numbers.sink_rows), (16, 2, 7));
     }
 
     #[test]

@@ -146,7 +146,6 @@ impl Demo {
         };
         board.phase("draining aggregate");
         let mut aggregated = aggregator.finish().await?;
-        board.next_aggregator();
         aggregated.add(&count_windows(self.context.clone(), self.aggregate(true)).await?);
         board.phase("draining merge");
         let mut merged = merger.finish().await?;

@@ -102,6 +102,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Tombstone,
+        Self::BadUtf8,
+        Self::NotJson,
+        Self::NotAnObject,
+        Self::MissingField,
+        Self::BadField,
+        Self::BadEventType,
+        Self::BadTimestamp,
+        Self::BadPrice,
+        Self::FutureTimestamp,
+        Self::TimestampJump,
+        Self::RowRefused,
+        Self::LateRow,
+    ];
+
     /// The reason's name in receipts, headers and metrics.
     pub const fn name(self) -> &'static str {
         match self {

@@ -20,7 +20,7 @@ pub mod demo;
 pub mod error;
 pub mod event;
 pub mod merge;
-mod outbox;
+mod process;
 pub mod receipt;
 pub mod rows;
 pub mod sink;

@@ -31,6 +31,19 @@ pub async fn partitions(admin: &Admin, topic: &str) -> Result<i32> {
     Ok(i32::try_from(found.partitions.len()).unwrap_or(i32::MAX))
 }
 
+/// Rows and watermarks are read in one order, so their topics have one partition.
+///
+/// # Errors
+/// A sentence if this one has more.
+pub async fn require_one_partition(admin: &Admin, topic: &str) -> Result<()> {
+    match partitions(admin, topic).await? {
+        1 => Ok(()),
+        more => Err(PipelineError::Config(format!(
+            "{topic} has {more} partitions and must have one: rows and watermarks are read in one order"
+        ))),
+    }
+}
+
 /// Creates `T` if it is missing. `old`: its events are older than a day, and a default topic would delete them within
 /// seconds.
 ///

@@ -9,7 +9,10 @@ use crate::pipeline::{
     rows::{self, FinalRow, TopRow, WatermarkRow, WindowRow, WindowsRecord},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::{Add, AddAssign, Sub},
+};
 
 /// What became of a record of `T.windows`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,64 @@ pub struct Metadata {
     pub wm: BTreeMap<String, Vec<Mark>>,
     /// Per job: all windows up to this are final.
     pub done: BTreeMap<String, i64>,
+    /// What the records have come to since the group began.
+    #[serde(default, rename = "n")]
+    pub counts: Counts,
+}
+
+/// What became of the records of `T.windows`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[u64; 4]", into = "[u64; 4]")]
+pub struct Counts {
+    /// Counted.
+    pub kept: u64,
+    /// Partial rows of windows that were final already.
+    pub late: u64,
+    /// Neither row nor watermark.
+    pub dead: u64,
+    /// Windows that became final.
+    pub windows: u64,
+}
+
+impl From<[u64; 4]> for Counts {
+    fn from([kept, late, dead, windows]: [u64; 4]) -> Self {
+        Self { kept, late, dead, windows }
+    }
+}
+
+impl From<Counts> for [u64; 4] {
+    fn from(counts: Counts) -> Self {
+        [counts.kept, counts.late, counts.dead, counts.windows]
+    }
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let Self { kept, late, dead, windows } = other;
+        Self { kept: self.kept + kept, late: self.late + late, dead: self.dead + dead, windows: self.windows + windows }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, part: Self) -> Self {
+        let minus = |all: u64, part: u64| all.saturating_sub(part);
+        Self {
+            kept: minus(self.kept, part.kept),
+            late: minus(self.late, part.late),
+            dead: minus(self.dead, part.dead),
+            windows: minus(self.windows, part.windows),
+        }
+    }
 }
 
 /// One watermark, delta-coded.
@@ -54,6 +115,24 @@ impl Metadata {
     /// The metadata as it is committed.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Refuses an input whose watermarks may not fit into the 4,096 bytes that a broker keeps with an offset.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check_size(partitions: i32) -> Result<(), String> {
+        // A watermark's distance to the next one's in milliseconds, over decades, and a comma.
+        const EACH: usize = 14;
+        const REST: usize = 300;
+        let bytes = usize::try_from(partitions).unwrap_or(usize::MAX).saturating_mul(EACH) + REST;
+        if bytes <= 4_096 {
+            return Ok(());
+        }
+        Err(format!(
+            "{partitions} input partitions are more than merge can keep the watermarks of: they may need {bytes} bytes of \
+             metadata with its offset, and a broker takes 4096 (offset.metadata.max.bytes)"
+        ))
     }
 
     /// From an offset's metadata; `None` if it isn't merge's.

@@ -1,0 +1,205 @@
+//! One input partition of the aggregator: its windows, and what waits for the next transaction.
+#![allow(clippy::disallowed_methods, reason = "a shell's clock")]
+
+use super::{Aggregator, ended};
+use crate::{
+    consumer::ConsumerRecord,
+    ids::OffsetAndMetadata,
+    pipeline::{
+        board::PartitionLine,
+        context::wall_micros,
+        counts::Counts,
+        dead_letter::{SetAside, Stage},
+        error::{PipelineError, Result},
+        process::{Emission, Process, Progress, Start},
+        rows,
+        window::{Judged, Metadata, PartitionWindows},
+    },
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Late and dead records that may wait for a commit, in bytes.
+const ASIDE_LIMIT: usize = 1 << 20;
+/// How often screens are told.
+const SHOW: Duration = Duration::from_millis(100);
+
+pub(super) struct Partition {
+    job: Arc<Aggregator>,
+    partition: i32,
+    windows: PartitionWindows,
+    position: i64,
+    /// Records below are read again.
+    live_from: i64,
+    /// `--until-end`: where the input ends.
+    end: Option<i64>,
+    /// The group was ended before: there must be no record.
+    was_ended: bool,
+    /// Nothing more to read: ended, or stopped at `--stop-at`.
+    is_done: bool,
+    late: Vec<SetAside>,
+    dead: Vec<SetAside>,
+    aside_bytes: usize,
+    /// Position and watermark of the last commit.
+    committed: Option<(i64, Option<i64>)>,
+    /// What is committed, and what came since.
+    total: Counts,
+    since: Counts,
+    /// What was asked for last: the windows' emission, and the counts with it.
+    emitting: Option<(crate::pipeline::window::Emission, Counts)>,
+    progress: Progress,
+    shown: Option<Instant>,
+}
+
+impl Partition {
+    pub(super) fn new(
+        job: Arc<Aggregator>,
+        start: &Start,
+        windows: PartitionWindows,
+        metadata: Option<Metadata>,
+        position: i64,
+    ) -> Self {
+        let was_ended = metadata.as_ref().is_some_and(Metadata::is_ended);
+        let has_stopped =
+            metadata.as_ref().is_some_and(|found| job.spec.stop_at.is_some_and(|stop| found.wm >= Some(stop)));
+        Self {
+            partition: start.name.partition,
+            windows,
+            position: metadata.as_ref().map_or(position, |found| found.replay_from),
+            live_from: position,
+            end: start.end,
+            was_ended,
+            is_done: (was_ended && start.end.is_some()) || has_stopped,
+            late: Vec::new(),
+            dead: Vec::new(),
+            aside_bytes: 0,
+            committed: metadata.as_ref().map(|found| (position, found.wm)),
+            total: metadata.map_or_else(|| Counts::new(&job.spec), |found| found.counts),
+            since: Counts::new(&job.spec),
+            emitting: None,
+            progress: Progress::default(),
+            shown: None,
+            job,
+        }
+    }
+
+    fn set_aside(&mut self, record: SetAside, late: bool) {
+        self.aside_bytes += record.size();
+        if late { self.late.push(record) } else { self.dead.push(record) }
+    }
+
+    /// Event time goes on without a partition that has nothing new, up to the last answer only: an unreachable broker or a
+    /// paused partition is not idle.
+    fn idle(&mut self) {
+        let (Some(idle), Some((since, at))) = (self.job.options.idle, self.progress.caught_up) else { return };
+        if at.duration_since(since) >= idle && !self.windows.is_replaying() {
+            let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+            let ago = Instant::now().saturating_duration_since(at);
+            self.windows.idle(wall_micros().saturating_sub(micros(ago)), micros(idle));
+        }
+    }
+
+    fn show(&mut self) {
+        let now = Instant::now();
+        if self.shown.is_some_and(|shown| now.duration_since(shown) < SHOW) {
+            return;
+        }
+        self.shown = Some(now);
+        let (position, live_from, watermark) = (self.position, self.live_from, self.windows.watermark());
+        let line = PartitionLine { position, live_from, until: self.end, lag: self.progress.lag, watermark };
+        self.job.options.board.partition(self.partition, line, self.windows.open_sums());
+    }
+}
+
+impl Process for Partition {
+    fn record(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+        if self.is_done || self.end.is_some_and(|end| record.offset() >= end) {
+            return Ok(());
+        }
+        if self.was_ended && record.offset() >= self.live_from {
+            return Err(PipelineError::Config(format!("{}[{}]: {}", record.topic(), self.partition, ended(1))));
+        }
+        let judged = self.windows.record(record.offset(), record.timestamp(), record.value());
+        match &judged {
+            Judged::Dead(rejected) => {
+                let aside = SetAside::dead(record, Stage::Aggregate, rejected);
+                self.since.judged(&self.job.spec, &judged);
+                self.set_aside(aside, false);
+            }
+            Judged::Event { late, .. } if *late != 0 => {
+                let names = self.job.spec.windows.iter().enumerate().filter(|(i, _)| late & (1 << i) != 0);
+                let aside = SetAside::late(record, names.map(|(_, window)| window.name.as_str()));
+                self.since.judged(&self.job.spec, &judged);
+                self.set_aside(aside, true);
+            }
+            _ => self.since.judged(&self.job.spec, &judged),
+        }
+        self.position = record.offset() + 1;
+        self.is_done = self.windows.is_stopped();
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        self.progress = *progress;
+        if !self.is_done {
+            let position = self.end.map_or(progress.position, |end| progress.position.min(end));
+            self.position = self.position.max(position);
+            self.windows.reached(self.position);
+            if self.end.is_some_and(|end| self.position >= end) {
+                self.windows.end();
+                self.is_done = true;
+            }
+            self.idle();
+        }
+        self.show();
+    }
+
+    fn is_due(&self) -> bool {
+        self.windows.has_closed() || self.aside_bytes >= ASIDE_LIMIT
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    async fn emission(&mut self) -> Result<Option<Emission>> {
+        // A replay commits nothing: the committed position is ahead of it.
+        if self.windows.is_replaying() || self.position < self.live_from {
+            return Ok(None);
+        }
+        let mut emission = self.windows.emission(self.position);
+        let watermark = emission.metadata.wm;
+        let is_same = self.committed == Some((emission.position, watermark));
+        if is_same && emission.rows.is_empty() && self.late.is_empty() && self.dead.is_empty() {
+            return Ok(None);
+        }
+        let mut records: Vec<_> = emission.rows.iter().map(|row| (row.record_key(), rows::to_json(row))).collect();
+        let has_moved = self.committed.is_none_or(|(_, before)| before != watermark);
+        if watermark.is_some() && (has_moved || !records.is_empty()) {
+            records.push((emission.watermark.record_key(), rows::to_json(&emission.watermark)));
+        }
+        let mut total = self.total.clone();
+        total.add(&self.since);
+        total.emitted(&emission.rows, emission.windows_closed);
+        emission.metadata.counts = total.clone();
+        emission.metadata.at = Some(wall_micros() / 1_000);
+        let metadata = serde_json::to_string(&emission.metadata).unwrap_or_default();
+        let offset = OffsetAndMetadata { metadata, ..OffsetAndMetadata::new(emission.position) };
+        self.emitting = Some((emission, total));
+        Ok(Some(Emission { topic: self.job.windows.clone(), records, offset }))
+    }
+
+    fn aside(&self) -> [(&str, &[SetAside]); 2] {
+        let topics = &self.job.options.topics;
+        [(&topics.late, &self.late), (&topics.dlq, &self.dead)]
+    }
+
+    fn committed(&mut self) {
+        let Some((emission, total)) = self.emitting.take() else { return };
+        self.windows.committed(&emission);
+        self.committed = Some((emission.position, emission.metadata.wm));
+        self.job.counted(self.partition, &total);
+        (self.total, self.since) = (total, Counts::new(&self.job.spec));
+        (self.aside_bytes, self.late, self.dead) = (0, Vec::new(), Vec::new());
+    }
+}

@@ -1,0 +1,150 @@
+//! The one partition of `T.windows`: its state, and what waits for the next transaction.
+
+use super::{
+    Merger,
+    state::{Applied, Counts, Finals, MergeState},
+};
+use crate::{
+    consumer::ConsumerRecord,
+    ids::OffsetAndMetadata,
+    pipeline::{
+        dead_letter::{SetAside, Stage},
+        error::{PipelineError, Result},
+        event::{Reason, Rejected},
+        process::{Emission, Process, Progress, Start},
+        topics,
+    },
+};
+use std::sync::Arc;
+
+pub(super) struct Merge {
+    job: Arc<Merger>,
+    state: MergeState,
+    position: i64,
+    /// Records below are read again.
+    live_from: i64,
+    /// `--until-end`: where the input ends.
+    end: Option<i64>,
+    /// The position of the last commit.
+    committed: Option<i64>,
+    late: Vec<SetAside>,
+    dead: Vec<SetAside>,
+    /// What is committed, and what came since.
+    total: Counts,
+    since: Counts,
+    /// A window may have become final since it was last asked how many partitions there are.
+    is_new: bool,
+    emitting: Option<(Finals, i64, Counts)>,
+}
+
+impl Merge {
+    pub(super) fn new(
+        job: Arc<Merger>,
+        start: &Start,
+        state: MergeState,
+        position: i64,
+        seek: i64,
+        total: Counts,
+    ) -> Self {
+        Self {
+            job,
+            state,
+            position: seek,
+            live_from: position,
+            end: start.end,
+            committed: start.committed.as_ref().map(|_| position),
+            late: Vec::new(),
+            dead: Vec::new(),
+            total,
+            since: Counts::default(),
+            is_new: true,
+            emitting: None,
+        }
+    }
+
+    fn is_replaying(&self) -> bool {
+        self.position < self.live_from
+    }
+}
+
+impl Process for Merge {
+    fn record(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+        if self.end.is_some_and(|end| record.offset() >= end) {
+            return Ok(());
+        }
+        let applied = self.state.apply(record.offset(), record.value()).map_err(PipelineError::Config)?;
+        self.position = record.offset() + 1;
+        self.is_new = true;
+        if record.offset() < self.live_from {
+            return Ok(());
+        }
+        match applied {
+            Applied::Counted => self.since.kept += 1,
+            Applied::Late => {
+                let why = Rejected::new(Reason::LateRow, "the window of this partial row is final already");
+                self.late.push(SetAside::dead(record, Stage::Merge, &why));
+                self.since.late += 1;
+            }
+            Applied::Malformed => {
+                let why = Rejected::new(Reason::BadField, "neither a window's row nor a watermark");
+                self.dead.push(SetAside::dead(record, Stage::Merge, &why));
+                self.since.dead += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let position = self.end.map_or(progress.position, |end| progress.position.min(end));
+        self.position = self.position.max(position);
+        self.job.options.board.merged(self.position, self.end);
+    }
+
+    fn is_due(&self) -> bool {
+        self.is_new && !self.is_replaying() && self.state.may_be_ready()
+    }
+
+    fn is_done(&self) -> bool {
+        self.end.is_some_and(|end| self.position >= end)
+    }
+
+    async fn emission(&mut self) -> Result<Option<Emission>> {
+        if self.is_replaying() {
+            return Ok(None);
+        }
+        let finals = if self.state.may_be_ready() {
+            self.is_new = false;
+            // Asked now: a partition added since would be missing from an older answer.
+            self.state.ready(topics::partitions(&self.job.admin, &self.job.options.topics.input).await?)
+        } else {
+            Finals::default()
+        };
+        if finals.records.is_empty() && self.committed == Some(self.position) {
+            return Ok(None);
+        }
+        let mut total = self.total + self.since;
+        total.windows += finals.windows;
+        let mut metadata = self.state.metadata(self.position, &finals);
+        metadata.counts = total;
+        let metadata = metadata.to_json();
+        let offset = OffsetAndMetadata { metadata, ..OffsetAndMetadata::new(self.position) };
+        let records = finals.records.clone();
+        self.emitting = Some((finals, self.position, total));
+        Ok(Some(Emission { topic: self.job.finals.clone(), records, offset }))
+    }
+
+    fn aside(&self) -> [(&str, &[SetAside]); 2] {
+        let topics = &self.job.options.topics;
+        [(&topics.late, &self.late), (&topics.dlq, &self.dead)]
+    }
+
+    fn committed(&mut self) {
+        let Some((finals, position, total)) = self.emitting.take() else { return };
+        self.state.committed(&finals);
+        self.committed = Some(position);
+        self.job.counted(total);
+        (self.total, self.since) = (total, Counts::default());
+        (self.late, self.dead) = (Vec::new(), Vec::new());
+        self.job.options.board.finals(&finals.rows, &finals.tops, finals.windows);
+    }
+}
