@@ -16,6 +16,7 @@ use crate::{
         context::Context,
         counts::Counts,
         error::{PipelineError, Result},
+        metrics::{Role, StageMetrics},
         process::{self, Begun, Job, Stage, Start},
         receipt::Receipt,
         topics,
@@ -84,6 +85,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     topics::ensure_aggregates(&admin, &options.topics).await?;
     topics::require_one_partition(&admin, &options.topics.windows).await?;
     let names = &options.topics;
+    let metrics = context.metrics.stage(Role::Aggregate, &options.spec.job);
     let job = Job {
         group: options.spec.job.clone(),
         instance: options.instance.clone(),
@@ -91,11 +93,13 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         outputs: vec![names.windows.clone(), names.late.clone(), names.dlq.clone()],
         until_end: options.until_end,
         commit_interval: options.commit_interval,
+        metrics: metrics.clone(),
     };
     let aggregator = Arc::new(Aggregator {
         spec: Arc::new(options.spec.clone()),
         windows: names.windows.as_str().into(),
         run: Mutex::new(Run { counts: Counts::new(&options.spec), totals: BTreeMap::new() }),
+        metrics,
         options,
     });
     process::run(context, job, aggregator.clone()).await?;
@@ -126,6 +130,7 @@ struct Aggregator {
     spec: Arc<JobSpec>,
     /// `T.windows`.
     windows: Arc<str>,
+    metrics: StageMetrics,
     run: Mutex<Run>,
 }
 
@@ -141,16 +146,21 @@ impl Aggregator {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition's counts are committed up to here: at a commit, or found so after one whose answer was lost.
-    fn counted(&self, partition: i32, total: &Counts) {
+    /// The partition's counts are committed up to here: at a commit, or found so after one whose answer was lost. What is new.
+    fn counted(&self, partition: i32, total: &Counts) -> Counts {
         let mut run = self.run();
+        let mut new = Counts::default();
         if let Some(before) = run.totals.insert(partition, total.clone()) {
-            let mut new = total.clone();
+            new = total.clone();
             new.subtract(&before);
             run.counts.add(&new);
         }
         drop(run);
         self.options.board.counts(partition, total);
+        new.late_by_window.iter().for_each(|(window, n)| self.metrics.late(window, *n));
+        new.skipped.iter().for_each(|(reason, n)| self.metrics.skipped(reason, *n));
+        new.dead.iter().for_each(|(reason, n)| self.metrics.dead(reason, *n));
+        new
     }
 
     fn restore(&self, start: &Start, offset: &OffsetAndMetadata) -> Result<(PartitionWindows, Metadata, i64)> {
@@ -201,11 +211,11 @@ impl Stage for Aggregator {
             None => (PartitionWindows::new(self.spec.clone(), partition), None, start.log_start),
         };
         let seek = metadata.as_ref().map_or(position, |metadata| metadata.replay_from);
-        self.counted(
-            partition,
-            &metadata.as_ref().map_or_else(|| Counts::new(&self.spec), |found| found.counts.clone()),
-        );
-        Ok(Begun { process: Partition::new(self.clone(), start, windows, metadata, position), seek })
+        let total = metadata.as_ref().map_or_else(|| Counts::new(&self.spec), |found| found.counts.clone());
+        let new = self.counted(partition, &total);
+        let process = Partition::new(self.clone(), start, windows, metadata, position);
+        process.count(&new);
+        Ok(Begun { process, seek })
     }
 
     fn is_over(&self, committed: &OffsetAndMetadata, end: Option<i64>) -> bool {

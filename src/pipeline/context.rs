@@ -3,7 +3,7 @@
 use crate::{
     client::Client,
     consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset},
-    pipeline::{error::Result, stop::Stop},
+    pipeline::{error::Result, metrics::Metrics, stop::Stop},
     producer::{Producer, ProducerConfig},
     properties::Properties,
 };
@@ -20,6 +20,8 @@ pub struct Context {
     pub consumer: ConsumerConfig,
     /// When to stop in order.
     pub stop: Stop,
+    /// What the stages count; clones of the context count together.
+    pub metrics: Metrics,
 }
 
 impl Context {
@@ -36,7 +38,7 @@ impl Context {
     /// The pipeline's defaults, and nobody who stops it.
     pub fn new(client: Client) -> Self {
         let consumer = ConsumerConfig::default().session_timeout(Self::SESSION).heartbeat_interval(Self::HEARTBEAT);
-        Self { client, producer: ProducerConfig::default(), consumer, stop: Stop::new() }
+        Self { client, producer: ProducerConfig::default(), consumer, stop: Stop::new(), metrics: Metrics::new() }
     }
 
     /// Adds the pipeline's defaults to what the user said. Whoever gives only a shorter session gets heartbeats to match.

@@ -14,6 +14,7 @@ use crate::{
         config::{Topics, WindowSpec},
         context::Context,
         error::{PipelineError, Result},
+        metrics::{Role, StageMetrics},
         process::{self, Begun, Job, Stage, Start},
         receipt::Receipt,
         topics,
@@ -76,6 +77,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     topics::require_one_partition(&admin, &names.windows).await?;
     topics::require_one_partition(&admin, &names.finals).await?;
     Metadata::check_size(topics::partitions(&admin, &names.input).await?).map_err(PipelineError::Config)?;
+    let metrics = context.metrics.stage(Role::Merge, &options.group);
     let job = Job {
         group: options.group.clone(),
         instance: options.instance.clone(),
@@ -83,9 +85,10 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         outputs: vec![names.finals.clone(), names.late.clone(), names.dlq.clone()],
         until_end: options.until_end,
         commit_interval: options.commit_interval,
+        metrics: metrics.clone(),
     };
-    let merger =
-        Arc::new(Merger { finals: names.finals.as_str().into(), admin: admin.clone(), run: Mutex::default(), options });
+    let finals = names.finals.as_str().into();
+    let merger = Arc::new(Merger { finals, admin: admin.clone(), metrics, run: Mutex::default(), options });
     process::run(context, job, merger.clone()).await?;
     let Counts { kept, late, dead, windows } = merger.run().counts;
     let mut receipt = Receipt::new("merge");
@@ -101,6 +104,7 @@ struct Merger {
     /// `T.final`.
     finals: Arc<str>,
     admin: Admin,
+    metrics: StageMetrics,
     run: Mutex<Run>,
 }
 
@@ -117,11 +121,12 @@ impl Merger {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counted(&self, total: Counts) {
+    /// What is committed up to here; what of it is new.
+    fn counted(&self, total: Counts) -> Counts {
         let mut run = self.run();
-        if let Some(before) = run.total.replace(total) {
-            run.counts += total - before;
-        }
+        let new = run.total.replace(total).map_or_else(Counts::default, |before| total - before);
+        run.counts += new;
+        new
     }
 }
 
@@ -151,8 +156,9 @@ impl Stage for Merger {
                 (state, offset.offset, metadata.replay_from, metadata.counts)
             }
         };
-        self.counted(total);
+        let new = self.counted(total);
         let process = Merge::new(self.clone(), start, state, position, seek, total);
+        process.count(new);
         Ok(Begun { process, seek })
     }
 

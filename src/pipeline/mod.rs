@@ -20,6 +20,7 @@ pub mod demo;
 pub mod error;
 pub mod event;
 pub mod merge;
+pub mod metrics;
 mod process;
 pub mod receipt;
 pub mod rows;

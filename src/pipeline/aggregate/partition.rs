@@ -11,6 +11,7 @@ use crate::{
         counts::Counts,
         dead_letter::{SetAside, Stage},
         error::{PipelineError, Result},
+        metrics::{Look, PartitionMetrics},
         process::{Emission, Process, Progress, Start},
         rows,
         window::{Judged, Metadata, PartitionWindows},
@@ -49,6 +50,13 @@ pub(super) struct Partition {
     emitting: Option<(crate::pipeline::window::Emission, Counts)>,
     progress: Progress,
     shown: Option<Instant>,
+    metrics: PartitionMetrics,
+    /// Timestamp of the last record.
+    last_ms: Option<i64>,
+    /// Records read again and not told yet.
+    replayed: u64,
+    /// Since when a window waits for its emission.
+    closed: Option<Instant>,
 }
 
 impl Partition {
@@ -79,8 +87,17 @@ impl Partition {
             emitting: None,
             progress: Progress::default(),
             shown: None,
+            metrics: job.metrics.partition(&start.name.topic, start.name.partition),
+            last_ms: None,
+            replayed: 0,
+            closed: None,
             job,
         }
+    }
+
+    /// What is committed, for those who look at metrics.
+    pub(super) fn count(&self, new: &Counts) {
+        self.metrics.records(new.read);
     }
 
     fn set_aside(&mut self, record: SetAside, late: bool) {
@@ -108,6 +125,14 @@ impl Partition {
         let (position, live_from, watermark) = (self.position, self.live_from, self.windows.watermark());
         let line = PartitionLine { position, live_from, until: self.end, lag: self.progress.lag, watermark };
         self.job.options.board.partition(self.partition, line, self.windows.open_sums());
+        let is_time = |mark: &i64| *mark > i64::MIN && *mark < i64::MAX;
+        self.metrics.look(Look {
+            lag: self.progress.lag,
+            last_ms: self.last_ms,
+            watermark: Some(watermark).filter(is_time),
+            open_windows: Some(self.windows.open_windows()),
+        });
+        self.job.metrics.replayed(std::mem::take(&mut self.replayed));
     }
 }
 
@@ -132,8 +157,10 @@ impl Process for Partition {
                 self.since.judged(&self.job.spec, &judged);
                 self.set_aside(aside, true);
             }
+            Judged::Replayed => self.replayed += 1,
             _ => self.since.judged(&self.job.spec, &judged),
         }
+        self.last_ms = Some(record.timestamp());
         self.position = record.offset() + 1;
         self.is_done = self.windows.is_stopped();
         Ok(())
@@ -150,6 +177,9 @@ impl Process for Partition {
                 self.is_done = true;
             }
             self.idle();
+        }
+        if self.closed.is_none() && self.windows.has_closed() {
+            self.closed = Some(Instant::now());
         }
         self.show();
     }
@@ -198,7 +228,11 @@ impl Process for Partition {
         let Some((emission, total)) = self.emitting.take() else { return };
         self.windows.committed(&emission);
         self.committed = Some((emission.position, emission.metadata.wm));
-        self.job.counted(self.partition, &total);
+        let new = self.job.counted(self.partition, &total);
+        self.count(&new);
+        if let Some(closed) = self.closed.take().filter(|_| emission.windows_closed > 0) {
+            self.job.metrics.emitted(emission.windows_closed, closed.elapsed());
+        }
         (self.total, self.since) = (total, Counts::new(&self.job.spec));
         (self.aside_bytes, self.late, self.dead) = (0, Vec::new(), Vec::new());
     }

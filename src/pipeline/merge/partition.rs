@@ -11,6 +11,7 @@ use crate::{
         dead_letter::{SetAside, Stage},
         error::{PipelineError, Result},
         event::{Reason, Rejected},
+        metrics::{Look, PartitionMetrics},
         process::{Emission, Process, Progress, Start},
         topics,
     },
@@ -35,6 +36,10 @@ pub(super) struct Merge {
     /// A window may have become final since it was last asked how many partitions there are.
     is_new: bool,
     emitting: Option<(Finals, i64, Counts)>,
+    metrics: PartitionMetrics,
+    last_ms: Option<i64>,
+    /// Records read again and not told yet.
+    replayed: u64,
 }
 
 impl Merge {
@@ -47,6 +52,9 @@ impl Merge {
         total: Counts,
     ) -> Self {
         Self {
+            metrics: job.metrics.partition(&start.name.topic, start.name.partition),
+            last_ms: None,
+            replayed: 0,
             job,
             state,
             position: seek,
@@ -62,6 +70,13 @@ impl Merge {
         }
     }
 
+    /// What is committed, for those who look at metrics.
+    pub(super) fn count(&self, new: Counts) {
+        self.metrics.records(new.kept + new.late + new.dead);
+        self.job.metrics.dead(Reason::BadField.name(), new.dead);
+        self.job.metrics.skipped(Reason::LateRow.name(), new.late);
+    }
+
     fn is_replaying(&self) -> bool {
         self.position < self.live_from
     }
@@ -75,7 +90,9 @@ impl Process for Merge {
         let applied = self.state.apply(record.offset(), record.value()).map_err(PipelineError::Config)?;
         self.position = record.offset() + 1;
         self.is_new = true;
+        self.last_ms = Some(record.timestamp());
         if record.offset() < self.live_from {
+            self.replayed += 1;
             return Ok(());
         }
         match applied {
@@ -98,6 +115,9 @@ impl Process for Merge {
         let position = self.end.map_or(progress.position, |end| progress.position.min(end));
         self.position = self.position.max(position);
         self.job.options.board.merged(self.position, self.end);
+        let open_windows = Some(self.state.open_windows());
+        self.metrics.look(Look { lag: progress.lag, last_ms: self.last_ms, open_windows, watermark: None });
+        self.job.metrics.replayed(std::mem::take(&mut self.replayed));
     }
 
     fn is_due(&self) -> bool {
@@ -142,7 +162,7 @@ impl Process for Merge {
         let Some((finals, position, total)) = self.emitting.take() else { return };
         self.state.committed(&finals);
         self.committed = Some(position);
-        self.job.counted(total);
+        self.count(self.job.counted(total));
         (self.total, self.since) = (total, Counts::default());
         (self.late, self.dead) = (Vec::new(), Vec::new());
         self.job.options.board.finals(&finals.rows, &finals.tops, finals.windows);

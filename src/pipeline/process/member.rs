@@ -140,6 +140,7 @@ impl<S: Stage> Member<S> {
             }
             if self.tended.elapsed() >= TEND {
                 self.tended = Instant::now();
+                self.shared.job.metrics.alive(self.tended);
                 self.tend(consumer);
             }
             if self.has_ended(consumer).await? {
@@ -159,6 +160,7 @@ impl<S: Stage> Member<S> {
             }
             Some(Event::Assigned(partitions)) => {
                 let _ = consumer.pause(&partitions); // until they have begun
+                self.shared.job.metrics.joined(true);
                 self.metadata.send_replace(consumer.group_metadata());
                 for name in partitions {
                     if name.partition >= self.partitions {
@@ -187,6 +189,7 @@ impl<S: Stage> Member<S> {
                         "the group has given these partitions to others: what is not committed is dropped"
                     );
                 }
+                self.shared.job.metrics.joined(false);
                 self.forget(&partitions);
             }
             Some(_) | None => {}

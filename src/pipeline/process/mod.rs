@@ -14,6 +14,7 @@
 //! On assignment, in this order: a producer under the partition's `transactional.id` (that aborts what a dead owner left
 //! open, and fences a zombie), what the group has committed (waiting for transactions that are about to move it), the
 //! [`Stage`] makes a process of it, and only then the consumer seeks and goes on.
+#![allow(clippy::disallowed_methods, reason = "a shell has a clock and tasks")]
 
 mod member;
 mod task;
@@ -23,7 +24,7 @@ mod visible;
 use crate::{
     consumer::ConsumerRecord,
     ids::{OffsetAndMetadata, TopicPartition},
-    pipeline::{context::Context, dead_letter::SetAside, error::Result},
+    pipeline::{context::Context, dead_letter::SetAside, error::Result, metrics::StageMetrics},
 };
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -43,6 +44,8 @@ pub(super) struct Job {
     pub(super) until_end: bool,
     /// Commits at least this often, if there is something new.
     pub(super) commit_interval: Duration,
+    /// Where the stage is counted.
+    pub(super) metrics: StageMetrics,
 }
 
 /// Makes a [`Process`] of what is committed for a partition. Shared by all tasks.

@@ -201,13 +201,24 @@ impl<S: Stage> Task<S> {
     async fn commit(&self, work: &mut Work<S::Process>) -> Result<Attempt> {
         let now = Instant::now();
         (work.committed_at, work.attempt_at) = (now, None);
-        let Some(emission) = work.process.emission().await? else {
-            self.tell_if_done(work);
-            return Ok(Attempt::Done);
+        let emission = match work.process.emission().await {
+            Ok(Some(emission)) => emission,
+            Ok(None) => {
+                self.tell_if_done(work);
+                return Ok(Attempt::Done);
+            }
+            Err(PipelineError::Kafka(error)) if error.is_retriable() => {
+                tracing::debug!(partition = %self.name, %error, "what an emission needs is not known yet");
+                work.attempt_at = Some(now + RETRY);
+                return Ok(Attempt::Later);
+            }
+            Err(error) => return Err(error),
         };
         let member = self.shared.member.borrow().clone();
-        match transaction::commit(&mut work.producer, &self.name, &work.process, &emission, member).await {
+        let outcome = transaction::commit(&mut work.producer, &self.name, &work.process, &emission, member).await;
+        match outcome {
             Outcome::Committed => {
+                self.shared.job.metrics.txn(now.elapsed());
                 work.process.committed();
                 work.attempts = 0;
                 self.tell_if_done(work);
@@ -241,7 +252,11 @@ impl<S: Stage> Task<S> {
                 _ => Ok(()),
             }
         };
-        self.shared.keeps_metadata.get_or_try_init(|| check).await.copied()
+        match self.shared.keeps_metadata.get_or_try_init(|| check).await {
+            // Asked again at the next commit.
+            Err(PipelineError::Kafka(error)) if error.is_retriable() => Ok(()),
+            kept => kept.copied(),
+        }
     }
 
     fn tell_if_done(&self, work: &mut Work<S::Process>) {

@@ -1,0 +1,178 @@
+//! The names of Prometheus's series, and their registry.
+
+use crate::pipeline::metrics::live::{Live, Seen};
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
+    proto::MetricFamily,
+};
+use std::sync::{Mutex, PoisonError, atomic::Ordering};
+
+/// Seconds that a transaction, or a closed window until it can be read, may take.
+const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+#[derive(Debug)]
+pub(super) struct Series {
+    registry: Registry,
+    records: IntCounterVec,
+    pub(super) late: IntCounterVec,
+    pub(super) dlq: IntCounterVec,
+    pub(super) skipped: IntCounterVec,
+    watermark_delay: GaugeVec,
+    open_windows: IntGaugeVec,
+    pub(super) emit_delay: HistogramVec,
+    pub(super) txn: HistogramVec,
+    pub(super) replayed: IntCounterVec,
+    skew: GaugeVec,
+    pub(super) sink_rows: IntCounterVec,
+    pub(super) db_up: IntGaugeVec,
+    lag: IntGaugeVec,
+    lag_seconds: GaugeVec,
+    /// Held while the gauges are made and read.
+    gathering: Mutex<()>,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let add = Add(&registry);
+        Self {
+            records: add.counter(
+                "pipeline_records_total",
+                "Records that a stage is done with: written by the clickstream, committed by the others.",
+                &["stage", "topic", "partition"],
+            ),
+            late: add.counter(
+                "pipeline_late_records_total",
+                "Events that came after this window's interval had closed.",
+                &["window"],
+            ),
+            dlq: add.counter(
+                "pipeline_dlq_records_total",
+                "Records sent to the dead letter queue.",
+                &["stage", "reason"],
+            ),
+            skipped: add.counter("pipeline_skipped_total", "Valid records that no window looks for.", &["reason"]),
+            watermark_delay: add.gauge(
+                "pipeline_watermark_delay_seconds",
+                "How far an input partition's watermark is behind the wall clock.",
+                &["topic", "partition"],
+            ),
+            open_windows: add.int_gauge(
+                "pipeline_open_windows",
+                "Windows that are open in an input partition.",
+                &["topic", "partition"],
+            ),
+            emit_delay: add.histogram(
+                "pipeline_window_emit_delay_seconds",
+                "From a window's closing until its rows can be read.",
+                &["stage"],
+            ),
+            txn: add.histogram("pipeline_txn_seconds", "How long a transaction took, its commit included.", &["stage"]),
+            replayed: add.counter(
+                "pipeline_replayed_records_total",
+                "Records read again after an assignment, to have the open windows back.",
+                &["stage"],
+            ),
+            skew: add.gauge(
+                "pipeline_partition_skew_ratio",
+                "The busiest partition's records over the average partition's; 1 is even.",
+                &["stage", "topic"],
+            ),
+            sink_rows: add.counter("pipeline_sink_rows_total", "Rows that the sink was rid of.", &["result"]),
+            db_up: add.int_gauge(
+                "pipeline_sink_db_up",
+                "Whether the sink's database answered last: 1, or 0.",
+                &["group"],
+            ),
+            lag: add.int_gauge(
+                "kafka_consumergroup_group_lag",
+                "Records between a group's position and a partition's end.",
+                &["group", "topic", "partition"],
+            ),
+            lag_seconds: add.gauge(
+                "kafka_consumergroup_group_lag_seconds",
+                "Age of the last record read while there is a lag, else 0.",
+                &["group", "topic", "partition"],
+            ),
+            gathering: Mutex::new(()),
+            registry,
+        }
+    }
+}
+
+impl Series {
+    pub(super) fn records(&self, stage: &str, topic: &str, partition: i32) -> IntCounter {
+        self.records.with_label_values(&[stage, topic, &partition.to_string()])
+    }
+
+    /// All families, with the gauges as they are at this moment.
+    pub(super) fn gather(&self, live: &Live, now_micros: i64) -> Vec<MetricFamily> {
+        let _alone = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lag.reset();
+        self.lag_seconds.reset();
+        self.watermark_delay.reset();
+        self.open_windows.reset();
+        for (place, seen) in live.partitions().iter() {
+            let number = place.partition.to_string();
+            let (group, topic, partition) = (&*place.group, &*place.topic, number.as_str());
+            self.partition(seen, [group, topic, partition], now_micros);
+        }
+        for (stage, topic, ratio) in live.skew() {
+            self.skew.with_label_values(&[stage.name(), &topic]).set(ratio);
+        }
+        self.registry.gather()
+    }
+
+    fn partition(&self, seen: &Seen, [group, topic, partition]: [&str; 3], now_micros: i64) {
+        let lag = seen.lag.load(Ordering::Relaxed);
+        let last_ms = seen.last_ms.load(Ordering::Relaxed);
+        if lag >= 0 {
+            self.lag.with_label_values(&[group, topic, partition]).set(lag);
+            let behind =
+                if lag == 0 { Some(0.0) } else { (last_ms >= 0).then(|| seconds(now_micros, last_ms * 1_000)) };
+            if let Some(behind) = behind {
+                self.lag_seconds.with_label_values(&[group, topic, partition]).set(behind.max(0.0));
+            }
+        }
+        let watermark = seen.watermark.load(Ordering::Relaxed);
+        if watermark != i64::MIN && watermark != i64::MAX {
+            self.watermark_delay.with_label_values(&[topic, partition]).set(seconds(now_micros, watermark));
+        }
+        let open = seen.open_windows.load(Ordering::Relaxed);
+        if open >= 0 {
+            self.open_windows.with_label_values(&[topic, partition]).set(open);
+        }
+    }
+}
+
+fn seconds(now_micros: i64, then_micros: i64) -> f64 {
+    now_micros.saturating_sub(then_micros) as f64 / 1e6
+}
+
+/// Makes series and registers them. The names are constants of this file, and a test makes them all.
+struct Add<'a>(&'a Registry);
+
+#[allow(clippy::expect_used, reason = "names and labels are constants of this file; any test makes them all")]
+impl Add<'_> {
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("a name of ours"))
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.register(GaugeVec::new(Opts::new(name, help), labels).expect("a name of ours"))
+    }
+
+    fn int_gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect("a name of ours"))
+    }
+
+    fn histogram(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        self.register(HistogramVec::new(opts, labels).expect("a name of ours"))
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, series: C) -> C {
+        self.0.register(Box::new(series.clone())).expect("each name once");
+        series
+    }
+}
