@@ -3,6 +3,8 @@
 //! Money is decimal text turned into integer cents; it is never a float. The same function serves aggregator, sink and
 //! verification, so that they can't disagree about what an event is.
 
+mod scan;
+
 use crate::pipeline::timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -176,6 +178,12 @@ struct Fields<'a> {
 pub fn parse(value: Option<&[u8]>) -> Result<Event<'_>, Rejected> {
     let value = value.ok_or_else(|| Rejected::new(Reason::Tombstone, "the record has no value"))?;
     let text = std::str::from_utf8(value).map_err(|error| Rejected::new(Reason::BadUtf8, error.to_string()))?;
+    scan::event(text).map_or_else(|| full(text), Ok)
+}
+
+/// Everything that JSON allows, and why a text is no event.
+#[cold]
+fn full(text: &str) -> Result<Event<'_>, Rejected> {
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
         // serde would take an array for the fields in order.
         return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {

@@ -9,25 +9,24 @@ pub const MILLI: i64 = 1_000;
 /// The microseconds since 1970 that `2024-01-15T14:30:00.123456Z` or `2024-01-15 16:30:00+02:00` means; `None` for
 /// anything else: no zone, more than nine digits of fraction, a date that isn't in the calendar.
 pub fn parse(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let (year, month, day) = (number(bytes, 0, 4)?, number(bytes, 5, 2)?, number(bytes, 8, 2)?);
-    let (hour, minute, second) = (number(bytes, 11, 2)?, number(bytes, 14, 2)?, number(bytes, 17, 2)?);
-    let separators = bytes[4] == b'-'
-        && bytes[7] == b'-'
-        && matches!(bytes[10], b'T' | b't' | b' ')
-        && bytes[13] == b':'
-        && bytes[16] == b':';
+    let (head, rest) = text.as_bytes().split_first_chunk::<19>()?;
+    let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b't' | b' ', h0, h1, b':', n0, n1, b':', s0, s1] = head
+    else {
+        return None;
+    };
+    let (year, month, day) = (number(&[y0, y1, y2, y3])?, number(&[m0, m1])?, number(&[d0, d1])?);
+    let (hour, minute, second) = (number(&[h0, h1])?, number(&[n0, n1])?, number(&[s0, s1])?);
     let in_range = (1..=12).contains(&month)
         && (1..=days_in_month(year, month)).contains(&day)
         && hour < 24
         && minute < 60
         && second < 60;
-    if !separators || !in_range {
+    if !in_range {
         return None;
     }
-    let (micros, zone) = match bytes.get(19) {
-        Some(b'.') => fraction(&bytes[20..])?,
-        _ => (0, &bytes[19..]),
+    let (micros, zone) = match rest {
+        [b'.', rest @ ..] => fraction(rest)?,
+        zone => (0, zone),
     };
     let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset(zone)?;
     Some(seconds * SECOND + micros)
@@ -38,18 +37,15 @@ pub fn write(micros: i64, out: &mut Vec<u8>) {
     let (seconds, fraction) = (micros.div_euclid(SECOND), micros.rem_euclid(SECOND));
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let of_day = seconds.rem_euclid(86_400);
-    for (value, width, after) in [
-        (year, 4, b'-'),
-        (month, 2, b'-'),
-        (day, 2, b'T'),
-        (of_day / 3_600, 2, b':'),
-        (of_day / 60 % 60, 2, b':'),
-        (of_day % 60, 2, b'.'),
-        (fraction, 6, b'Z'),
-    ] {
-        digits(value, width, out);
-        out.push(after);
-    }
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    digits(year, &mut text[..4]);
+    digits(month, &mut text[5..7]);
+    digits(day, &mut text[8..10]);
+    digits(of_day / 3_600, &mut text[11..13]);
+    digits(of_day / 60 % 60, &mut text[14..16]);
+    digits(of_day % 60, &mut text[17..19]);
+    digits(fraction, &mut text[20..26]);
+    out.extend_from_slice(&text);
 }
 
 /// The timestamp as text, for people and files.
@@ -59,16 +55,18 @@ pub fn format(micros: i64) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Appends `value` with leading zeros.
-pub(super) fn digits(value: i64, width: u32, out: &mut Vec<u8>) {
-    for place in (0..width).rev() {
-        let digit = value / 10_i64.pow(place) % 10;
-        out.push(b'0' + u8::try_from(digit).unwrap_or(0));
+/// Fills `places` with the last digits of `value`, which is not negative.
+#[inline]
+fn digits(mut value: i64, places: &mut [u8]) {
+    for place in places.iter_mut().rev() {
+        *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
     }
 }
 
-fn number(bytes: &[u8], at: usize, width: usize) -> Option<i64> {
-    bytes.get(at..at + width)?.iter().try_fold(0, |value, byte| {
+#[inline]
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |value, byte| {
         let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
         Some(value * 10 + digit)
     })
@@ -93,10 +91,9 @@ fn offset(zone: &[u8]) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
-    let (hours, minutes) = match zone.len() {
-        3 => (number(zone, 1, 2)?, 0),
-        5 => (number(zone, 1, 2)?, number(zone, 3, 2)?),
-        6 if zone[3] == b':' => (number(zone, 1, 2)?, number(zone, 4, 2)?),
+    let (hours, minutes) = match *zone {
+        [_, h0, h1] => (number(&[h0, h1])?, 0),
+        [_, h0, h1, m0, m1] | [_, h0, h1, b':', m0, m1] => (number(&[h0, h1])?, number(&[m0, m1])?),
         _ => return None,
     };
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
@@ -150,6 +147,29 @@ mod tests {
                 assert_eq!(parse(&shifted.format(&Rfc3339).unwrap()), Some(micros));
             }
         }
+    }
+
+    #[test]
+    fn takes_and_refuses_what_the_time_crate_does() {
+        let mut random = fastrand::Rng::with_seed(4);
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let (year, month, day) = (random.i32(1..10_000), random.u8(0..14), random.u8(0..33));
+            let (hour, minute, second) = (random.u8(0..25), random.u8(0..61), random.u8(0..60));
+            let digits = random.usize(0..10);
+            let fraction: String =
+                (0..=digits).map(|i| if i == 0 { '.' } else { char::from(b'0' + random.u8(0..10)) }).collect();
+            let fraction = if digits == 0 { "" } else { &fraction };
+            let sign = ["+", "-"][random.usize(0..2)];
+            let zone = format!("{sign}{:02}:{:02}", random.u8(0..25), random.u8(0..61));
+            let zone = if random.bool() { "Z" } else { &zone };
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}");
+            let there = OffsetDateTime::parse(&text, &Rfc3339).ok();
+            let micros = there.map(|there| there.unix_timestamp_nanos().div_euclid(1_000) as i64);
+            assert_eq!(parse(&text), micros, "{text}");
+            taken += u32::from(micros.is_some());
+        }
+        assert!(taken > 10_000, "{taken}");
     }
 
     #[test]
