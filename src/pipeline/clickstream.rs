@@ -2,33 +2,21 @@
 #![allow(clippy::disallowed_methods, reason = "a shell paces itself by the clock")]
 
 pub mod generator;
+mod sending;
 
-use crate::{
-    error::{Error, Result as KafkaResult},
-    pipeline::{
-        config::Topics,
-        context::{Context, wall_micros},
-        error::{PipelineError, Result},
-        event,
-        receipt::Receipt,
-        timestamp, topics,
-    },
-    producer::{Producer, ProducerRecord, RecordMetadata},
+use crate::pipeline::{
+    config::Topics,
+    context::{Context, wall_micros},
+    error::{PipelineError, Result},
+    event,
+    receipt::Receipt,
+    timestamp, topics,
 };
 use generator::{Generator, Knobs};
-use std::{
-    io::BufRead,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use sending::{CHUNK, Sending};
+use std::{io::BufRead, path::PathBuf, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// Records between two looks at the clock.
-const STRIDE: u64 = 64;
 /// Events older than this make a topic that deletes nothing.
 const OLD: i64 = 86_400 * timestamp::SECOND;
 /// Brokers refuse records further ahead than this, and the rest of their batch.
@@ -69,33 +57,6 @@ impl Options {
     }
 }
 
-/// What became of the records, counted on the producer's task.
-#[derive(Debug, Clone, Default)]
-struct Outcomes {
-    written: Arc<AtomicU64>,
-    failed: Arc<AtomicU64>,
-    first: Arc<Mutex<Option<Error>>>,
-}
-
-impl Outcomes {
-    fn callback(&self) -> impl FnOnce(KafkaResult<RecordMetadata>) + Send + 'static {
-        let outcomes = self.clone();
-        move |outcome| match outcome {
-            Ok(_) => {
-                outcomes.written.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => {
-                outcomes.failed.fetch_add(1, Ordering::Relaxed);
-                outcomes.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            }
-        }
-    }
-
-    fn failure(&self) -> Option<Error> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 /// Writes events until count, time, the file's end, or the wish to stop; what was taken is flushed. `produced` in the
 /// receipt counts what the brokers acknowledged.
 ///
@@ -103,83 +64,64 @@ impl Outcomes {
 /// A record that was not written: the first one's error.
 pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     let producer = context.producer()?;
-    let outcomes = Outcomes::default();
+    let mut sending = Sending::new(producer.topic(options.topics.input.as_str()));
     let done = match &options.file {
-        Some(path) => file(context, &options, &producer, &outcomes, path.clone()).await,
-        None => generate(context, &options, &producer, &outcomes).await,
+        Some(path) => file(context, &options, &mut sending, path.clone()).await,
+        None => generate(context, &options, &mut sending).await,
     };
     let closed = producer.close(Context::FAREWELL).await;
     done?;
-    if let Some(error) = outcomes.failure() {
-        tracing::error!(failed = outcomes.failed.load(Ordering::Relaxed), "records were not written");
-        return Err(error.into());
-    }
+    let written = sending.written().await?;
     closed?;
     let mut receipt = Receipt::new("clickstream");
-    receipt.produced = Some(outcomes.written.load(Ordering::Relaxed));
+    receipt.produced = Some(written);
     Ok(receipt.close())
 }
 
-async fn generate(context: &Context, options: &Options, producer: &Producer, outcomes: &Outcomes) -> Result<()> {
+async fn generate(context: &Context, options: &Options, sending: &mut Sending) -> Result<()> {
     let admin = context.client.admin();
     let old = options.knobs.start < wall_micros() - OLD;
     topics::ensure_input(&admin, &options.topics, options.partitions, old).await?;
-    let topic = options.topics.input.as_str();
     let mut generator = Generator::new(options.knobs.clone());
     let began = Instant::now();
-    let mut sent = 0;
-    while options.count.is_none_or(|count| sent < count) {
-        let due = {
-            let next = generator.draw();
-            let mut record = ProducerRecord::new(topic).key(next.key).timestamp(next.timestamp_ms);
-            if let Some(value) = next.value {
-                record = record.value(value);
-            }
-            let due = next.due;
-            producer.send_with(record, outcomes.callback()).await?;
-            due
-        };
-        sent += 1;
-        if sent % STRIDE != 0 && !options.paced {
+    let mut drawn = 0;
+    while options.count.is_none_or(|count| drawn < count) {
+        let next = generator.draw();
+        let is_full = sending.push(Some(next.key), next.value, next.timestamp_ms);
+        let wait = if options.paced { until(options, began, next.due) } else { Duration::ZERO };
+        drawn += 1;
+        // A millisecond's worth of events goes out together.
+        let waits = wait > Duration::from_millis(1);
+        if !is_full && !waits {
             continue;
         }
-        if context.stop.is_stopped()
-            || options.run_for.is_some_and(|limit| began.elapsed() >= limit)
-            || outcomes.failed.load(Ordering::Relaxed) > 0
-        {
-            break;
+        sending.send().await;
+        let is_over = options.run_for.is_some_and(|limit| began.elapsed() >= limit);
+        if context.stop.is_stopped() || is_over || sending.has_failed() {
+            return Ok(());
         }
-        if options.paced {
-            pace(context, options, began, due).await;
+        if waits {
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = context.stop.stopped() => {}
+            }
         } else {
             tokio::task::yield_now().await;
         }
     }
+    sending.send().await;
     Ok(())
 }
 
-/// Waits until the event's time has come; a millisecond's worth of events goes out together.
-async fn pace(context: &Context, options: &Options, began: Instant, due: i64) {
-    let ahead = u64::try_from(due - options.knobs.start).unwrap_or(0);
-    let at = Duration::from_micros(ahead);
-    let at = options.run_for.map_or(at, |limit| at.min(limit));
-    let wait = at.saturating_sub(began.elapsed());
-    if wait > Duration::from_millis(1) {
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = context.stop.stopped() => {}
-        }
-    }
+/// How long until the event's time has come, or the end of `--for`.
+fn until(options: &Options, began: Instant, due: i64) -> Duration {
+    let ahead = Duration::from_micros(u64::try_from(due - options.knobs.start).unwrap_or(0));
+    let at = options.run_for.map_or(ahead, |limit| ahead.min(limit));
+    at.saturating_sub(began.elapsed())
 }
 
 /// Sends lines as they are: key = their `user_id`, timestamp = their `timestamp`, where they have them.
-async fn file(
-    context: &Context,
-    options: &Options,
-    producer: &Producer,
-    outcomes: &Outcomes,
-    path: PathBuf,
-) -> Result<()> {
+async fn file(context: &Context, options: &Options, sending: &mut Sending, path: PathBuf) -> Result<()> {
     let (lines, mut read) = tokio::sync::mpsc::channel::<std::io::Result<Vec<Vec<u8>>>>(16);
     // Reading blocks, stdin for ever: not on the runtime's threads.
     tokio::task::spawn_blocking(move || {
@@ -192,9 +134,8 @@ async fn file(
             let _ = lines.blocking_send(Err(error));
         }
     });
-    let topic = options.topics.input.as_str();
     let mut created = false;
-    let mut sent = 0;
+    let mut sent: u64 = 0;
     loop {
         let chunk = tokio::select! {
             chunk = read.recv() => chunk,
@@ -211,20 +152,15 @@ async fn file(
             topics::ensure_input(&context.client.admin(), &options.topics, options.partitions, old).await?;
             created = true;
         }
-        for (line, (instant, user)) in chunk.iter().zip(&peeked) {
-            if options.count.is_some_and(|count| sent >= count) {
-                return Ok(());
-            }
-            let now = wall_micros();
+        let left = options.count.map_or(usize::MAX, |count| usize::try_from(count - sent).unwrap_or(usize::MAX));
+        let now = wall_micros();
+        for (line, (instant, user)) in chunk.iter().zip(&peeked).take(left) {
             let at = instant.filter(|at| (0..=now.saturating_add(TOO_FAR_AHEAD)).contains(at)).unwrap_or(now);
-            let mut record = ProducerRecord::new(topic).value(line).timestamp(at.div_euclid(timestamp::MILLI));
-            if let Some(user) = user {
-                record = record.key(user);
-            }
-            producer.send_with(record, outcomes.callback()).await?;
+            sending.push(user.as_deref().map(str::as_bytes), Some(line), at.div_euclid(timestamp::MILLI));
             sent += 1;
         }
-        if outcomes.failed.load(Ordering::Relaxed) > 0 {
+        sending.send().await;
+        if sending.has_failed() || options.count.is_some_and(|count| sent >= count) {
             return Ok(());
         }
     }
@@ -234,7 +170,6 @@ fn read_lines(
     mut input: impl BufRead,
     chunks: &tokio::sync::mpsc::Sender<std::io::Result<Vec<Vec<u8>>>>,
 ) -> std::io::Result<()> {
-    const CHUNK: usize = 256;
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         let mut line = Vec::new();
