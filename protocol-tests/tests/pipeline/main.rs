@@ -1,5 +1,6 @@
 //! The pipeline through the crate's public API.
 
+mod beginning;
 #[cfg(feature = "postgres")]
 mod sink_postgres;
 mod sink_run;

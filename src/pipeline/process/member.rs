@@ -55,7 +55,7 @@ pub(super) async fn run<S: Stage>(context: &Context, job: Arc<Job>, stage: Arc<S
     consumer.subscribe([job.input.as_str()]).await?;
     let (metadata, member) = watch::channel(consumer.group_metadata());
     let (reports, told) = mpsc::unbounded_channel();
-    let lookup = context.client.consumer(ConsumerConfig::default())?;
+    let lookup = context.client.consumer(ConsumerConfig::default().group_id(&job.group).enable_auto_commit(false))?;
     let shared =
         Shared { context: context.clone(), job: job.clone(), stage, lookup, member, keeps_metadata: OnceCell::new() };
     let mut member = Member {

@@ -64,7 +64,8 @@ pub(super) struct Shared<S> {
     pub(super) context: Context,
     pub(super) job: Arc<Job>,
     pub(super) stage: Arc<S>,
-    /// Reads nothing: asks for offsets.
+    /// Reads nothing: asks for offsets, of one partition at a time, for the transactions of its neighbours are waited for
+    /// as well.
     pub(super) lookup: Consumer,
     pub(super) member: watch::Receiver<ConsumerGroupMetadata>,
     /// Whether a broker has been seen to keep an offset's metadata.
@@ -243,9 +244,9 @@ impl<S: Stage> Task<S> {
     /// Some brokers take an offset's metadata and drop it: then there would be no recovery. Read back once.
     async fn check_metadata(&self, written: &str) -> Result<()> {
         let check = async {
-            let committed = self.shared.context.client.admin().list_group_offsets(&self.shared.job.group).await?;
+            let committed = self.shared.lookup.committed(std::slice::from_ref(&self.name)).await?;
             match committed.get(&self.name) {
-                Some(found) if found.committed.metadata.is_empty() && !written.is_empty() => Err(PipelineError::Config(
+                Some(found) if found.metadata.is_empty() && !written.is_empty() => Err(PipelineError::Config(
                     "this broker drops the metadata of committed offsets: there would be no way to continue after a crash"
                         .to_owned(),
                 )),
@@ -370,8 +371,9 @@ async fn try_to_begin<S: Stage>(
     let id = format!("{}.{}.{}", job.group, name.topic, name.partition);
     let config = context.producer.clone().transaction_timeout(TRANSACTION_TIMEOUT);
     let producer = context.client.transactional_producer(id, config).await?;
-    let committed = admin.list_group_offsets(&job.group).await?.remove(name).map(|found| found.committed);
-    let log_start = lookup.beginning_offsets(std::slice::from_ref(name)).await?.get(name).copied().unwrap_or(0);
+    let only = std::slice::from_ref(name);
+    let committed = lookup.committed(only).await?.remove(name);
+    let log_start = lookup.beginning_offsets(only).await?.get(name).copied().unwrap_or(0);
     let log_end = admin.end_offsets([name.clone()]).await?.get(name).copied().unwrap_or(log_start);
     let start = Start { name: name.clone(), committed, log_start, log_end, end };
     Ok((producer, stage.begin(&start)?))
