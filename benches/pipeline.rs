@@ -98,15 +98,7 @@ fn timestamps() -> f64 {
 }
 
 fn record(windows: &[WindowSpec], records: &[Record]) -> f64 {
-    let spec = Arc::new(JobSpec {
-        job: "bench".to_owned(),
-        windows: windows.to_vec(),
-        bound: 5_000_000,
-        max_future: JobSpec::MAX_FUTURE,
-        max_jump: None,
-        from: None,
-        stop_at: None,
-    });
+    let spec = Arc::new(JobSpec::new("bench", windows.to_vec(), 5_000_000));
     best(|| {
         let mut state = PartitionWindows::new(spec.clone(), 0);
         let mut late = 0;

@@ -15,8 +15,8 @@ use milena::pipeline::{
     window::JobSpec,
 };
 use milena::producer::ProducerConfig;
-use std::collections::BTreeMap;
 use protocol_tests::random::Random;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -89,7 +89,9 @@ async fn requests_that_fail_or_stay_without_an_answer_change_no_number() {
         let cluster = cluster().await;
         let context = context(&cluster).await;
         click(&context, seed, "2024-01-15T14:30:00Z").await;
-        for api in [ApiKey::EndTxn, ApiKey::TxnOffsetCommit, ApiKey::Produce, ApiKey::InitProducerId, ApiKey::OffsetFetch] {
+        for api in
+            [ApiKey::EndTxn, ApiKey::TxnOffsetCommit, ApiKey::Produce, ApiKey::InitProducerId, ApiKey::OffsetFetch]
+        {
             cluster.fault(api).probability(0.05, random.below(1 << 40)).apply_then_silence();
             cluster.fault(api).probability(0.05, random.below(1 << 40)).apply_then_disconnect();
             cluster.fault(api).probability(0.05, random.below(1 << 40)).disconnect();
