@@ -16,28 +16,28 @@ use milena::pipeline::{
 use std::{collections::BTreeMap, time::Duration};
 
 const WINDOWS: &str = "gmv_1m,views_1m,users_30m";
-pub const T: &str = "clicks";
+pub(crate) const T: &str = "clicks";
 
-pub async fn cluster() -> TestCluster {
+pub(crate) async fn cluster() -> TestCluster {
     TestCluster::builder().in_memory().initial_rebalance_delay(Duration::ZERO).start().await.unwrap()
 }
 
-pub async fn context(cluster: &TestCluster) -> Context {
+pub(crate) async fn context(cluster: &TestCluster) -> Context {
     Context::new(cluster.client().await.unwrap())
 }
 
-pub fn spec(bound: i64) -> JobSpec {
+pub(crate) fn spec(bound: i64) -> JobSpec {
     JobSpec::new("clicks.aggregate", select_windows(&built_in_windows(), WINDOWS).unwrap(), bound)
 }
 
-pub fn job(until_end: bool) -> aggregate::Options {
+pub(crate) fn job(until_end: bool) -> aggregate::Options {
     let mut options = aggregate::Options::new(T, spec(5_000_000));
     options.until_end = until_end;
     options
 }
 
 /// Ten minutes of 2024 a thousand events, some late, doubled or broken.
-pub async fn click(context: &Context, seed: u64, start: &str) -> Receipt {
+pub(crate) async fn click(context: &Context, seed: u64, start: &str) -> Receipt {
     let mut options = clickstream::Options::new(T);
     options.count = Some(3_000);
     options.partitions = 3;
@@ -49,14 +49,14 @@ pub async fn click(context: &Context, seed: u64, start: &str) -> Receipt {
     clickstream::run(context, options).await.unwrap()
 }
 
-pub async fn merge_to_the_end(context: &Context) -> Receipt {
+pub(crate) async fn merge_to_the_end(context: &Context) -> Receipt {
     let mut options = merge::Options::new(T, built_in_windows());
     options.until_end = true;
     merge::run(context, options).await.unwrap()
 }
 
 /// Lets a stage run for a while of virtual time, and stops it in order.
-pub async fn for_a_while(context: &Context, options: aggregate::Options) -> Receipt {
+pub(crate) async fn for_a_while(context: &Context, options: aggregate::Options) -> Receipt {
     let stop = Stop::new();
     let stopping = Context { stop: stop.clone(), ..context.clone() };
     let (receipt, ()) = tokio::join!(aggregate::run(&stopping, options), async {
