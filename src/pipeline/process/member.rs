@@ -133,10 +133,13 @@ impl<S: Stage> Member<S> {
                 biased;
                 () = context.stop.stopped() => return Ok(()),
                 Some((partition, life, report)) = self.told.recv() => self.on_report(consumer, partition, life, report)?,
-                event = consumer.next(LOOK) => match event {
-                    Ok(event) => self.on_event(consumer, event).await?,
-                    Err(error) => self.on_read_error(error)?,
-                },
+                event = consumer.next(LOOK) => {
+                    self.know_generation(consumer);
+                    match event {
+                        Ok(event) => self.on_event(consumer, event).await?,
+                        Err(error) => self.on_read_error(error)?,
+                    }
+                }
             }
             if self.tended.elapsed() >= TEND {
                 self.tended = Instant::now();
@@ -156,12 +159,10 @@ impl<S: Stage> Member<S> {
                 for records in records.by_partition() {
                     self.hand_over(consumer, records);
                 }
-                return Ok(());
             }
             Some(Event::Assigned(partitions)) => {
                 let _ = consumer.pause(&partitions); // until they have begun
                 self.shared.job.metrics.joined(true);
-                self.metadata.send_replace(consumer.group_metadata());
                 for name in partitions {
                     if name.partition >= self.partitions {
                         self.partitions = name.partition + 1;
@@ -194,13 +195,18 @@ impl<S: Stage> Member<S> {
             }
             Some(_) | None => {}
         }
+        Ok(())
+    }
+
+    /// In whose name tasks commit. A rebalance that leaves us what we have is no event, and one that takes a partition away
+    /// has made the new generation already: the last commit before it goes is made in the new one's name.
+    fn know_generation(&self, consumer: &Consumer) {
         self.metadata.send_if_modified(|known| {
             let now = consumer.group_metadata();
             let is_new = *known != now;
             *known = now;
             is_new
         });
-        Ok(())
     }
 
     fn start(&mut self, name: TopicPartition) {
