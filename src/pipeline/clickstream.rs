@@ -87,8 +87,18 @@ async fn generate(context: &Context, options: &Options, sending: &mut Sending) -
     let mut drawn = 0;
     while options.count.is_none_or(|count| drawn < count) {
         let next = generator.draw();
+        let mut wait = Duration::ZERO;
+        if options.paced {
+            let at = Duration::from_micros(u64::try_from(next.due - options.knobs.start).unwrap_or(0));
+            let elapsed = began.elapsed();
+            if let Some(limit) = options.run_for.filter(|limit| at >= *limit) {
+                sending.send().await;
+                rest(context, limit.saturating_sub(elapsed)).await;
+                return Ok(());
+            }
+            wait = at.saturating_sub(elapsed);
+        }
         let is_full = sending.push(Some(next.key), next.value, next.timestamp_ms);
-        let wait = if options.paced { until(options, began, next.due) } else { Duration::ZERO };
         drawn += 1;
         // A millisecond's worth of events goes out together.
         let waits = wait > Duration::from_millis(1);
@@ -101,10 +111,7 @@ async fn generate(context: &Context, options: &Options, sending: &mut Sending) -
             return Ok(());
         }
         if waits {
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = context.stop.stopped() => {}
-            }
+            rest(context, wait).await;
         } else {
             tokio::task::yield_now().await;
         }
@@ -113,11 +120,11 @@ async fn generate(context: &Context, options: &Options, sending: &mut Sending) -
     Ok(())
 }
 
-/// How long until the event's time has come, or the end of `--for`.
-fn until(options: &Options, began: Instant, due: i64) -> Duration {
-    let ahead = Duration::from_micros(u64::try_from(due - options.knobs.start).unwrap_or(0));
-    let at = options.run_for.map_or(ahead, |limit| ahead.min(limit));
-    at.saturating_sub(began.elapsed())
+async fn rest(context: &Context, wait: Duration) {
+    tokio::select! {
+        () = sleep(wait) => {}
+        () = context.stop.stopped() => {}
+    }
 }
 
 /// Sends lines as they are: key = their `user_id`, timestamp = their `timestamp`, where they have them.
@@ -156,6 +163,9 @@ async fn file(context: &Context, options: &Options, sending: &mut Sending, path:
         let now = wall_micros();
         for (line, (instant, user)) in chunk.iter().zip(&peeked).take(left) {
             let at = instant.filter(|at| (0..=now.saturating_add(TOO_FAR_AHEAD)).contains(at)).unwrap_or(now);
+            if sending.is_of_others(user.is_some()) {
+                sending.send().await;
+            }
             sending.push(user.as_deref().map(str::as_bytes), Some(line), at.div_euclid(timestamp::MILLI));
             sent += 1;
         }

@@ -1,6 +1,7 @@
 //! The pipeline through the crate's public API.
 
 mod beginning;
+mod clickstream;
 mod crashes;
 mod outage;
 #[cfg(feature = "postgres")]

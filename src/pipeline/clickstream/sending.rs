@@ -49,6 +49,12 @@ impl Sending {
         self.chunk.len() >= CHUNK
     }
 
+    /// Whether the chunk has records of the other kind, with a key or without: the producer keeps the order of each kind, but
+    /// not of both together.
+    pub(super) fn is_of_others(&self, has_key: bool) -> bool {
+        self.chunk.last().is_some_and(|place| place.key.is_some() != has_key)
+    }
+
     /// Sends the chunk, once there is room for it, and counts what has its outcome meanwhile.
     pub(super) async fn send(&mut self) {
         if !self.chunk.is_empty() {
