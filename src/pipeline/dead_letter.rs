@@ -4,7 +4,7 @@
 //! A dead letter is unique by its stage and coordinates.
 
 use crate::consumer::{ConsumerRecord, OwnedRecord};
-use crate::{ids::TopicPartition, pipeline::event::Rejected, producer::ProducerRecord};
+use crate::{ids::TopicPartition, pipeline::event::Rejected, producer::ProducerRecord, record::Header};
 use bytes::Bytes;
 
 /// Where a record was set aside, in `__connect.errors.stage`.
@@ -22,6 +22,11 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// From the name in a header.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Aggregate, Self::Late, Self::Merge, Self::Sink].into_iter().find(|stage| stage.name() == name)
+    }
+
     /// The stage's name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,13 +41,26 @@ impl Stage {
 /// The header that lists the windows an event was late for.
 pub const LATE_WINDOWS: &str = "milena.late.windows";
 
+/// The headers that are added, in this order, with Kafka Connect's names: the topic that the record stands on,
+pub const TOPIC: &str = "__connect.errors.topic";
+/// its partition,
+pub const PARTITION: &str = "__connect.errors.partition";
+/// its offset,
+pub const OFFSET: &str = "__connect.errors.offset";
+/// the name of the [`Stage`],
+pub const STAGE: &str = "__connect.errors.stage";
+/// the reason's name,
+pub const REASON: &str = "__connect.errors.exception.class.name";
+/// and the sentence.
+pub const MESSAGE: &str = "__connect.errors.exception.message";
+
 /// A record on its way to `T.late` or `T.dlq`, copied out of its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     timestamp: i64,
-    headers: Vec<(String, Option<Vec<u8>>)>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl SetAside {
@@ -56,9 +74,8 @@ impl SetAside {
 
     /// As [`dead`](Self::dead), of a record that was kept.
     pub fn dead_owned(record: &OwnedRecord, stage: Stage, rejected: &Rejected) -> Self {
-        let header = |(name, value): &(Bytes, Option<Bytes>)| {
-            (String::from_utf8_lossy(name).into_owned(), value.as_ref().map(|value| value.to_vec()))
-        };
+        let header =
+            |(name, value): &(Bytes, Option<Bytes>)| (name.to_vec(), value.as_ref().map(|value| value.to_vec()));
         let mut aside = Self {
             key: record.key.as_ref().map(|key| key.to_vec()),
             value: record.value.as_ref().map(|value| value.to_vec()),
@@ -77,8 +94,8 @@ impl SetAside {
         let windows = windows.join(",");
         let mut aside = Self::copy(record);
         aside.coordinates(record, Stage::Late);
-        aside.add("__connect.errors.exception.class.name", "late");
-        aside.add("__connect.errors.exception.message", &format!("came after the watermark had closed {windows}"));
+        aside.add(REASON, "late");
+        aside.add(MESSAGE, &format!("came after the watermark had closed {windows}"));
         aside.add(LATE_WINDOWS, &windows);
         aside
     }
@@ -96,10 +113,7 @@ impl SetAside {
             record = record.timestamp(self.timestamp);
         }
         for (name, value) in &self.headers {
-            record = match value {
-                Some(value) => record.header(name, value),
-                None => record.null_header(name),
-            };
+            record = record.raw_header(Header { name, value: value.as_deref() });
         }
         record
     }
@@ -112,9 +126,7 @@ impl SetAside {
     }
 
     fn copy(record: &ConsumerRecord<'_>) -> Self {
-        let headers = record
-            .headers()
-            .map(|header| (String::from_utf8_lossy(header.name).into_owned(), header.value.map(<[u8]>::to_vec)));
+        let headers = record.headers().map(|header| (header.name.to_vec(), header.value.map(<[u8]>::to_vec)));
         Self {
             key: record.key().map(<[u8]>::to_vec),
             value: record.value().map(<[u8]>::to_vec),
@@ -128,18 +140,18 @@ impl SetAside {
     }
 
     fn place(&mut self, topic: &str, partition: i32, offset: i64, stage: Stage) {
-        self.add("__connect.errors.topic", topic);
-        self.add("__connect.errors.partition", &partition.to_string());
-        self.add("__connect.errors.offset", &offset.to_string());
-        self.add("__connect.errors.stage", stage.name());
+        self.add(TOPIC, topic);
+        self.add(PARTITION, &partition.to_string());
+        self.add(OFFSET, &offset.to_string());
+        self.add(STAGE, stage.name());
     }
 
     fn why(&mut self, rejected: &Rejected) {
-        self.add("__connect.errors.exception.class.name", rejected.reason.name());
-        self.add("__connect.errors.exception.message", &rejected.message);
+        self.add(REASON, rejected.reason.name());
+        self.add(MESSAGE, &rejected.message);
     }
 
     fn add(&mut self, name: &str, value: &str) {
-        self.headers.push((name.to_owned(), Some(value.as_bytes().to_vec())));
+        self.headers.push((name.as_bytes().to_vec(), Some(value.as_bytes().to_vec())));
     }
 }

@@ -155,7 +155,8 @@ impl Demo {
         self.sink(self.context.clone(), true).await?;
 
         board.phase("computing it all again");
-        let report = verify::run(&self.context, &names, &self.windows, JobSpec::MAX_FUTURE).await?;
+        let verified = verify::Options::new(&names.input, self.windows.clone());
+        let report = verify::run(&self.context, &verified).await?;
         board.phase("done");
         let mut receipt = Receipt { windows_closed: merged.windows_closed, produced: produced.produced, ..aggregated };
         receipt.command = "demo".to_owned();

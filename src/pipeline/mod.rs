@@ -24,6 +24,7 @@ pub mod metrics;
 mod process;
 pub mod receipt;
 pub mod rows;
+pub mod scan;
 pub mod sink;
 pub mod stop;
 pub mod timestamp;

@@ -111,7 +111,8 @@ async fn ensure(admin: &Admin, topic: NewTopic) -> Result<()> {
     }
 }
 
-fn missing(topic: &str) -> PipelineError {
-    let hint = if topic.ends_with(".windows") { "milena aggregate" } else { "milena clickstream" };
+pub(super) fn missing(topic: &str) -> PipelineError {
+    let is_aggregates = [".windows", ".late", ".dlq"].iter().any(|suffix| topic.ends_with(suffix));
+    let hint = if is_aggregates { "milena aggregate" } else { "milena clickstream" };
     PipelineError::Log(format!("there is no topic {topic}; `{hint}` creates and fills it"))
 }

@@ -1,29 +1,62 @@
 //! Verification: all of `T` computed again as a batch, on another path than the aggregator's, and compared.
 //!
-//! For each window, key and start: batch over `T` = row on `T.final` + the events on `T.late` that name the window. No
-//! bound is needed for that. Windows that the input has not passed yet are left out, and counted.
+//! For each window, key and start: batch over `T` = row on `T.final` + the events on `T.late` that name the window + what
+//! deduplication leaves out. No bound is needed for that. Windows that the input has not passed yet, or that miss deleted
+//! records, are left out, and counted. What must stand once (a row, a partial row, a late event for one window) and stands
+//! twice is a difference too.
 
 use crate::{
-    consumer::{ConsumerRecord, Event},
+    consumer::ConsumerRecord,
     ids::TopicPartition,
     pipeline::{
-        config::{Key, Topics, WindowSpec},
+        config::{Topics, WindowSpec},
         context::Context,
-        dead_letter::{LATE_WINDOWS, Stage},
-        error::{PipelineError, Result},
+        dead_letter::{self, LATE_WINDOWS, Stage},
+        error::Result,
         event::{self, Event as Click, Reason},
         rows::{self, FinalRow, TopRow, WindowsRecord},
+        scan::{self, Progress},
         sink::compare::Purchases,
         topics, window,
     },
 };
+use cells::{Cells, Keys};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    time::Duration,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
-/// (start in milliseconds, key) -> (count, cents)
-type Cells = BTreeMap<(i64, String), (i64, i64)>;
+mod cells;
+
+/// What is verified, by which rules.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// The topics.
+    pub topics: Topics,
+    /// The windows, as the aggregator has them.
+    pub windows: Vec<WindowSpec>,
+    /// `max.future.ms`, in microseconds.
+    pub max_future: i64,
+    /// `max.jump.ms`, in microseconds; off by default.
+    pub max_jump: Option<i64>,
+    /// `--from-timestamp` of the aggregator, in microseconds since 1970.
+    pub from: Option<i64>,
+    /// Whether the aggregator leaves out events whose id came before; then the windows must be all of its.
+    pub dedup: bool,
+    /// Where screens look.
+    pub progress: Arc<Progress>,
+}
+
+impl Options {
+    /// These windows over this input, with the default guards.
+    pub fn new(input: &str, windows: Vec<WindowSpec>) -> Self {
+        let max_future = window::JobSpec::MAX_FUTURE;
+        let (max_jump, from, dedup, progress) = (None, None, false, Arc::default());
+        Self { topics: Topics::of(input), windows, max_future, max_jump, from, dedup, progress }
+    }
+}
 
 /// What the comparison found, per window.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,10 +68,12 @@ pub struct Compared {
     pub rows: usize,
     /// Windows that are not final yet.
     pub open: usize,
-    /// Sums over the compared rows: batch, stream, late.
-    pub cents: [i64; 3],
-    /// Counts over the compared rows: batch, stream, late.
-    pub counts: [i64; 3],
+    /// Windows that are marked as incomplete, since records had been deleted before they were read.
+    pub incomplete: usize,
+    /// Sums over the compared rows: batch, stream, late, duplicate.
+    pub cents: [i64; 4],
+    /// Counts over the compared rows: batch, stream, late, duplicate.
+    pub counts: [i64; 4],
     /// Up to ten differences, as sentences.
     pub differences: Vec<String>,
     /// How many there are.
@@ -66,146 +101,307 @@ impl Report {
     }
 }
 
-/// Computes `windows` over all of the input again and compares.
+/// Computes the windows over all of the input again and compares.
 ///
 /// # Errors
 /// The brokers', or no such topic. A difference is not an error here.
-pub async fn run(context: &Context, names: &Topics, windows: &[WindowSpec], max_future: i64) -> Result<Report> {
+pub async fn run(context: &Context, options: &Options) -> Result<Report> {
+    let Options { topics: names, windows, progress, .. } = options;
+    let partitions = topics::partitions(&context.client.admin(), &names.input).await?;
+    let mut keys = Keys::default();
+    let mut found = Stream::new(windows.len());
+    // First: deduplication is about what is not late.
+    scan::all(context, &names.late, progress, |record| found.late(options, &mut keys, record)).await?;
     let mut report = Report::default();
-    let mut batch: Vec<Cells> = vec![Cells::new(); windows.len()];
-    scan(context, &names.input, |record| {
+    let mut batch = vec![Cells::default(); windows.len()];
+    let mut newest: HashMap<i32, i64> = HashMap::new();
+    let mut ids: HashSet<u128> = HashSet::new();
+    scan::all(context, &names.input, progress, |record| {
         report.records += 1;
-        let Some(click) = click(record, max_future) else {
+        let Some(click) = click(record, options.max_future) else {
             report.dead += 1;
             return;
         };
         if let Some(cents) = click.price_cents {
             report.purchases.add(&click.event_id, cents);
         }
-        for (spec, cells) in windows.iter().zip(&mut batch) {
-            add(spec, &click, cells);
-        }
-    })
-    .await?;
-
-    let mut late: Vec<Cells> = vec![Cells::new(); windows.len()];
-    let mut seen = HashSet::new();
-    scan(context, &names.late, |record| {
-        let get = |name: &str| header(record, name);
-        if get("__connect.errors.stage") != Stage::Late.name() {
+        if options.is_before(&click) {
             return;
         }
-        // A crash between effect and commit writes a late event again: its coordinates are the same.
-        if !seen.insert((get("__connect.errors.partition"), get("__connect.errors.offset"))) {
-            return;
-        }
-        let named = get(LATE_WINDOWS);
-        let named: BTreeSet<&str> = named.split(',').collect();
-        let Some(click) = click(record, max_future) else { return };
-        for (spec, cells) in windows.iter().zip(&mut late) {
-            if named.contains(spec.name.as_str()) {
-                add(spec, &click, cells);
+        if let Some(jump) = options.max_jump {
+            let newest = newest.entry(record.partition()).or_insert(click.timestamp);
+            if click.timestamp > newest.saturating_add(jump) {
+                report.dead += 1;
+                return;
             }
+            *newest = click.timestamp.max(*newest);
+        }
+        let place = (record.partition(), record.offset());
+        let is_duplicate = options.dedup && !found.is_late_for_all(place) && !ids.insert(options.id(place.0, &click));
+        for (index, spec) in windows.iter().enumerate() {
+            let is_left_out = is_duplicate && !found.is_late(index, place);
+            options.each_interval(spec, &click, |start, value| {
+                let key = keys.id(spec.key_of(&click).unwrap_or(""));
+                batch[index].add(start, key, value);
+                if is_left_out {
+                    found.duplicate[index].add(start, key, value);
+                }
+            });
         }
     })
     .await?;
+    scan::all(context, &names.windows, progress, |record| found.partial(windows, record)).await?;
+    scan::all(context, &names.finals, progress, |record| found.finals(windows, &mut keys, record)).await?;
 
-    let partitions = topics::partitions(&context.client.admin(), &names.input).await?;
-    let mut watermarks: BTreeMap<i32, i64> = BTreeMap::new();
-    scan(context, &names.windows, |record| {
-        if let Some(WindowsRecord::Watermark(mark)) = record.value().and_then(WindowsRecord::parse) {
-            let greatest = watermarks.entry(mark.partition).or_insert(i64::MIN);
-            *greatest = (*greatest).max(mark.watermark_ms);
-        }
-    })
-    .await?;
-    let reached = (0..partitions).map(|p| watermarks.get(&p).copied().unwrap_or(i64::MIN)).min().unwrap_or(i64::MIN);
-
-    let mut finals: HashMap<String, Cells> = HashMap::new();
-    let mut tops: BTreeMap<(String, i64), TopRow> = BTreeMap::new();
-    scan(context, &names.finals, |record| {
-        let Some(value) = record.value() else { return };
-        if let Ok(row) = serde_json::from_slice::<FinalRow>(value) {
-            let cell = (row.start_ms, row.key.unwrap_or_default());
-            finals.entry(row.window).or_default().insert(cell, (row.count, row.sum_cents));
-        } else if let Ok(top) = serde_json::from_slice::<TopRow>(value) {
-            tops.insert((top.window.clone(), top.start_ms), top);
-        }
-    })
-    .await?;
-
-    for ((spec, batch), late) in windows.iter().zip(&batch).zip(&late) {
-        let stream = finals.remove(&spec.name).unwrap_or_default();
-        let mut compared = compare(spec, batch, &stream, late, reached);
-        check_tops(spec, &stream, &tops, &mut compared);
+    let reached = found.reached(partitions);
+    for (index, spec) in windows.iter().enumerate() {
+        let compared = found.compare(index, spec, &batch[index], &keys, reached);
         report.windows.insert(spec.name.clone(), compared);
     }
     Ok(report)
+}
+
+impl Options {
+    fn is_before(&self, click: &Click<'_>) -> bool {
+        self.from.is_some_and(|from| click.timestamp < from)
+    }
+
+    /// Every interval that holds the event, by the definition: k * advance <= t < k * advance + size; its start in
+    /// milliseconds, newest first, and what the event adds to its count and sum.
+    fn each_interval(&self, spec: &WindowSpec, click: &Click<'_>, mut each: impl FnMut(i64, (i64, i64))) {
+        if !spec.wants(click) {
+            return;
+        }
+        let value = (spec.count_of(click), spec.cents_of(click));
+        let mut start = click.timestamp - click.timestamp.rem_euclid(spec.advance);
+        while click.timestamp < start + spec.size {
+            if self.from.is_none_or(|from| start >= from) {
+                each(start.div_euclid(1_000), value);
+            }
+            start -= spec.advance;
+        }
+    }
+
+    /// Partition, id, and the end of the last window that holds the event, as a number that no other has: events are
+    /// compared with those of the same window only.
+    fn id(&self, partition: i32, click: &Click<'_>) -> u128 {
+        let end = |spec: &WindowSpec| click.timestamp - click.timestamp.rem_euclid(spec.advance) + spec.size;
+        let end = self.windows.iter().map(end).max().unwrap_or(0);
+        let hash = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (salt, partition, end, &click.event_id).hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        hash(0) << 64 | hash(1)
+    }
+}
+
+/// What the stages have written.
+struct Stream {
+    /// By window: all late events that name it.
+    late: Vec<Cells>,
+    /// By window: each late event in the oldest interval that holds it only, the first of them to close.
+    oldest: Vec<Cells>,
+    /// By window: what deduplication leaves out.
+    duplicate: Vec<Cells>,
+    finals: Vec<Cells>,
+    /// By window: the starts that are marked.
+    incomplete: Vec<BTreeSet<i64>>,
+    tops: BTreeMap<(String, i64), TopRow>,
+    /// By window: where the late events stand in the input.
+    seen: Vec<HashSet<(i32, i64)>>,
+    /// By window: the partial rows.
+    partial: Vec<HashSet<(i32, i64, Option<String>)>>,
+    watermarks: BTreeMap<i32, i64>,
+    /// The windows whose rows have keys.
+    keyed: HashSet<String>,
+    /// By window: what stands twice.
+    twice: Vec<Vec<String>>,
+}
+
+impl Stream {
+    fn new(windows: usize) -> Self {
+        let cells = || vec![Cells::default(); windows];
+        Self {
+            late: cells(),
+            oldest: cells(),
+            duplicate: cells(),
+            finals: cells(),
+            incomplete: vec![BTreeSet::new(); windows],
+            tops: BTreeMap::new(),
+            seen: vec![HashSet::new(); windows],
+            partial: vec![HashSet::new(); windows],
+            watermarks: BTreeMap::new(),
+            keyed: HashSet::new(),
+            twice: vec![Vec::new(); windows],
+        }
+    }
+
+    fn late(&mut self, options: &Options, keys: &mut Keys, record: &ConsumerRecord<'_>) {
+        let get = |name: &str| header(record, name);
+        if get(dead_letter::STAGE) != Stage::Late.name() {
+            return;
+        }
+        let Some(click) = click(record, options.max_future).filter(|click| !options.is_before(click)) else { return };
+        let named = get(LATE_WINDOWS);
+        let named: BTreeSet<&str> = named.split(',').collect();
+        let place = get(dead_letter::PARTITION).parse().ok().zip(get(dead_letter::OFFSET).parse().ok());
+        for (index, spec) in options.windows.iter().enumerate() {
+            if !named.contains(spec.name.as_str()) {
+                continue;
+            }
+            // By window: another group over the same input may have found the event late for its own.
+            if place.is_none_or(|place| !self.seen[index].insert(place)) {
+                let at = TopicPartition::new(record.topic(), record.partition());
+                self.twice[index].push(format!("{at}@{}: this event was told to be late before", record.offset()));
+                continue;
+            }
+            let mut oldest = None;
+            options.each_interval(spec, &click, |start, value| {
+                let key = keys.id(spec.key_of(&click).unwrap_or(""));
+                self.late[index].add(start, key, value);
+                oldest = Some((start, key, value));
+            });
+            if let Some((start, key, value)) = oldest {
+                self.oldest[index].add(start, key, value);
+            }
+        }
+    }
+
+    fn is_late(&self, index: usize, place: (i32, i64)) -> bool {
+        self.seen.get(index).is_some_and(|seen| seen.contains(&place))
+    }
+
+    fn is_late_for_all(&self, place: (i32, i64)) -> bool {
+        self.seen.iter().all(|seen| seen.contains(&place))
+    }
+
+    fn partial(&mut self, windows: &[WindowSpec], record: &ConsumerRecord<'_>) {
+        match record.value().and_then(WindowsRecord::parse) {
+            Some(WindowsRecord::Watermark(mark)) => {
+                let greatest = self.watermarks.entry(mark.partition).or_insert(i64::MIN);
+                *greatest = (*greatest).max(mark.watermark_ms);
+            }
+            Some(WindowsRecord::Row(row)) => {
+                let Some(index) = windows.iter().position(|spec| spec.name == row.window) else { return };
+                let twice = row.record_key();
+                if !self.partial[index].insert((row.partition, row.start_ms, row.key)) {
+                    self.twice[index].push(format!("{twice} stands on {} twice", record.topic()));
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn finals(&mut self, windows: &[WindowSpec], keys: &mut Keys, record: &ConsumerRecord<'_>) {
+        let Some(value) = record.value() else { return };
+        if let Ok(row) = serde_json::from_slice::<FinalRow>(value) {
+            let Some((index, spec)) = windows.iter().enumerate().find(|(_, spec)| spec.name == row.window) else {
+                return;
+            };
+            let key = keys.id(row.key.as_deref().unwrap_or_default());
+            if row.key.is_some() && !self.keyed.contains(&spec.name) {
+                self.keyed.insert(spec.name.clone());
+            }
+            if row.incomplete {
+                self.incomplete[index].insert(row.start_ms);
+            }
+            if self.finals[index].set(row.start_ms, key, (row.count, row.sum_cents)) {
+                self.twice[index].push(format!("{} stands on {} twice", row.record_key(), record.topic()));
+            }
+        } else if let Ok(top) = serde_json::from_slice::<TopRow>(value) {
+            self.tops.insert((top.window.clone(), top.start_ms), top);
+        }
+    }
+
+    /// What all partitions have passed; an unseen one has passed nothing.
+    fn reached(&self, partitions: i32) -> i64 {
+        (0..partitions).map(|p| self.watermarks.get(&p).copied().unwrap_or(i64::MIN)).min().unwrap_or(i64::MIN)
+    }
+
+    fn compare(&mut self, index: usize, spec: &WindowSpec, batch: &Cells, keys: &Keys, reached: i64) -> Compared {
+        let (stream, late, oldest) = (&self.finals[index], &self.late[index], &self.oldest[index]);
+        let mut compared = Compared::default();
+        for twice in self.twice[index].drain(..) {
+            compared.differ(twice);
+        }
+        let starts: BTreeSet<i64> = batch.starts().chain(stream.starts()).collect();
+        for start in starts {
+            if start.saturating_add(spec.size / 1_000) > reached {
+                compared.open += 1;
+                continue;
+            }
+            if self.incomplete[index].contains(&start) {
+                compared.incomplete += 1;
+                continue;
+            }
+            compared.windows += 1;
+            let all: BTreeSet<u32> = batch.keys(start).chain(stream.keys(start)).collect();
+            for key in all {
+                compared.rows += 1;
+                let of = |cells: &Cells| cells.get(start, key);
+                let (b, s, l, d) = (of(batch), of(stream), of(late), of(&self.duplicate[index]));
+                for (total, part) in compared.counts.iter_mut().zip([b.0, s.0, l.0, d.0]) {
+                    *total += part;
+                }
+                for (total, part) in compared.cents.iter_mut().zip([b.1, s.1, l.1, d.1]) {
+                    *total = total.saturating_add(part);
+                }
+                // A hopping window's late event was late for the oldest of its intervals, and perhaps for others: which
+                // ones only the watermark of that instant knew.
+                let (surely, hops) = (of(oldest).0, spec.advance < spec.size);
+                let is_between = s.0 + surely + d.0 <= b.0 && b.0 <= s.0 + l.0 + d.0;
+                if b != (s.0 + l.0 + d.0, s.1 + l.1 + d.1) && !(hops && surely < l.0 && is_between) {
+                    compared.differ(format!(
+                        "{} {start} {:?}: batch {} ({} cents), stream {} ({} cents), late {} ({} cents), duplicate {} ({} \
+                         cents)",
+                        spec.name,
+                        keys.name(key),
+                        b.0,
+                        b.1,
+                        s.0,
+                        s.1,
+                        l.0,
+                        l.1,
+                        d.0,
+                        d.1
+                    ));
+                }
+            }
+            self.check_top(spec, start, &self.finals[index], keys, &mut compared);
+        }
+        compared
+    }
+
+    fn check_top(&self, spec: &WindowSpec, start: i64, stream: &Cells, keys: &Keys, compared: &mut Compared) {
+        let mut counts = stream.keys(start).map(|key| (keys.name(key).to_owned(), stream.get(start, key).0)).peekable();
+        if spec.top == 0 || !self.keyed.contains(&spec.name) || counts.peek().is_none() {
+            return;
+        }
+        let expected = rows::top(counts, spec.top);
+        let found = self.tops.get(&(spec.name.clone(), start));
+        if found.is_none_or(|found| found.top != expected) {
+            compared
+                .differ(format!("{} {start}: the list of greatest counts is {found:?}, not {expected:?}", spec.name));
+        }
+    }
 }
 
 /// The ids of purchases that the sink's database refused, from `T.dlq`.
 ///
 /// # Errors
 /// The brokers'.
-pub async fn refused(context: &Context, names: &Topics, max_future: i64) -> Result<HashSet<Box<str>>> {
+pub async fn refused(context: &Context, options: &Options) -> Result<HashSet<Box<str>>> {
     let mut ids = HashSet::new();
-    scan(context, &names.dlq, |record| {
-        let is_ours = header(record, "__connect.errors.stage") == Stage::Sink.name()
-            && header(record, "__connect.errors.exception.class.name") == Reason::RowRefused.name();
-        if let Some(click) = click(record, max_future).filter(|_| is_ours) {
+    scan::all(context, &options.topics.dlq, &options.progress, |record| {
+        let is_ours = header(record, dead_letter::STAGE) == Stage::Sink.name()
+            && header(record, dead_letter::REASON) == Reason::RowRefused.name();
+        if let Some(click) = click(record, options.max_future).filter(|_| is_ours) {
             ids.insert(click.event_id.as_ref().into());
         }
     })
     .await?;
     Ok(ids)
-}
-
-fn compare(spec: &WindowSpec, batch: &Cells, stream: &Cells, late: &Cells, reached: i64) -> Compared {
-    let mut compared = Compared::default();
-    let (mut starts, mut open) = (BTreeSet::new(), BTreeSet::new());
-    let all: BTreeSet<_> = batch.keys().chain(stream.keys()).collect();
-    for cell in all {
-        if cell.0.saturating_add(spec.size / 1_000) > reached {
-            open.insert(cell.0);
-            continue;
-        }
-        starts.insert(cell.0);
-        compared.rows += 1;
-        let [b, s, l] = [batch, stream, late].map(|cells| cells.get(cell).copied().unwrap_or_default());
-        for (total, part) in compared.counts.iter_mut().zip([b.0, s.0, l.0]) {
-            *total += part;
-        }
-        for (total, part) in compared.cents.iter_mut().zip([b.1, s.1, l.1]) {
-            *total += part;
-        }
-        // A hopping window's late event may have been in time for some of the intervals that it is in.
-        let hops = spec.advance < spec.size;
-        let equal = b == (s.0 + l.0, s.1 + l.1) || (hops && s.0 <= b.0 && b.0 <= s.0 + l.0);
-        if !equal {
-            compared.differ(format!(
-                "{} {} {:?}: batch {} ({} cents), stream {} ({} cents), late {} ({} cents)",
-                spec.name, cell.0, cell.1, b.0, b.1, s.0, s.1, l.0, l.1
-            ));
-        }
-    }
-    (compared.windows, compared.open) = (starts.len(), open.len());
-    compared
-}
-
-fn check_tops(spec: &WindowSpec, stream: &Cells, tops: &BTreeMap<(String, i64), TopRow>, compared: &mut Compared) {
-    if spec.top == 0 || spec.key == Key::None {
-        return;
-    }
-    let starts: BTreeSet<i64> = stream.keys().map(|(start, _)| *start).collect();
-    for start in starts {
-        let counts = stream.range((start, String::new())..).take_while(|((at, _), _)| *at == start);
-        let expected = rows::top(counts.map(|((_, key), (count, _))| (key.clone(), *count)), spec.top);
-        let found = tops.get(&(spec.name.clone(), start));
-        if found.is_none_or(|found| found.top != expected) {
-            compared
-                .differ(format!("{} {start}: the list of greatest counts is {found:?}, not {expected:?}", spec.name));
-        }
-    }
 }
 
 impl Compared {
@@ -227,50 +423,4 @@ fn click<'a>(record: &ConsumerRecord<'a>, max_future: i64) -> Option<Click<'a>> 
     let click = event::parse(record.value()).ok()?;
     window::guard_future(&click, record.timestamp(), max_future).ok()?;
     Some(click)
-}
-
-/// Every interval that holds the event, by the definition: k * advance <= t < k * advance + size.
-fn add(spec: &WindowSpec, click: &Click<'_>, cells: &mut Cells) {
-    if !spec.wants(click) {
-        return;
-    }
-    let newest = click.timestamp - click.timestamp.rem_euclid(spec.advance);
-    let mut start = newest;
-    while click.timestamp < start + spec.size {
-        let cell = cells.entry((start.div_euclid(1_000), spec.key_of(click).unwrap_or("").to_owned())).or_default();
-        cell.0 += spec.count_of(click);
-        cell.1 += spec.cents_of(click);
-        start -= spec.advance;
-    }
-}
-
-/// Reads a topic from its beginning to its end as of now; a topic that isn't there is empty, except `T`.
-async fn scan(context: &Context, topic: &str, mut each: impl FnMut(&ConsumerRecord<'_>)) -> Result<()> {
-    let Some(found) = topics::describe(&context.client.admin(), topic).await? else { return Ok(()) };
-    let names: Vec<_> = found.partitions.iter().map(|p| TopicPartition::new(topic, p.partition)).collect();
-    let mut consumer = context.reader()?;
-    let begins = consumer.beginning_offsets(&names).await?;
-    let ends = consumer.end_offsets(&names).await?;
-    let mut left: HashMap<TopicPartition, i64> =
-        ends.into_iter().filter(|(name, end)| begins.get(name) < Some(end)).collect();
-    consumer.assign(left.keys().cloned().collect::<Vec<_>>()).await?;
-    for (name, begin) in begins.iter().filter(|(name, _)| left.contains_key(*name)) {
-        consumer.seek(name, *begin)?;
-    }
-    while !left.is_empty() {
-        if context.stop.is_stopped() {
-            return Err(PipelineError::Mismatch("stopped before the end: nothing is proven".to_owned()));
-        }
-        if let Some(Event::Records(records)) = consumer.next(Duration::from_millis(200)).await? {
-            for record in &records {
-                if left.get(record.topic_partition()).is_some_and(|end| record.offset() < *end) {
-                    each(&record);
-                }
-            }
-        }
-        // By position, not by record: the log may end with markers.
-        left.retain(|name, end| consumer.position(name).is_none_or(|position| position < *end));
-    }
-    consumer.close(Context::FAREWELL).await?;
-    Ok(())
 }

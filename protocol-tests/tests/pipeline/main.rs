@@ -8,3 +8,4 @@ mod outage;
 mod sink_postgres;
 mod sink_run;
 mod stages;
+mod verified;

@@ -3,7 +3,7 @@
 use milena::broker::TestCluster;
 use milena::pipeline::{
     aggregate, clickstream,
-    config::{Topics, built_in_windows, select_windows},
+    config::{built_in_windows, select_windows},
     context::Context,
     error::PipelineError,
     merge,
@@ -102,7 +102,7 @@ async fn a_stop_in_order_and_a_restart_lose_and_double_nothing() {
 
     let merged = merge_to_the_end(&context).await;
     assert!(merged.balanced && merged.windows_closed > Some(0));
-    let report = verify::run(&context, &Topics::of(T), &spec(0).windows, JobSpec::MAX_FUTURE).await.unwrap();
+    let report = verify::run(&context, &verify::Options::new(T, spec(0).windows)).await.unwrap();
     let found: Vec<_> = report.windows.values().flat_map(|window| &window.differences).collect();
     assert!(report.is_equal(), "{found:#?}");
     assert_eq!(report.records, 6_000);
@@ -149,7 +149,7 @@ async fn the_number_of_members_changes_no_sum() {
     assert_eq!(read, 3_000, "each record by one of them, once");
     aggregate::run(&context, job(true)).await.unwrap();
     merge_to_the_end(&context).await;
-    let report = verify::run(&context, &Topics::of(T), &spec(0).windows, JobSpec::MAX_FUTURE).await.unwrap();
+    let report = verify::run(&context, &verify::Options::new(T, spec(0).windows)).await.unwrap();
     assert!(report.is_equal(), "{report:#?}");
 }
 

@@ -76,10 +76,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     spec.max_future = table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
     spec.max_jump = table_micros(&table, "max.jump.ms")?;
     (spec.from, spec.stop_at) = (args.from_timestamp, args.stop_at);
-    spec.dedup = match table.get("pipeline").and_then(|pipeline| pipeline.get("dedup")) {
-        None => false,
-        Some(value) => value.as_bool().ok_or_else(|| Failure::config("[pipeline] dedup is true or false"))?,
-    };
+    spec.dedup = dedup(&table)?;
     if spec.max_jump.is_some_and(|jump| jump < spec.longest() + spec.bound) {
         return Err(Failure::config("max.jump.ms must be at least the longest window and the bound together"));
     }
@@ -92,6 +89,14 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let board = options.board.clone();
     let receipt = progress::beside(board, progress::aggregate, aggregate::run(&context, options)).await;
     finish(&context, receipt).await
+}
+
+/// `[pipeline] dedup`: whether events are left out whose id came before.
+pub fn dedup(table: &toml::Table) -> Result<bool> {
+    match table.get("pipeline").and_then(|pipeline| pipeline.get("dedup")) {
+        None => Ok(false),
+        Some(value) => value.as_bool().ok_or_else(|| Failure::config("[pipeline] dedup is true or false")),
+    }
 }
 
 /// `[pipeline] "max.future.ms" = 600000`, or `"10m"`.

@@ -3,6 +3,8 @@
 use crate::screen::{self, SCREEN};
 use indicatif::ProgressBar;
 use milena::pipeline::board::{Board, Numbers};
+use milena::pipeline::scan::Progress;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +14,19 @@ const STYLE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} records  {rate}  {
 
 /// Runs a stage with a bar beside it that asks `measure` how far each partition is and has to go.
 pub async fn beside<T>(board: Arc<Board>, measure: fn(&Numbers) -> Way, stage: impl Future<Output = T>) -> T {
+    bar(move || measure(&board.numbers()), stage).await
+}
+
+/// The same for what reads a topic to its end.
+pub async fn beside_scan<T>(progress: Arc<Progress>, stage: impl Future<Output = T>) -> T {
+    let measure = move || {
+        let (topic, goals) = progress.now();
+        Way { what: format!("reading {topic}").into(), goals }
+    };
+    bar(measure, stage).await
+}
+
+async fn bar<T>(measure: impl Fn() -> Way + Send + 'static, stage: impl Future<Output = T>) -> T {
     if SCREEN.is_hidden() {
         return stage.await;
     }
@@ -20,7 +35,7 @@ pub async fn beside<T>(board: Arc<Board>, measure: fn(&Numbers) -> Way, stage: i
         let mut shown = Shown::default();
         loop {
             tick.tick().await;
-            shown.step(&measure(&board.numbers()));
+            shown.step(&measure());
         }
     });
     let done = stage.await;
@@ -33,7 +48,7 @@ pub async fn beside<T>(board: Arc<Board>, measure: fn(&Numbers) -> Way, stage: i
 /// What is being done, and position and goal by partition; empty if there is no goal.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Way {
-    what: &'static str,
+    what: Cow<'static, str>,
     goals: BTreeMap<i32, (i64, i64)>,
 }
 
@@ -44,19 +59,19 @@ pub fn aggregate(numbers: &Numbers) -> Way {
         let goal = if again { Some(line.live_from) } else { line.until };
         goal.map(|goal| (*partition, (line.position.min(goal), goal)))
     });
-    Way { what: if again { "reading again" } else { "aggregate" }, goals: goals.collect() }
+    Way { what: if again { "reading again" } else { "aggregate" }.into(), goals: goals.collect() }
 }
 
 /// Merge's, up to `--until-end`.
 pub fn merge(numbers: &Numbers) -> Way {
     let goal = numbers.merged.and_then(|(position, until)| Some((position, until?)));
-    Way { what: "merge", goals: goal.map(|goal| (0, goal)).into_iter().collect() }
+    Way { what: "merge".into(), goals: goal.map(|goal| (0, goal)).into_iter().collect() }
 }
 
 /// The bar of one way; another way is another bar.
 #[derive(Default)]
 struct Shown {
-    what: &'static str,
+    what: Cow<'static, str>,
     bar: Option<ProgressBar>,
     /// Where each partition was first seen.
     from: BTreeMap<i32, i64>,
@@ -73,9 +88,9 @@ impl Shown {
         if way.goals.is_empty() {
             return;
         }
-        self.what = way.what;
+        self.what.clone_from(&way.what);
         let (done, all) = self.measure(way);
-        let bar = self.bar.get_or_insert_with(|| screen::part(STYLE).with_message(way.what));
+        let bar = self.bar.get_or_insert_with(|| screen::part(STYLE).with_message(way.what.clone()));
         bar.set_length(all);
         bar.set_position(done);
     }
@@ -108,7 +123,7 @@ mod tests {
         let mut numbers = Numbers::default();
         numbers.partitions.extend([(0, line(5, 10, Some(50))), (1, line(9, 9, Some(20)))]);
         let way = aggregate(&numbers);
-        assert_eq!((way.what, way.goals), ("reading again", [(0, (5, 10)), (1, (9, 9))].into()));
+        assert_eq!((way.what.as_ref(), way.goals), ("reading again", [(0, (5, 10)), (1, (9, 9))].into()));
         numbers.partitions.insert(0, line(12, 10, Some(50)));
         assert_eq!(aggregate(&numbers).goals, [(0, (12, 50)), (1, (9, 20))].into());
         numbers.partitions = [(0, line(12, 10, None))].into();
@@ -118,7 +133,7 @@ mod tests {
     #[test]
     fn a_bar_begins_where_each_partition_was_first_seen() {
         let mut shown = Shown::default();
-        let way = |goals| Way { what: "merge", goals };
+        let way = |goals| Way { what: "merge".into(), goals };
         assert_eq!(shown.measure(&way([(0, (10, 30))].into())), (0, 20));
         assert_eq!(shown.measure(&way([(0, (15, 30)), (1, (0, 5))].into())), (5, 25));
     }

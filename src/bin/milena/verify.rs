@@ -1,7 +1,8 @@
 //! `milena verify`: everything computed again as a batch, and compared; with `--to` the sink's table too.
 
-use crate::aggregate::table_micros;
-use crate::args::{Failure, Global, Result, context};
+use crate::aggregate::{dedup, table_micros};
+use crate::args::{Failure, Global, Result, context, instant};
+use crate::progress;
 use milena::pipeline::{
     config::{self, Topics},
     receipt::{Gmv, Receipt},
@@ -19,6 +20,9 @@ pub struct Args {
     /// Which windows, as the aggregator's
     #[arg(long, default_value = "gmv_1m,views_1m")]
     windows: String,
+    /// The aggregator's --from-timestamp, if it had one
+    #[arg(long, value_parser = instant, value_name = "RFC3339")]
+    from_timestamp: Option<i64>,
     /// Compares the sink's purchases too: postgres://… or embedded:PATH, which no sink may have open
     #[arg(long, value_name = "TARGET")]
     to: Option<Target>,
@@ -28,35 +32,47 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let table = global.toml()?;
     let all = config::windows_from_toml(&table).map_err(Failure::config)?;
     let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
-    let max_future = table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
     let context = context(global)?;
-    let names = Topics::of(&args.topic);
+    let mut options = verify::Options::new(&args.topic, windows.clone());
+    options.max_future = table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
+    options.max_jump = table_micros(&table, "max.jump.ms")?;
+    (options.from, options.dedup) = (args.from_timestamp, dedup(&table)?);
     // Read first: what a running sink writes meanwhile is in the input then.
     let table = match &args.to {
         Some(target) => Some(table_of(target, &args.topic).await?),
         None => None,
     };
     let mut receipt = Receipt::new("verify");
-    let report = verify::run(&context, &names, &windows, max_future).await?;
+    let report = progress::beside_scan(options.progress.clone(), verify::run(&context, &options)).await?;
     let refused = match &args.to {
-        Some(Target::Postgres(_)) => verify::refused(&context, &names, max_future).await?,
+        Some(Target::Postgres(_)) => verify::refused(&context, &options).await?,
         _ => HashSet::new(),
     };
     context.client.close().await;
     println!("{}: {} records, {} of them no events", args.topic, report.records, report.dead);
     for (name, found) in &report.windows {
-        let ([batch, stream, late], [batch_cents, stream_cents, late_cents]) = (found.counts, found.cents);
+        let sum = |[batch, stream, late, duplicate]: [i64; 4], what: &str| {
+            let duplicate = if options.dedup { format!(" + {duplicate} duplicate") } else { String::new() };
+            format!("{batch} {what} = {stream} + {late} late{duplicate}")
+        };
         println!(
-            "{name}: {} windows, {} rows, {} different; {batch} events = {stream} + {late} late; {batch_cents} cents = \
-             {stream_cents} + {late_cents} late; {} windows not final yet",
-            found.windows, found.rows, found.different, found.open
+            "{name}: {} windows, {} rows, {} different; {}; {}; {} windows not final yet",
+            found.windows,
+            found.rows,
+            found.different,
+            sum(found.counts, "events"),
+            sum(found.cents, "cents"),
+            found.open
         );
+        if found.incomplete > 0 {
+            println!("  {} windows are marked as incomplete, and left out", found.incomplete);
+        }
         for difference in &found.differences {
             println!("  {difference}");
         }
     }
-    let sums = windows.iter().filter(|spec| spec.sum && spec.advance == spec.size);
-    let cents = sums.filter_map(|spec| Some((spec.name.clone(), gmv(report.windows.get(&spec.name)?))));
+    let sums = windows.iter().filter(|spec| spec.sums() && spec.advance == spec.size);
+    let cents = sums.filter_map(|spec| Some((spec.name.clone(), gmv(report.windows.get(&spec.name)?, options.dedup))));
     receipt.gmv = Some(cents.collect());
     receipt.distinct_purchases = Some(report.purchases.len() as u64);
     let found = table.map(|table| report.purchases.compare(&table, &refused));
@@ -78,9 +94,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
 }
 
-fn gmv(window: &verify::Compared) -> Gmv {
-    let [batch, stream, late] = window.cents;
+fn gmv(window: &verify::Compared, dedup: bool) -> Gmv {
+    let [batch, stream, late, duplicate] = window.cents;
     let mut gmv = Gmv::default();
+    gmv.duplicate_cents = dedup.then_some(duplicate);
     (gmv.stream_cents, gmv.late_cents, gmv.batch_cents) = (Some(stream), Some(late), Some(batch));
     gmv
 }
