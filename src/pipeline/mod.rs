@@ -17,6 +17,7 @@ pub mod context;
 pub mod counts;
 pub mod dead_letter;
 pub mod demo;
+pub mod dlq;
 pub mod error;
 pub mod event;
 pub mod merge;

@@ -3,6 +3,7 @@
 mod beginning;
 mod clickstream;
 mod crashes;
+mod dlq;
 mod outage;
 #[cfg(feature = "postgres")]
 mod sink_postgres;

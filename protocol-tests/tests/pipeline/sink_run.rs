@@ -33,7 +33,7 @@ struct Tables {
 
 /// A database in memory that several stores share.
 #[derive(Debug, Clone, Default)]
-struct Memory {
+pub(super) struct Memory {
     tables: Arc<Mutex<Tables>>,
     open: Option<(Arc<Batch>, Vec<usize>)>,
 }
@@ -45,8 +45,13 @@ impl Memory {
         memory
     }
 
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.tables.lock().unwrap().rows.len()
+    }
+
+    /// Rows of this product are refused.
+    pub(super) fn refuse(&self, product: Option<&'static str>) {
+        self.tables.lock().unwrap().refuse = product;
     }
 
     fn trouble(&self, expected: &[Trouble]) -> Option<Trouble> {
@@ -203,7 +208,7 @@ async fn every_priced_purchase_is_a_row_and_a_second_run_adds_nothing() {
 async fn dead_letters_are_on_their_topic_before_the_commit_with_their_coordinates() {
     let cluster = cluster(1, &input()).await;
     let store = Memory::default();
-    store.tables.lock().unwrap().refuse = Some("p-refused");
+    store.refuse(Some("p-refused"));
     cluster.produce("t", [event(999, "purchase", "p-refused", "1")]).await.unwrap();
     let receipt = sink(&cluster, &store).await.unwrap();
     assert_eq!((store.rows(), receipt.dead_lettered), (300, Some(4)));

@@ -166,7 +166,7 @@ fn write(out: &mut impl Write, record: &ConsumerRecord<'_>, json: bool) -> Resul
 }
 
 /// kcat's envelope, in its order. Bytes that are not UTF-8 are under `…_base64`; null and empty stay apart.
-fn envelope(record: &ConsumerRecord<'_>) -> String {
+pub fn envelope(record: &ConsumerRecord<'_>) -> String {
     let kind = match record.timestamp_type() {
         _ if record.timestamp() < 0 => "unknown",
         TimestampType::CreateTime => "create",

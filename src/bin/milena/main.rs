@@ -12,6 +12,8 @@ mod clickstream;
 mod config;
 mod consume;
 mod demo;
+mod dlq;
+mod dlq_text;
 mod fault;
 mod groups;
 mod merge;
@@ -55,6 +57,8 @@ enum Command {
     Consume(consume::Args),
     /// The whole pipeline in one process, on an embedded broker
     Demo(demo::Args),
+    /// Dead letters: list, show, replay
+    Dlq(dlq::Args),
     /// Consumer groups and their lag
     Groups(groups::Args),
     /// Makes one final row per window and key of all partitions' rows
@@ -112,6 +116,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Config(args) => config::run(args, global).await,
         Command::Consume(args) => consume::run(args, global).await,
         Command::Demo(args) => demo::run(args, global).await,
+        Command::Dlq(args) => dlq::run(args, global).await,
         Command::Groups(args) => groups::run(args, global).await,
         Command::Merge(args) => merge::run(args, global).await,
         Command::Perf(args) => perf::run(args, global).await,
