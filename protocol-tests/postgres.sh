@@ -6,8 +6,10 @@
 #   postgres.sh stop [immediate]      # immediate: as a crash; the data stays
 #   postgres.sh restart [immediate]
 #   postgres.sh wipe                  # stop and remove
-#   postgres.sh with COMMAND ARGS...  # start, run the command with POSTGRES_URL set, wipe; the command's exit code
+#   postgres.sh with COMMAND ARGS...  # start, run the command with POSTGRES_URL and POSTGRES_TLS set, wipe; its exit code
 #
+# It has TLS as well as plain connections: $PG_DIR/tls holds ca.pem, which signed the server's certificate for localhost and
+# not for 127.0.0.1; other.pem, which signed nothing; client.pem and client.key of the user certified, who needs them.
 # Environment: PG_DIR (default /tmp/milena-postgres.<uid>) is the work directory, PG_PORT the port (default: a free one).
 set -euo pipefail
 dir=${PG_DIR:-/tmp/milena-postgres.$(id -u)}
@@ -34,8 +36,28 @@ as_server() {
 }
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-url() { echo "postgres://postgres@127.0.0.1:$(cat "$dir/port")/postgres"; }
+url() { echo "postgres://postgres@127.0.0.1:$(cat "$dir/port")/postgres?sslmode=disable"; }
 ctl() { as_server "$(bin)/pg_ctl" -D "$dir/data" "$@" >/dev/null; }
+
+certificates() {
+  local tls=$dir/tls; as_server mkdir -p "$tls"
+  openssl() { as_server "$(command -v openssl)" "$@" 2>>"$dir.initdb.log"; }
+  authority() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$1" -keyout "$tls/$1.key" -out "$tls/$1.pem"; }
+  signed() { # file, common name, extension
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" -addext "$3" -keyout "$tls/$1.key" -out "$tls/$1.csr"
+    openssl x509 -req -in "$tls/$1.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -days 30 -copy_extensions copy -out "$tls/$1.pem"
+  }
+  authority ca && authority other && signed server localhost subjectAltName=DNS:localhost && signed client certified subjectAltName=DNS:certified
+  as_server chmod 600 "$tls"/*.key
+  as_server tee -a "$dir/data/postgresql.conf" >/dev/null <<CONF
+ssl = on
+ssl_cert_file = '$tls/server.pem'
+ssl_key_file = '$tls/server.key'
+ssl_ca_file = '$tls/ca.pem'
+CONF
+  as_server sed -i '1i hostssl all certified all cert' "$dir/data/pg_hba.conf"
+  echo 'CREATE ROLE certified LOGIN' | as_server "$(bin)/postgres" --single -D "$dir/data" postgres >/dev/null 2>>"$dir.initdb.log"
+}
 
 start() {
   local bin; bin=$(bin)
@@ -43,6 +65,7 @@ start() {
     mkdir -p "$dir"; [ "$(id -u)" != 0 ] || chown postgres "$dir"
     as_server "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >"$dir.initdb.log" 2>&1 ||
       { cat "$dir.initdb.log" >&2; die "initdb failed"; }
+    certificates || { cat "$dir.initdb.log" >&2; die "no certificates"; }
     echo "${PG_PORT:-$(free_port)}" > "$dir/port"
   fi
   ctl -l "$dir/log" -w -o "-h 127.0.0.1 -p $(cat "$dir/port") -k $dir" start || { tail "$dir/log" >&2; die "the server did not start"; }
@@ -59,8 +82,8 @@ case ${1:-} in
     PG_DIR=$(mktemp -d /tmp/milena-postgres.XXXXXX); export PG_DIR
     chmod 755 "$PG_DIR"
     trap '"$self" wipe' EXIT
-    POSTGRES_URL=$("$self" start); export POSTGRES_URL
+    POSTGRES_URL=$("$self" start); export POSTGRES_URL POSTGRES_TLS=$PG_DIR/tls
     status=0; "$@" || status=$?
     exit $status ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

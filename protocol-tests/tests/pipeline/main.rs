@@ -8,5 +8,7 @@ mod outage;
 #[cfg(feature = "postgres")]
 mod sink_postgres;
 mod sink_run;
+#[cfg(feature = "postgres")]
+mod sink_tls;
 mod stages;
 mod verified;

@@ -15,6 +15,8 @@
 
 pub mod batch;
 pub mod bisect;
+#[cfg(feature = "postgres")]
+mod columns;
 pub mod compare;
 pub mod embedded;
 #[cfg(feature = "postgres")]
@@ -23,6 +25,10 @@ pub mod query;
 mod run;
 pub mod schema;
 pub mod sqlstate;
+#[cfg(feature = "postgres")]
+mod sslmode;
+#[cfg(feature = "postgres")]
+mod tls;
 mod writer;
 
 pub use run::{SinkConfig, run};

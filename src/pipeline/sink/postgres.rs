@@ -2,35 +2,41 @@
 //! bisection inside savepoints.
 //!
 //! ```text
-//! BEGIN
-//!   UPDATE kafka_sink_offsets …            one a partition, in order: the fence
-//!   SAVEPOINT half; INSERT … unnest …; RELEASE     again by halves where a row is refused
+//! BEGIN                                          -+
+//!   UPDATE kafka_sink_offsets …   the fence, one   | sent at once; by halves again
+//!                     a partition, in order        | where a row is refused
+//!   SAVEPOINT half; INSERT … unnest …             -+
 //! (refused rows go to T.dlq, flushed)
 //! COMMIT
 //! ```
 //!
-//! Connections are not encrypted yet: `sslmode=require` in the URL is refused. Every session sets
-//! `idle_in_transaction_session_timeout` and `lock_timeout`, so that a stopped process can't hold a partition's row for
-//! ever.
+//! TLS: `sslmode.rs`. Every session sets `idle_in_transaction_session_timeout` and `lock_timeout`, so that a stopped
+//! process can't hold a partition's row for ever.
 
-use crate::pipeline::sink::batch::last_of_each_key;
+use crate::pipeline::event;
 use crate::pipeline::sink::bisect::Bisection;
+use crate::pipeline::sink::columns::Columns;
+use crate::pipeline::sink::schema::Insert;
 use crate::pipeline::sink::sqlstate::{advice, class_of};
-use crate::pipeline::sink::{
-    Batch, Claim, Class, Move, Refused, Rows, Scope, Staged, Store, StoreError, decimal, schema,
-};
-use crate::pipeline::{event, timestamp};
+use crate::pipeline::sink::sslmode::Tls;
+use crate::pipeline::sink::{Batch, Claim, Class, Move, Refused, Scope, Staged, Store, StoreError, schema, tls};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all, try_join3};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::{Config, NoTls, config::SslMode, types::ToSql};
+use tokio_postgres::{Config, NoTls, Statement, types::ToSql};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// After a lost answer of a stopped or partitioned process the server lets go of its transaction within this time.
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '10s'";
+
+/// Before the first try of a batch's rows, after one that was kept, after one that was refused.
+const SAVEPOINT: &str = "SAVEPOINT half";
+const NEXT_SAVEPOINT: &str = "RELEASE SAVEPOINT half; SAVEPOINT half";
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT half";
 
 /// A database that keeps a sink's rows and positions.
 #[derive(Debug)]
@@ -38,21 +44,27 @@ pub struct PostgresStore {
     pool: Pool,
     scope: Scope,
     /// The statement for the table as the catalog had it.
-    insert: Option<Arc<str>>,
+    insert: Option<Arc<Insert>>,
     /// The connection with an open transaction.
     open: Option<Session>,
 }
 
 impl PostgresStore {
-    /// A store at this URL; connects when it is first used, and makes missing tables then.
+    /// A store at this URL; connects when it is first used, and makes missing tables then. TLS as libpq's `sslmode`,
+    /// `sslrootcert`, `sslcert` and `sslkey` say, whose files are read now.
     ///
     /// # Errors
-    /// A URL that can't be, or that asks for TLS.
+    /// A URL that can't be, or files that are none.
     pub fn new(url: &str, scope: Scope) -> Result<Self, StoreError> {
-        let mut config =
-            Config::from_str(url).map_err(|error| StoreError::configuration(format!("--to: {}", chain(&error))))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(StoreError::configuration("--to: sslmode=require: the sink has no TLS to PostgreSQL yet"));
+        let wrong = |why: String| StoreError::configuration(format!("--to: {why}"));
+        let (url, tls) = Tls::split(url).map_err(wrong)?;
+        let mut config = Config::from_str(&url).map_err(|error| wrong(chain(&error)))?;
+        config.ssl_mode(tls.negotiation());
+        if config.get_hosts().is_empty() {
+            // TLS wants a name to ask for.
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
         }
         if config.get_application_name().is_none() {
             config.application_name("milena sink");
@@ -61,7 +73,11 @@ impl PostgresStore {
             config.connect_timeout(Duration::from_secs(10));
         }
         config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
-        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match tls.client_config().map_err(wrong)? {
+            Some(tls) => Manager::from_config(config, MakeRustlsConnect::new(tls), recycling),
+            None => Manager::from_config(config, NoTls, recycling),
+        };
         let prepare = Hook::async_fn(|client, _| {
             Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
         });
@@ -91,7 +107,7 @@ impl PostgresStore {
     }
 
     /// A connection whose tables are there, and the statement that fits them.
-    async fn ready(&mut self) -> Result<(Session, Arc<str>), StoreError> {
+    async fn ready(&mut self) -> Result<(Session, Arc<Insert>), StoreError> {
         let session = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
             error => StoreError::transient(format!("no connection to the database: {error}")),
@@ -107,7 +123,7 @@ impl PostgresStore {
         Ok((session, insert))
     }
 
-    async fn look_at_tables(&self, connection: &Session) -> Result<Arc<str>, StoreError> {
+    async fn look_at_tables(&self, connection: &Session) -> Result<Arc<Insert>, StoreError> {
         let what = self.scope.what;
         make_missing(connection, "kafka_sink_offsets", schema::OFFSETS_DDL).await?;
         make_missing(connection, what.table(), schema::ddl(what)).await?;
@@ -117,32 +133,51 @@ impl PostgresStore {
             .iter()
             .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .collect::<Result<_, tokio_postgres::Error>>()?;
-        schema::insert(what, &catalog).map(Arc::from).map_err(StoreError::configuration)
+        schema::insert(what, &catalog).map(Arc::new).map_err(StoreError::configuration)
     }
 
-    async fn write(&self, connection: &Session, insert: &str, batch: &Batch) -> Result<Staged, StoreError> {
-        connection.batch_execute("BEGIN").await?;
-        let fenced = self.move_positions(connection, &batch.moves).await?;
+    async fn write(&self, connection: &Session, insert: &Insert, batch: &Batch) -> Result<Staged, StoreError> {
+        let fence = connection.prepare_cached(schema::MOVE).await?;
+        let statement = connection.prepare_cached(&insert.sql).await?;
+        let columns = Columns::of(&batch.rows, &insert.arrays);
+        let mut bisection = Bisection::new(columns.len());
+        let mut written = 0;
+        let Some(mut range) = bisection.next_range() else {
+            let (_, fenced) =
+                try_join(run(connection, "BEGIN"), self.move_positions(connection, &fence, &batch.moves)).await?;
+            return if fenced.is_empty() { Ok(Staged::default()) } else { Err(StoreError::Fenced(fenced)) };
+        };
+        // One flight: whether the fence held is seen before anything is committed.
+        let (_, fenced, mut tried) = try_join3(
+            run(connection, "BEGIN"),
+            self.move_positions(connection, &fence, &batch.moves),
+            try_insert(connection, SAVEPOINT, &statement, &columns, &range),
+        )
+        .await?;
         if !fenced.is_empty() {
             return Err(StoreError::Fenced(fenced));
         }
-        let columns = Columns::of(&batch.rows);
-        let mut bisection = Bisection::new(columns.len());
-        let mut written = 0;
-        while let Some(range) = bisection.next_range() {
-            match try_insert(connection, insert, &columns.slice(range)).await? {
+        loop {
+            let before = match tried {
                 Ok(rows) => {
                     written += rows;
                     bisection.kept();
+                    NEXT_SAVEPOINT
                 }
-                Err(message) => bisection.failed(message),
+                Err(message) => {
+                    bisection.failed(message);
+                    ROLLBACK
+                }
+            };
+            match bisection.next_range() {
+                Some(next) => range = next,
+                None if before == ROLLBACK => break run(connection, before).await?,
+                None => break,
             }
+            tried = try_insert(connection, before, &statement, &columns, &range).await?;
         }
-        let refused: Vec<_> = bisection
-            .into_refused()
-            .into_iter()
-            .map(|(row, message)| Refused { row: columns.rows[row], message })
-            .collect();
+        let refused = bisection.into_refused().into_iter();
+        let refused: Vec<_> = refused.map(|(row, message)| Refused { row: columns.row(row), message }).collect();
         let present = (columns.len() - refused.len()) as u64 - written;
         // Rows that a later one of their key replaced are written: their key's row is there.
         let folded = (batch.rows.len() - columns.len()) as u64;
@@ -150,15 +185,16 @@ impl PostgresStore {
     }
 
     /// The partitions that are not where their owner left them. The statements are sent at once, in order.
-    async fn move_positions(&self, connection: &Session, moves: &[Move]) -> Result<Vec<i32>, StoreError> {
-        let statement = connection.prepare_cached(schema::MOVE).await?;
+    async fn move_positions(
+        &self,
+        connection: &Session,
+        statement: &Statement,
+        moves: &[Move],
+    ) -> Result<Vec<i32>, StoreError> {
         let Scope { group, topic, .. } = &self.scope;
-        let updated = try_join_all(moves.iter().map(|step| {
-            let statement = statement.clone();
-            async move {
-                let Move { partition, old, new, owner } = step;
-                connection.execute(&statement, &[new, group, topic, partition, old, owner]).await
-            }
+        let updated = try_join_all(moves.iter().map(|step| async move {
+            let Move { partition, old, new, owner } = step;
+            connection.execute(statement, &[new, group, topic, partition, old, owner]).await
         }))
         .await?;
         let fenced = moves.iter().zip(updated).filter(|(_, updated)| *updated == 0);
@@ -279,79 +315,37 @@ async fn make_missing(connection: &Session, table: &str, ddl: &str) -> Result<()
     }
 }
 
-/// Writes rows inside a savepoint; a row's fault is the inner error, and the transaction is as before.
+/// Writes rows inside a savepoint; a row's fault is the inner error, and the transaction is to be rolled back to it.
 async fn try_insert(
     connection: &Session,
-    insert: &str,
-    columns: &[&[String]],
+    before: &str,
+    statement: &Statement,
+    columns: &Columns<'_>,
+    range: &Range<usize>,
 ) -> Result<Result<u64, String>, StoreError> {
-    connection.batch_execute("SAVEPOINT half").await?;
-    let statement = connection.prepare_cached(insert).await?;
-    let params: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
-    match connection.execute(&statement, &params).await {
-        Ok(rows) => {
-            connection.batch_execute("RELEASE SAVEPOINT half").await?;
-            Ok(Ok(rows))
+    let values = columns.slice(range);
+    let params: Vec<_> = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
+    let inserted = async {
+        match connection.execute(statement, &params).await {
+            Ok(rows) => Ok(Ok(rows)),
+            Err(error) if StoreError::class(&error) == Class::Row => Ok(Err(describe(&error))),
+            Err(error) => Err(error.into()),
         }
-        Err(error) if StoreError::class(&error) == Class::Row => {
-            connection.batch_execute("ROLLBACK TO SAVEPOINT half; RELEASE SAVEPOINT half").await?;
-            Ok(Err(describe(&error)))
-        }
-        Err(error) => Err(error.into()),
-    }
+    };
+    // Sent in this order, and answered in this order.
+    let ((), inserted) = try_join(run(connection, before), inserted).await?;
+    Ok(inserted)
 }
 
-/// A batch as the statement takes it: one array of text for each column.
-struct Columns {
-    columns: Vec<Vec<String>>,
-    /// The index in the batch of each row here: of window rows with one key only the last is written.
-    rows: Vec<usize>,
-}
-
-impl Columns {
-    fn of(rows: &Rows) -> Self {
-        match rows {
-            Rows::Purchases(rows) => Self {
-                columns: vec![
-                    rows.iter().map(|row| row.kafka_offset.to_string()).collect(),
-                    rows.iter().map(|row| row.event_id.clone()).collect(),
-                    rows.iter().map(|row| row.user_id.clone()).collect(),
-                    rows.iter().map(|row| row.product_id.clone()).collect(),
-                    rows.iter().map(|row| decimal(row.price_cents)).collect(),
-                    rows.iter().map(|row| timestamp::format(row.purchase_time)).collect(),
-                ],
-                rows: (0..rows.len()).collect(),
-            },
-            Rows::Windows(all) => {
-                let last = last_of_each_key(all);
-                let rows = || last.iter().map(|index| &all[*index]);
-                Self {
-                    columns: vec![
-                        rows().map(|row| row.window.clone()).collect(),
-                        rows().map(|row| row.start_ms.to_string()).collect(),
-                        rows().map(|row| row.key.clone()).collect(),
-                        rows().map(|row| row.count.to_string()).collect(),
-                        rows().map(|row| row.sum_cents.to_string()).collect(),
-                    ],
-                    rows: last,
-                }
-            }
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn slice(&self, range: Range<usize>) -> Vec<&[String]> {
-        self.columns.iter().map(|column| &column[range.clone()]).collect()
-    }
+async fn run(connection: &Session, sql: &str) -> Result<(), StoreError> {
+    Ok(connection.batch_execute(sql).await?)
 }
 
 impl StoreError {
     fn class(error: &tokio_postgres::Error) -> Class {
         match error.code() {
             Some(code) => class_of(code.code()),
+            None if tls::cause(error).and_then(tls::advice).is_some() => Class::Configuration,
             // Without a code it is the connection: refused, broken, timed out. What is left are mistakes of ours.
             None if error.is_closed() || io_error(error) => Class::Transient,
             None => Class::Configuration,
@@ -363,13 +357,22 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let class = Self::class(&error);
         let mut message = format!("the database: {}", describe(&error));
-        if let (Class::Configuration, Some(code)) = (class, error.code()) {
+        let advice = match error.code() {
+            Some(code) if class == Class::Configuration => Some(advice(code.code())),
+            Some(_) => None,
+            None if message.ends_with(NO_TLS) => Some("set ssl=on there, or sslmode=prefer or disable in --to"),
+            None => tls::cause(&error).and_then(tls::advice),
+        };
+        if let Some(advice) = advice {
             message.push_str("; ");
-            message.push_str(advice(code.code()));
+            message.push_str(advice);
         }
         Self::Database { class, message }
     }
 }
+
+/// tokio-postgres's words for a server that answers the request for TLS with no.
+const NO_TLS: &str = "server does not support TLS";
 
 fn io_error(error: &tokio_postgres::Error) -> bool {
     let mut cause = std::error::Error::source(error);

@@ -1,8 +1,8 @@
 //! The tables of the PostgreSQL sink: how they are made if missing, and the statements that fit them as they stand.
 //!
-//! The table may be older than the sink, with an `id` of another type or a `user_id` of text. Values travel as text and
-//! are cast to each column's type *without* its length: a cast to `varchar(20)` would cut, the assignment to the column
-//! refuses.
+//! The table may be older than the sink, with an `id` of another type or a `user_id` of text. Values travel as what they
+//! are where the column is of just that type, else as text, and are cast to the column's type *without* its length: a
+//! cast to `varchar(20)` would cut, the assignment to the column refuses.
 
 use crate::pipeline::sink::What;
 
@@ -52,18 +52,65 @@ pub const fn columns(what: What) -> &'static [&'static str] {
     }
 }
 
-/// The insert of a batch, each parameter an array of text, cast to what the catalog says of its column.
+/// The insert of a batch: its SQL, and how the values of each column travel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Insert {
+    /// The statement; each parameter is an array.
+    pub sql: String,
+    /// One of each parameter.
+    pub arrays: Vec<Array>,
+}
+
+/// The type of an array of values on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "what the pipeline's tables hold")]
+pub enum Array {
+    /// `text[]`: the database parses each value, and says so if it can't.
+    Text,
+    /// `bigint[]`.
+    Bigint,
+    /// `timestamptz[]`.
+    Timestamptz,
+}
+
+impl Array {
+    /// Only what can't fail and can't lose its form travels as itself: a `user_id` need not be a number, and a price is
+    /// exact as text.
+    fn of(column: &str, kind: &str) -> Self {
+        match (column, kind) {
+            ("kafka_offset" | "start_ms" | "count" | "sum_cents", "bigint") => Self::Bigint,
+            ("purchase_time", "timestamp with time zone") => Self::Timestamptz,
+            _ => Self::Text,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text[]",
+            Self::Bigint => "bigint[]",
+            Self::Timestamptz => "timestamptz[]",
+        }
+    }
+}
+
+/// The insert of a batch into the table as the catalog has it.
 ///
 /// # Errors
 /// A sentence that names the columns the table lacks.
-pub fn insert(what: What, catalog: &[(String, String)]) -> Result<String, String> {
-    let mut casts = Vec::new();
+pub fn insert(what: What, catalog: &[(String, String)]) -> Result<Insert, String> {
+    let (mut names, mut casts, mut arrays, mut parameters) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut missing = Vec::new();
     for (index, column) in columns(what).iter().enumerate() {
-        match catalog.iter().find(|(name, _)| name == column) {
-            Some((_, kind)) => casts.push(format!("c{index}::{kind}")),
-            None => missing.push(*column),
-        }
+        let Some((_, kind)) = catalog.iter().find(|(name, _)| name == column) else {
+            missing.push(*column);
+            continue;
+        };
+        let array = Array::of(column, kind);
+        names.push(format!("c{index}"));
+        casts.push(format!("c{index}::{kind}"));
+        parameters.push(format!("${}::{}", index + 1, array.name()));
+        arrays.push(array);
     }
     let table = what.table();
     if !missing.is_empty() {
@@ -72,22 +119,20 @@ pub fn insert(what: What, catalog: &[(String, String)]) -> Result<String, String
             missing.join(", ")
         ));
     }
-    let indexes = 0..casts.len();
-    let arrays: Vec<_> = indexes.clone().map(|index| format!("${}::text[]", index + 1)).collect();
-    let names: Vec<_> = indexes.map(|index| format!("c{index}")).collect();
     let conflict = match what {
         What::Purchases => "(event_id) DO NOTHING",
         What::Windows => {
             "(window_name, start_ms, key) DO UPDATE SET count = excluded.count, sum_cents = excluded.sum_cents"
         }
     };
-    Ok(format!(
+    let sql = format!(
         "INSERT INTO {table}({}) SELECT {} FROM unnest({}) AS batch({}) ON CONFLICT {conflict}",
         columns(what).join(", "),
         casts.join(", "),
-        arrays.join(", "),
+        parameters.join(", "),
         names.join(", "),
-    ))
+    );
+    Ok(Insert { sql, arrays })
 }
 
 #[cfg(test)]
@@ -110,15 +155,17 @@ mod tests {
 
     #[test]
     fn casts_follow_the_columns() {
-        let sql = insert(What::Purchases, &catalog("integer")).unwrap();
+        let Insert { sql, arrays } = insert(What::Purchases, &catalog("integer")).unwrap();
         assert_eq!(
             sql,
             "INSERT INTO purchase_orders(kafka_offset, event_id, user_id, product_id, price, purchase_time) \
              SELECT c0::bigint, c1::character varying, c2::integer, c3::character varying, c4::numeric, \
-             c5::timestamp with time zone FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], \
-             $6::text[]) AS batch(c0, c1, c2, c3, c4, c5) ON CONFLICT (event_id) DO NOTHING"
+             c5::timestamp with time zone FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
+             $6::timestamptz[]) AS batch(c0, c1, c2, c3, c4, c5) ON CONFLICT (event_id) DO NOTHING"
         );
-        assert!(insert(What::Purchases, &catalog("text")).unwrap().contains("c2::text"));
+        use Array::{Bigint, Text, Timestamptz};
+        assert_eq!(arrays, [Bigint, Text, Text, Text, Text, Timestamptz]);
+        assert!(insert(What::Purchases, &catalog("text")).unwrap().sql.contains("c2::text"));
     }
 
     #[test]
