@@ -5,9 +5,12 @@ use milena::broker::{StoredRecord, TestCluster};
 use milena::pipeline::context::Context;
 use milena::pipeline::error::PipelineError;
 use milena::pipeline::receipt::Receipt;
+use milena::pipeline::sink::breaker::State;
 use milena::pipeline::sink::{Batch, Claim, Class, Refused, Rows, SinkConfig, Staged, Store, StoreError, What, run};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What the next stage or commit does instead of working.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -229,6 +232,27 @@ async fn outages_and_lost_answers_change_no_number() {
     assert_eq!((store.rows(), receipt.read, receipt.kept), (300, Some(453), Some(300)), "{receipt:?}");
     assert!(receipt.balanced);
     assert_eq!(cluster.records("t.dlq").unwrap().len(), 3, "dead letters are told once by one process");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_away_is_left_alone_and_the_group_keeps_its_member() {
+    let cluster = cluster(2, &input()).await;
+    let store = Memory::with(vec![Trouble::StageFails; 60]);
+    let mut context = Context::new(cluster.client().await.unwrap());
+    context.consumer = context.consumer.max_poll_interval(Duration::from_secs(10));
+    let config = SinkConfig::new("t", What::Purchases).until_end(true).batch(50);
+    let mut database = config.database();
+    let began = Instant::now();
+    let sink = tokio::spawn(async move { run(&context, store.clone(), config).await });
+    database.wait_for(|state| *state == State::Open).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "after three failures");
+    let (_, generation, _) = cluster.group("t.sink").unwrap();
+    let receipt = sink.await.unwrap().unwrap();
+    assert!(began.elapsed() > Duration::from_secs(57 * 5 / 2), "{:?} for 60 attempts is hammering", began.elapsed());
+    let (_, after, members) = cluster.group("t.sink").unwrap();
+    assert_eq!((receipt.kept, members, after - generation), (Some(300), 0, 1), "no rebalance but its leaving");
+    assert_eq!(*database.borrow(), State::Closed);
+    assert!(receipt.balanced);
 }
 
 #[tokio::test(start_paused = true)]

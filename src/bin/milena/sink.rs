@@ -13,7 +13,7 @@ pub struct Args {
     /// The input topic T; with `--what windows` its T.final is read
     #[arg(short, long, default_value = "user-behavior-events")]
     topic: String,
-    /// postgres://USER:PASSWORD@HOST/DATABASE (not encrypted yet) or embedded:PATH
+    /// postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full or embedded:PATH
     #[arg(long, value_name = "TARGET")]
     to: Target,
     /// Which rows
@@ -25,9 +25,12 @@ pub struct Args {
     /// Static member: a restart takes its partitions back at once
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
-    /// Commits every so many records, or every half second
+    /// Commits every so many records
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
+    /// Commits at least this often
+    #[arg(long, value_name = "D", default_value = "500ms", value_parser = duration)]
+    every: Duration,
     /// Ends at the high watermarks as of now
     #[arg(long)]
     until_end: bool,
@@ -50,7 +53,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         Rows::Purchases => What::Purchases,
         Rows::Windows => What::Windows,
     };
-    let mut config = SinkConfig::new(&args.topic, what).batch(args.batch).until_end(args.until_end);
+    let mut config = SinkConfig::new(&args.topic, what).batch(args.batch).every(args.every).until_end(args.until_end);
     if let Some(max_future) = max_future(global)? {
         config = config.max_future(max_future);
     }

@@ -15,6 +15,7 @@
 
 pub mod batch;
 pub mod bisect;
+pub mod breaker;
 #[cfg(feature = "postgres")]
 mod columns;
 pub mod compare;

@@ -16,6 +16,7 @@ use crate::pipeline::context::Context;
 use crate::pipeline::error::{PipelineError, Result};
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::sink::batch::{Counts, Pending, judge};
+use crate::pipeline::sink::breaker::State;
 use crate::pipeline::sink::writer::{Writer, Written};
 use crate::pipeline::sink::{Claim, Scope, Store, What};
 use crate::pipeline::stop::Stop;
@@ -27,6 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 /// How often the loop looks around when nothing happens.
@@ -51,6 +53,7 @@ pub struct SinkConfig {
     max_future: i64,
     most_dead: u8,
     rows: Arc<AtomicU64>,
+    database: watch::Sender<State>,
 }
 
 impl SinkConfig {
@@ -71,6 +74,7 @@ impl SinkConfig {
             max_future: 600_000_000,
             most_dead: 50,
             rows: Arc::default(),
+            database: watch::Sender::default(),
         }
     }
 
@@ -129,6 +133,11 @@ impl SinkConfig {
         self.rows.clone()
     }
 
+    /// Whether the database answers: [`State::Closed`] before it is first asked, and as long as it does.
+    pub fn database(&self) -> watch::Receiver<State> {
+        self.database.subscribe()
+    }
+
     /// What the store's calls are about.
     pub fn scope(&self) -> Scope {
         Scope { group: self.group.clone(), topic: self.topic().to_owned(), what: self.what }
@@ -166,7 +175,8 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
     let mut consumer = context.member(&config.group, config.instance.as_deref())?;
     consumer.subscribe([config.topic()]).await?;
     let dead_letters = context.client.producer(context.producer.clone().acks(Acks::All))?;
-    let writer = Writer::new(store, dead_letters, config.topics.dlq.clone(), config.most_dead);
+    let database = config.database.clone();
+    let writer = Writer::new(store, dead_letters, config.topics.dlq.clone(), config.most_dead, database);
     let mut shell = Shell {
         pending: Pending::new(config.what),
         config,
@@ -466,7 +476,8 @@ impl<S: Store + 'static> Shell<S> {
     }
 
     /// A fenced partition may be ours all the same (we claimed it twice), or the group has moved it on and we haven't
-    /// heard. A commit that the coordinator accepts after the fence says that we are its member still: claim again.
+    /// heard. A commit that the coordinator accepts after the fence says that we are its member still, of this generation:
+    /// claim again. A heartbeat would say the same, later: its answer may be to one that was sent before.
     async fn ask_the_group(&mut self) {
         let now = Instant::now();
         let Some((&partition, &(offset, _))) = self.fenced.iter().find(|(_, (_, at))| *at <= now) else { return };

@@ -4,7 +4,7 @@
 //! dead letters, flushed -> stage -> refused rows to T.dlq, flushed -> commit
 //!        ^                  |  |                                      |
 //!        |      transient   |  +-- fenced: without these partitions   +-- no answer: is it written?
-//!        +--- back off <----+
+//!        +-- the breaker <--+
 //! ```
 #![allow(clippy::disallowed_methods, reason = "a shell of the pipeline waits between attempts")]
 
@@ -13,15 +13,13 @@ use crate::pipeline::dead_letter::{SetAside, Stage};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::event::{Reason, Rejected};
 use crate::pipeline::sink::batch::{Counts, Sealed, ShareLimit};
+use crate::pipeline::sink::breaker::{Breaker, State};
 use crate::pipeline::sink::{Batch, Claim, Class, Move, Staged, Store, StoreError};
 use crate::producer::Producer;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-const FIRST_WAIT: Duration = Duration::from_millis(50);
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// What one batch came to.
 #[derive(Debug, Default)]
@@ -39,32 +37,47 @@ pub(super) struct Writer<S> {
     dlq: String,
     records: ShareLimit,
     rows: ShareLimit,
+    database: Gate,
+    brokers: Gate,
 }
 
 impl<S: Store> Writer<S> {
-    pub(super) fn new(store: S, dead_letters: Producer, dlq: String, percent: u8) -> Self {
+    /// `database` tells whoever watches whether the database is asked.
+    pub(super) fn new(
+        store: S,
+        dead_letters: Producer,
+        dlq: String,
+        percent: u8,
+        database: watch::Sender<State>,
+    ) -> Self {
         let limit = ShareLimit::new(percent);
-        Self { store, dead_letters, dlq, records: limit.clone(), rows: limit }
+        let database = Gate::new("the database", database);
+        let brokers = Gate::new("the dead letter topic", watch::Sender::default());
+        Self { store, dead_letters, dlq, records: limit.clone(), rows: limit, database, brokers }
     }
 
     /// Claims the partitions, however long the database is away.
     pub(super) async fn claim(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Claim>, PipelineError> {
-        let mut backoff = Backoff::new();
         loop {
             match self.store.claim(starts).await {
-                Ok(claims) => return Ok(claims),
-                Err(error) => self.recover(error.into(), &mut backoff).await?,
+                Ok(claims) => {
+                    self.database.is_through();
+                    return Ok(claims);
+                }
+                Err(error) => self.recover(error.into()).await?,
             }
         }
     }
 
     /// The positions of all partitions in the database, ours or not.
     pub(super) async fn positions(&mut self) -> Result<Vec<(i32, i64)>, PipelineError> {
-        let mut backoff = Backoff::new();
         loop {
             match self.store.positions().await {
-                Ok(positions) => return Ok(positions),
-                Err(error) => self.recover(error.into(), &mut backoff).await?,
+                Ok(positions) => {
+                    self.database.is_through();
+                    return Ok(positions);
+                }
+                Err(error) => self.recover(error.into()).await?,
             }
         }
     }
@@ -73,7 +86,6 @@ impl<S: Store> Writer<S> {
     pub(super) async fn write(&mut self, mut sealed: Sealed<OwnedRecord>) -> Result<Written, PipelineError> {
         let mut batch = sealed.batch();
         let mut written = Written::default();
-        let mut backoff = Backoff::new();
         let mut told = HashSet::new();
         let mut committing: Option<Staged> = None;
         while !sealed.is_empty() {
@@ -90,11 +102,12 @@ impl<S: Store> Writer<S> {
                     continue;
                 }
                 Err(error) => {
-                    self.recover(error, &mut backoff).await?;
+                    self.recover(error).await?;
                     continue;
                 }
             };
-            backoff.over();
+            self.database.is_through();
+            self.brokers.is_through();
             self.records.add(sealed.read(), sealed.dead.len() as u64);
             self.rows.add(batch.rows.len() as u64, staged.refused.len() as u64);
             written.counts = sealed.counts(&staged);
@@ -161,11 +174,13 @@ impl<S: Store> Writer<S> {
     }
 
     /// Waits if trying again helps; ends the sink if not.
-    async fn recover(&mut self, error: Failed, backoff: &mut Backoff) -> Result<(), PipelineError> {
+    async fn recover(&mut self, error: Failed) -> Result<(), PipelineError> {
         self.store.abandon().await;
         match error {
-            Failed::Store(StoreError::Database { class: Class::Transient, message }) => backoff.wait(&message).await,
-            Failed::Kafka(error) if error.is_retriable() => backoff.wait(&error.to_string()).await,
+            Failed::Store(StoreError::Database { class: Class::Transient, message }) => {
+                self.database.wait(&message).await;
+            }
+            Failed::Kafka(error) if error.is_retriable() => self.brokers.wait(&error.to_string()).await,
             Failed::Store(error) => return Err(PipelineError::Database(error.to_string())),
             Failed::Kafka(error) => return Err(error.into()),
             Failed::Stop(error) => return Err(error),
@@ -201,31 +216,45 @@ fn too_many(what: &str, first: Option<String>) -> Failed {
     )))
 }
 
-/// Doubling waits with jitter, and one line in the log for each outage.
-struct Backoff {
-    next: Duration,
-    told: bool,
+/// A breaker with a clock, whose changes are told: one line in the log for each outage.
+struct Gate {
+    what: &'static str,
+    breaker: Breaker,
+    state: watch::Sender<State>,
 }
 
-impl Backoff {
-    fn new() -> Self {
-        Self { next: FIRST_WAIT, told: false }
+impl Gate {
+    fn new(what: &'static str, state: watch::Sender<State>) -> Self {
+        Self { what, breaker: Breaker::default(), state }
     }
 
+    /// After a failure: until the next attempt may be made.
     async fn wait(&mut self, why: &str) {
-        if !self.told && self.next > FIRST_WAIT {
-            self.told = true;
-            tracing::warn!(why, "the sink waits; it goes on by itself");
+        let was = self.breaker.state();
+        self.breaker.failed(Instant::now().into_std(), fastrand::f64());
+        if (was, self.breaker.state()) == (State::Closed, State::Open) {
+            tracing::warn!(why, "{} fails: it is asked every few seconds until it answers", self.what);
+        } else {
+            tracing::debug!(why, "{} fails", self.what);
         }
-        let wait = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
-        tracing::debug!(why, ?wait, "trying again");
-        self.next = (self.next * 2).min(LONGEST_WAIT);
-        tokio::time::sleep(wait).await;
+        self.tell();
+        while !self.breaker.attempt(Instant::now().into_std()) {
+            let Some(next) = self.breaker.next_attempt() else { break };
+            tokio::time::sleep_until(next.into()).await;
+        }
+        self.tell();
     }
 
-    fn over(&self) {
-        if self.told {
-            tracing::warn!("the sink goes on");
+    fn is_through(&mut self) {
+        if self.breaker.state() != State::Closed {
+            tracing::warn!("{} answers again", self.what);
         }
+        self.breaker.succeeded();
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let state = self.breaker.state();
+        self.state.send_if_modified(|told| std::mem::replace(told, state) != state);
     }
 }
