@@ -20,6 +20,7 @@ pub mod demo;
 pub mod dlq;
 pub mod error;
 pub mod event;
+pub mod knobs;
 pub mod merge;
 pub mod metrics;
 mod process;

@@ -5,6 +5,7 @@ use crate::progress;
 use milena::pipeline::{
     aggregate::{self, Options},
     config::{self, Topics},
+    knobs::Knobs,
     timestamp,
     window::{JobSpec, MAX_WINDOWS},
 };
@@ -73,10 +74,9 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     };
     let job = args.group.unwrap_or_else(|| format!("{}.aggregate", args.topic));
     let mut spec = JobSpec::new(job, windows, i64::try_from(args.bound.as_micros()).unwrap_or(i64::MAX / 4));
-    spec.max_future = table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
-    spec.max_jump = table_micros(&table, "max.jump.ms")?;
+    let knobs = Knobs::from_toml(&table).map_err(Failure::config)?;
+    (spec.max_future, spec.max_jump, spec.dedup) = (knobs.max_future, knobs.max_jump, knobs.dedup);
     (spec.from, spec.stop_at) = (args.from_timestamp, args.stop_at);
-    spec.dedup = dedup(&table)?;
     if spec.max_jump.is_some_and(|jump| jump < spec.longest() + spec.bound) {
         return Err(Failure::config("max.jump.ms must be at least the longest window and the bound together"));
     }
@@ -85,24 +85,9 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     options.idle = idle;
     options.until_end = args.until_end;
     options.accept_gap = args.accept_gap;
+    (options.commit_interval, options.planned_outage) = (knobs.commit_interval, knobs.planned_outage);
     let context = context(global)?;
     let board = options.board.clone();
     let receipt = progress::beside(board, progress::aggregate, aggregate::run(&context, options)).await;
     finish(&context, receipt).await
-}
-
-/// `[pipeline] dedup`: whether events are left out whose id came before.
-pub fn dedup(table: &toml::Table) -> Result<bool> {
-    match table.get("pipeline").and_then(|pipeline| pipeline.get("dedup")) {
-        None => Ok(false),
-        Some(value) => value.as_bool().ok_or_else(|| Failure::config("[pipeline] dedup is true or false")),
-    }
-}
-
-/// `[pipeline] "max.future.ms" = 600000`, or `"10m"`.
-pub fn table_micros(table: &toml::Table, key: &str) -> Result<Option<i64>> {
-    let Some(value) = table.get("pipeline").and_then(|pipeline| pipeline.get(key)) else { return Ok(None) };
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let duration = duration(&text).map_err(|error| Failure::config(format!("{key}: {error}")))?;
-    Ok(Some(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)))
 }

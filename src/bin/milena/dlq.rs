@@ -1,6 +1,5 @@
 //! `milena dlq`: what is in a dead letter queue and why, and sending it once more.
 
-use crate::aggregate::table_micros;
 use crate::args::{Failure, Global, Result, context};
 use crate::consume::envelope;
 use crate::dlq_text;
@@ -9,10 +8,10 @@ use crate::progress;
 use milena::pipeline::{
     context::Context,
     dlq::{self, Filter, Refusal, Replayed},
+    knobs::Knobs,
     scan::Progress,
     sink::{Store, Target, What, embedded::EmbeddedStore, postgres::PostgresStore},
     timestamp,
-    window::JobSpec,
 };
 use std::sync::Arc;
 
@@ -113,7 +112,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         Command::List { which, newest, json } => list(&context, &which, newest, json).await,
         Command::Show { topic, place, json } => show(&context, &topic, &place, json).await,
         Command::Replay { which, to, dry_run } => {
-            let max_future = table_micros(&global.toml()?, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
+            let max_future = Knobs::from_toml(&global.toml()?).map_err(Failure::config)?.max_future;
             Replay { context: &context, which, to, dry_run, max_future, progress: Arc::default() }.run().await
         }
     };

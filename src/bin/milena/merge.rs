@@ -4,6 +4,7 @@ use crate::args::{Failure, Global, Result, context, finish, http};
 use crate::progress;
 use milena::pipeline::{
     config::{self, Topics},
+    knobs::Knobs,
     merge::{self, Options},
 };
 
@@ -28,8 +29,10 @@ pub struct Args {
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
     http(&args.http)?;
-    let windows = config::windows_from_toml(&global.toml()?).map_err(Failure::config)?;
+    let table = global.toml()?;
+    let windows = config::windows_from_toml(&table).map_err(Failure::config)?;
     let mut options = Options::new(&args.topic, windows);
+    options.commit_interval = Knobs::from_toml(&table).map_err(Failure::config)?.commit_interval;
     if let Some(group) = args.group {
         options.group = group;
     }

@@ -3,6 +3,7 @@
 use crate::args::{Failure, Global, Result, context, duration};
 use milena::pipeline::context::Context;
 use milena::pipeline::error::PipelineError;
+use milena::pipeline::knobs::Knobs;
 use milena::pipeline::sink::embedded::EmbeddedStore;
 use milena::pipeline::sink::postgres::PostgresStore;
 use milena::pipeline::sink::{self, SinkConfig, Store, Target, What};
@@ -54,9 +55,8 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         Rows::Windows => What::Windows,
     };
     let mut config = SinkConfig::new(&args.topic, what).batch(args.batch).every(args.every).until_end(args.until_end);
-    if let Some(max_future) = max_future(global)? {
-        config = config.max_future(max_future);
-    }
+    let knobs = Knobs::from_toml(&global.toml()?).map_err(Failure::config)?;
+    config = config.max_future(Duration::from_micros(knobs.max_future.unsigned_abs()));
     if let Some(group) = args.group {
         config = config.group(group);
     }
@@ -82,14 +82,6 @@ async fn drain<S: Store + 'static>(context: &Context, store: S, config: SinkConf
     context.client.close().await;
     println!("{}", receipt.to_json());
     if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
-}
-
-/// `[pipeline]` `"max.future.ms"` of the TOML file: the same guard as the aggregator's.
-fn max_future(global: &Global) -> Result<Option<Duration>> {
-    let table = global.toml()?;
-    let Some(value) = table.get("pipeline").and_then(|pipeline| pipeline.get("max.future.ms")) else { return Ok(None) };
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    duration(&text).map(Some).map_err(|error| Failure::config(format!("max.future.ms: {error}")))
 }
 
 fn database(error: sink::StoreError) -> Failure {

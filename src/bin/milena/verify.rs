@@ -1,14 +1,13 @@
 //! `milena verify`: everything computed again as a batch, and compared; with `--to` the sink's table too.
 
-use crate::aggregate::{dedup, table_micros};
 use crate::args::{Failure, Global, Result, context, instant};
 use crate::progress;
 use milena::pipeline::{
     config::{self, Topics},
+    knobs::Knobs,
     receipt::{Gmv, Receipt},
     sink::{SinkConfig, Target, What, compare::Compared, embedded::EmbeddedStore, postgres::PostgresStore},
     verify,
-    window::JobSpec,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -34,9 +33,9 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
     let context = context(global)?;
     let mut options = verify::Options::new(&args.topic, windows.clone());
-    options.max_future = table_micros(&table, "max.future.ms")?.unwrap_or(JobSpec::MAX_FUTURE);
-    options.max_jump = table_micros(&table, "max.jump.ms")?;
-    (options.from, options.dedup) = (args.from_timestamp, dedup(&table)?);
+    let knobs = Knobs::from_toml(&table).map_err(Failure::config)?;
+    (options.max_future, options.max_jump) = (knobs.max_future, knobs.max_jump);
+    (options.from, options.dedup) = (args.from_timestamp, knobs.dedup);
     // Read first: what a running sink writes meanwhile is in the input then.
     let table = match &args.to {
         Some(target) => Some(table_of(target, &args.topic).await?),
