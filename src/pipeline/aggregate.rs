@@ -92,6 +92,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         input: names.input.clone(),
         outputs: vec![names.windows.clone(), names.late.clone(), names.dlq.clone()],
         until_end: options.until_end,
+        has_end: options.until_end || options.spec.stop_at.is_some(),
         commit_interval: options.commit_interval,
         metrics: metrics.clone(),
     };

@@ -84,6 +84,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         input: names.windows.clone(),
         outputs: vec![names.finals.clone(), names.late.clone(), names.dlq.clone()],
         until_end: options.until_end,
+        has_end: options.until_end,
         commit_interval: options.commit_interval,
         metrics: metrics.clone(),
     };

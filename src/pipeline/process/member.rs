@@ -39,6 +39,8 @@ const FULL: usize = 64;
 const EMPTY: usize = 8;
 /// How long partitions may take to commit what they have before they go to another member, or at the end.
 const HAND_OVER: Duration = Duration::from_secs(8);
+/// How long a member is without a partition before it says so: a rebalance may be under way.
+const SPARE: Duration = Duration::from_secs(10);
 /// How often a member whose partitions are done asks whether the others' are.
 const ASK: Duration = Duration::from_millis(500);
 /// Heartbeats that the coordinator must have taken after a partition was lost, before it is begun anew: the first may have
@@ -69,6 +71,7 @@ pub(super) async fn run<S: Stage>(context: &Context, job: Arc<Job>, stage: Arc<S
         told,
         tended: Instant::now(),
         asked: None,
+        spare: None,
         is_over: false,
     };
     let mut done = member.work(context, &mut consumer).await;
@@ -122,6 +125,8 @@ struct Member<S: Stage> {
     told: mpsc::UnboundedReceiver<(i32, u64, Report)>,
     tended: Instant,
     asked: Option<Instant>,
+    /// Since when there is no partition for this member, and whether that was said.
+    spare: Option<(Instant, bool)>,
     /// The job has come to its end.
     is_over: bool,
 }
@@ -145,6 +150,7 @@ impl<S: Stage> Member<S> {
                 self.tended = Instant::now();
                 self.shared.job.metrics.alive(self.tended);
                 self.tend(consumer);
+                self.say_if_spare();
             }
             if self.has_ended(consumer).await? {
                 self.is_over = true;
@@ -163,6 +169,7 @@ impl<S: Stage> Member<S> {
             Some(Event::Assigned(partitions)) => {
                 let _ = consumer.pause(&partitions); // until they have begun
                 self.shared.job.metrics.joined(true);
+                self.spare = (partitions.is_empty() && self.parts.is_empty()).then(|| (Instant::now(), false));
                 for name in partitions {
                     if name.partition >= self.partitions {
                         self.partitions = name.partition + 1;
@@ -276,6 +283,19 @@ impl<S: Stage> Member<S> {
         let _ = part.commands.send(Command::Records(beginning, records, progress));
     }
 
+    /// More members than partitions: the surplus waits for one of the others to go.
+    fn say_if_spare(&mut self) {
+        let Some((since, said)) = &mut self.spare else { return };
+        if !*said && since.elapsed() >= SPARE {
+            *said = true;
+            tracing::info!(
+                topic = self.shared.job.input,
+                partitions = self.partitions,
+                "no partition is left for this member, the others have them all: it takes over when one of them goes"
+            );
+        }
+    }
+
     /// Positions that pass markers and gaps, partitions that have room again, and lost ones that the group confirms.
     fn tend(&mut self, consumer: &Consumer) {
         let mut heartbeat = None;
@@ -358,7 +378,7 @@ impl<S: Stage> Member<S> {
     /// Whether every partition is done, here or at another member. Ours alone are not enough: a dead member's may be on
     /// their way to us.
     async fn has_ended(&mut self, consumer: &Consumer) -> Result<bool> {
-        if self.parts.values().any(|part| !part.done) || (self.parts.is_empty() && self.ends.is_empty()) {
+        if !self.shared.job.has_end || self.parts.values().any(|part| !part.done) {
             return Ok(false);
         }
         if self.parts.len() == usize::try_from(self.partitions).unwrap_or(usize::MAX) {

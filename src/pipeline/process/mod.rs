@@ -42,6 +42,8 @@ pub(super) struct Job {
     pub(super) outputs: Vec<String>,
     /// Ends at the high watermarks as of the start.
     pub(super) until_end: bool,
+    /// Has an end: that, or an edge at which its processes are done.
+    pub(super) has_end: bool,
     /// Commits at least this often, if there is something new.
     pub(super) commit_interval: Duration,
     /// Where the stage is counted.
