@@ -147,21 +147,16 @@ impl Aggregator {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition's counts are committed up to here: at a commit, or found so after one whose answer was lost. What is new.
-    fn counted(&self, partition: i32, total: &Counts) -> Counts {
+    /// The partition's counts are committed up to here: at a commit, or found so after one whose answer was lost.
+    fn counted(&self, partition: i32, total: &Counts) {
         let mut run = self.run();
-        let mut new = Counts::default();
         if let Some(before) = run.totals.insert(partition, total.clone()) {
-            new = total.clone();
+            let mut new = total.clone();
             new.subtract(&before);
             run.counts.add(&new);
         }
         drop(run);
         self.options.board.counts(partition, total);
-        new.late_by_window.iter().for_each(|(window, n)| self.metrics.late(window, *n));
-        new.skipped.iter().for_each(|(reason, n)| self.metrics.skipped(reason, *n));
-        new.dead.iter().for_each(|(reason, n)| self.metrics.dead(reason, *n));
-        new
     }
 
     fn restore(&self, start: &Start, offset: &OffsetAndMetadata) -> Result<(PartitionWindows, Metadata, i64)> {
@@ -213,9 +208,9 @@ impl Stage for Aggregator {
         };
         let seek = metadata.as_ref().map_or(position, |metadata| metadata.replay_from);
         let total = metadata.as_ref().map_or_else(|| Counts::new(&self.spec), |found| found.counts.clone());
-        let new = self.counted(partition, &total);
+        self.counted(partition, &total);
         let process = Partition::new(self.clone(), start, windows, metadata, position);
-        process.count(&new);
+        process.count(&total);
         Ok(Begun { process, seek })
     }
 
@@ -227,6 +222,7 @@ impl Stage for Aggregator {
 
     fn forget(&self, partition: i32) {
         self.run().totals.remove(&partition);
+        self.metrics.moved(&self.options.topics.input, partition);
         self.options.board.gone(partition);
     }
 }

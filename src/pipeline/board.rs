@@ -54,12 +54,12 @@ pub struct Numbers {
     pub counts: Counts,
     /// Windows that sum and are not final, oldest first.
     pub open: Vec<OpenWindow>,
-    /// The newest final rows, oldest first, at most [`Board::KEPT`].
+    /// The newest final rows without a key, oldest first, at most [`Board::KEPT`] of each window.
     pub finals: Vec<FinalRow>,
     /// How many there were, those no longer kept included.
     pub finals_seen: u64,
-    /// The newest list of greatest counts.
-    pub top: Option<TopRow>,
+    /// The newest list of greatest counts, by window.
+    pub tops: BTreeMap<String, TopRow>,
     /// Windows final.
     pub windows_final: u64,
     /// Rows that the sink wrote.
@@ -85,8 +85,8 @@ struct State {
 }
 
 impl Board {
-    /// How many final rows are kept.
-    pub const KEPT: usize = 12;
+    /// How many final rows are kept of each window.
+    pub const KEPT: usize = 30;
     /// How many open windows are kept.
     const OPEN: usize = 64;
 
@@ -152,18 +152,26 @@ impl Board {
         let before = numbers.finals.len();
         numbers.finals.extend(rows.iter().filter(|row| row.key.is_none()).cloned());
         numbers.finals_seen += (numbers.finals.len() - before) as u64;
-        let surplus = numbers.finals.len().saturating_sub(Self::KEPT);
-        numbers.finals.drain(..surplus);
-        if let Some(top) = tops.last() {
-            numbers.top = Some(top.clone());
+        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+        for row in &numbers.finals {
+            *kept.entry(row.window.clone()).or_default() += 1;
         }
+        numbers.finals.retain(|row| match kept.get_mut(&row.window) {
+            Some(rows) if *rows > Self::KEPT => {
+                *rows -= 1;
+                false
+            }
+            _ => true,
+        });
+        numbers.tops.extend(tops.iter().map(|top| (top.window.clone(), top.clone())));
     }
 
     pub(super) fn merged(&self, position: i64, until: Option<i64>) {
         self.lock().numbers.merged = Some((position, until));
     }
 
-    pub(super) fn watch_sink(&self, rows: Arc<AtomicU64>) {
+    /// Counts the rows of this sink, too.
+    pub fn watch_sink(&self, rows: Arc<AtomicU64>) {
         self.lock().sinks.push(rows);
     }
 

@@ -9,6 +9,7 @@ use crate::pipeline::{
     context::{Context, wall_micros},
     error::{PipelineError, Result},
     event,
+    metrics::Role,
     receipt::Receipt,
     timestamp, topics,
 };
@@ -64,7 +65,8 @@ impl Options {
 /// A record that was not written: the first one's error.
 pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     let producer = context.producer()?;
-    let mut sending = Sending::new(producer.topic(options.topics.input.as_str()));
+    let mut sending =
+        Sending::new(producer.topic(options.topics.input.as_str()), context.metrics.stage(Role::Clickstream, ""));
     let done = match &options.file {
         Some(path) => file(context, &options, &mut sending, path.clone()).await,
         None => generate(context, &options, &mut sending).await,

@@ -4,7 +4,12 @@
 //! ```text
 //!  clickstream stops -> aggregate --until-end -> merge --until-end -> sink --until-end -> verify -> receipt
 //! ```
+//!
+//! While it runs, the dashboard's buttons kill the aggregator's task and take the sink's database away: neither changes a
+//! number. At the end the database is given back.
 #![allow(clippy::disallowed_methods, reason = "a shell that runs the other shells")]
+
+mod outage;
 
 use crate::{
     broker::TestCluster,
@@ -12,10 +17,13 @@ use crate::{
         aggregate,
         board::Board,
         clickstream,
-        config::{Topics, WindowSpec, built_in_windows, select_windows},
+        config::{Topics, WindowSpec, select_windows, windows_from_toml},
         context::{Context, wall_micros},
+        dashboard::Controls,
         error::{PipelineError, Result},
+        http::{Listener, Pages},
         merge,
+        metrics::{Metrics, Role},
         receipt::{Gmv, Receipt},
         sink::{self, SinkConfig, Store, StoreError, What, embedded::EmbeddedStore},
         stop::Stop,
@@ -24,6 +32,7 @@ use crate::{
         window::JobSpec,
     },
 };
+use outage::Switched;
 use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
@@ -41,36 +50,70 @@ pub struct Options {
     pub postgres: Option<String>,
     /// Where screens look.
     pub board: Arc<Board>,
+    /// The buttons.
+    pub controls: Controls,
+    /// What the stages count.
+    pub metrics: Metrics,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { run_for: None, rate: 2_000.0, seed: 1, postgres: None, board: Arc::default() }
+        Self {
+            run_for: None,
+            rate: 2_000.0,
+            seed: 1,
+            postgres: None,
+            board: Arc::default(),
+            controls: Controls::default(),
+            metrics: Metrics::new(),
+        }
     }
 }
 
 /// Windows of the demo: the minute, and ten seconds for people who wait.
-const WINDOWS: &str = "gmv_1m,gmv_10s,views_1m";
+const WINDOWS: &str = "gmv_1m,gmv_10s,views_1m,views_10s,users_10s";
+/// Those that aren't built in.
+const DESCRIBED: &str = r#"
+[[window]]
+name = "views_10s"
+size = "10s"
+filter = "view"
+key = "product_id"
+top = 3
+
+[[window]]
+name = "users_10s"
+size = "10s"
+key = "user_id"
+top = 10
+"#;
 const PARTITIONS: i32 = 6;
 /// Events are out of order by up to this, within [`BOUND`].
 const DISORDER: i64 = 3 * SECOND;
 const BOUND: i64 = 5 * SECOND;
 
-/// Runs the demo; the clickstream ends after `run_for` or at the wish to stop.
+/// Runs the demo; the clickstream ends after `run_for` or at the wish to stop. The dashboard is served at `http` until the
+/// receipt is made.
 ///
 /// # Errors
 /// What stopped a stage. Numbers that don't add up are no error: `balanced` is false.
-pub async fn run(stop: &Stop, options: Options) -> Result<Receipt> {
+pub async fn run(stop: &Stop, options: Options, http: Option<Listener>) -> Result<Receipt> {
     let cluster = TestCluster::builder().listen("127.0.0.1:0").initial_rebalance_delay(Duration::ZERO).start().await?;
     let client = cluster.client().await?;
     let scratch = Scratch::new()?;
-    let windows = select_windows(&built_in_windows(), WINDOWS).map_err(PipelineError::Config)?;
-    let mut context = Context::new(client);
+    let described = DESCRIBED.parse().map_err(|error| PipelineError::Config(format!("{error}")))?;
+    let windows = windows_from_toml(&described).and_then(|all| select_windows(&all, WINDOWS));
+    let windows = windows.map_err(PipelineError::Config)?;
+    let mut context = Context { metrics: options.metrics.clone(), ..Context::new(client) };
     // A killed stage's partitions are somebody else's soon.
     let session = Duration::from_secs(3);
     context.consumer = context.consumer.session_timeout(session).heartbeat_interval(session / 3);
     let demo = Demo { context, windows, options, scratch };
+    let pages = http.map(|listener| listener.serve(demo.pages()));
     let done = demo.run(stop).await;
+    if let Some(pages) = pages {
+        pages.stop().await;
+    }
     demo.context.client.close().await;
     cluster.stop().await;
     done
@@ -97,6 +140,12 @@ impl Running {
         let stop = Stop::new();
         let task = tokio::spawn(stage(Context { stop: stop.clone(), ..context.clone() }));
         Self { stop, task }
+    }
+
+    /// Ends it as a crash would: nothing is committed, nobody is told.
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
     }
 
     async fn finish(self) -> Result<Receipt> {
@@ -129,12 +178,21 @@ impl Demo {
         let mut sinker = Running::start(&self.context, |context| self.sink(context, false));
 
         // A stage that ends before its time has failed.
-        let early = tokio::select! {
-            produced = &mut clicks.task => Ok(joined(produced)?),
-            () = stop.stopped() => Err(None),
-            ended = &mut aggregator.task => Err(Some(ended)),
-            ended = &mut merger.task => Err(Some(ended)),
-            ended = &mut sinker.task => Err(Some(ended)),
+        let early = loop {
+            break tokio::select! {
+                produced = &mut clicks.task => Ok(joined(produced)?),
+                () = stop.stopped() => Err(None),
+                ended = &mut aggregator.task => Err(Some(ended)),
+                ended = &mut merger.task => Err(Some(ended)),
+                ended = &mut sinker.task => Err(Some(ended)),
+                () = self.options.controls.killed() => {
+                    aggregator.kill().await;
+                    self.options.controls.was_killed();
+                    tracing::info!("the aggregator was killed; a new one begins");
+                    aggregator = Running::start(&self.context, |context| count_windows(context, self.aggregate(false)));
+                    continue;
+                }
+            };
         };
         let produced = match early {
             Ok(receipt) => receipt,
@@ -144,9 +202,10 @@ impl Demo {
                 return Err(PipelineError::Log("a stage of the demo ended by itself".to_owned()));
             }
         };
+        self.options.controls.end();
         board.phase("draining aggregate");
-        let mut aggregated = aggregator.finish().await?;
-        aggregated.add(&count_windows(self.context.clone(), self.aggregate(true)).await?);
+        aggregator.finish().await?;
+        count_windows(self.context.clone(), self.aggregate(true)).await?;
         board.phase("draining merge");
         let mut merged = merger.finish().await?;
         merged.add(&merge_rows(self.context.clone(), self.merge(true)).await?);
@@ -158,8 +217,11 @@ impl Demo {
         let verified = verify::Options::new(&names.input, self.windows.clone());
         let report = verify::run(&self.context, &verified).await?;
         board.phase("done");
-        let mut receipt = Receipt { windows_closed: merged.windows_closed, produced: produced.produced, ..aggregated };
-        receipt.command = "demo".to_owned();
+        let mut receipt = Receipt::new("demo");
+        // What was committed, by whoever was killed since, too.
+        let spec = self.aggregate(true).spec;
+        aggregate::totals(&admin, &spec, &names.input).await?.fill(&mut receipt, spec.dedup);
+        (receipt.windows_closed, receipt.produced) = (merged.windows_closed, produced.produced);
         let gmv: &mut BTreeMap<String, Gmv> = receipt.gmv.get_or_insert_default();
         for (name, cents) in gmv {
             cents.batch_cents = report.windows.get(name).map(|window| window.cents[0]);
@@ -172,6 +234,14 @@ impl Demo {
         }
         receipt.balanced &= report.is_equal();
         Ok(receipt)
+    }
+
+    fn pages(&self) -> Pages {
+        let (metrics, board) = (self.context.metrics.clone(), self.options.board.clone());
+        let mut pages =
+            Pages::new(metrics, board, self.context.client.clone(), [Role::Aggregate, Role::Merge, Role::Sink]);
+        pages.controls = Some(self.options.controls.clone());
+        pages
     }
 
     fn clickstream(&self) -> clickstream::Options {
@@ -208,18 +278,19 @@ impl Demo {
         let config = SinkConfig::new(Topics::DEFAULT_INPUT, What::Purchases).group(self.group()).until_end(until_end);
         self.options.board.watch_sink(config.rows());
         let (postgres, path) = (self.options.postgres.clone(), self.scratch.file());
+        let controls = self.options.controls.clone();
         async move {
             match postgres {
                 #[cfg(feature = "postgres")]
                 Some(url) => {
                     let store = sink::postgres::PostgresStore::new(&url, config.scope()).map_err(database)?;
-                    sink::run(&context, store, config).await
+                    sink::run(&context, Switched::new(store, controls), config).await
                 }
                 #[cfg(not(feature = "postgres"))]
                 Some(_) => Err(PipelineError::Config("built without PostgreSQL".to_owned())),
                 None => {
                     let store = EmbeddedStore::open(&path, config.scope()).map_err(database)?;
-                    sink::run(&context, store, config).await
+                    sink::run(&context, Switched::new(store, controls), config).await
                 }
             }
         }

@@ -10,7 +10,8 @@
 //! | when the group has answered, even with nothing | [`StageMetrics::joined`] |
 //! | on assignment, kept until revoked or lost | [`StageMetrics::partition`] |
 //! | each look at the partition, at least once a second | [`PartitionMetrics::look`] |
-//! | after a commit: what it covered | [`PartitionMetrics::records`], [`StageMetrics::late`], [`StageMetrics::skipped`], [`StageMetrics::dead`] |
+//! | after a commit, and for an aggregator's partition that begins: what is committed | [`PartitionMetrics::total`], or [`PartitionMetrics::records`] |
+//! | when a partition went to another process, in order or not | [`StageMetrics::moved`] |
 //! | after a commit: how long it took, and how long closed windows had waited for it | [`StageMetrics::txn`], [`StageMetrics::emitted`] |
 //! | records read again after an assignment | [`StageMetrics::replayed`] |
 //! | sink | [`StageMetrics::sink_rows`], [`StageMetrics::db_up`] |
@@ -22,9 +23,13 @@
 mod live;
 mod series;
 
-use crate::pipeline::metrics::{
-    live::{Live, Place, Seen, StageState},
-    series::Series,
+use crate::pipeline::{
+    board::Numbers,
+    counts::Counts,
+    metrics::{
+        live::{Live, Place, Seen, StageState},
+        series::Series,
+    },
 };
 pub use live::StageHealth;
 use std::{
@@ -101,13 +106,19 @@ impl Metrics {
     pub fn stage(&self, role: Role, group: &str) -> StageMetrics {
         let state = Arc::new(StageState::new(role, group));
         self.0.live.began(&state);
+        self.0.series.starts.with_label_values(&[role.name()]).inc();
         StageMetrics(Arc::new(Stage { metrics: self.clone(), state }))
     }
 
-    /// Everything in Prometheus's text format, as of `now_micros` of the wall clock.
-    pub fn render(&self, now_micros: i64) -> String {
-        let families = self.0.series.gather(&self.0.live, now_micros);
+    /// Everything in Prometheus's text format, as of `now_micros` of the wall clock, with the windows of this board.
+    pub fn render(&self, board: &Numbers, now_micros: i64) -> String {
+        let families = self.gather(board, now_micros);
         prometheus::TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+    }
+
+    /// The same as families.
+    pub(super) fn gather(&self, board: &Numbers, now_micros: i64) -> Vec<prometheus::proto::MetricFamily> {
+        self.0.series.gather(&self.0.live, board, now_micros)
     }
 
     /// How the stages at work are, in the order of their starts.
@@ -145,8 +156,8 @@ impl StageMetrics {
 
     /// A partition that is this stage's from now on, until the handle is dropped. Looks its series up; not for each record.
     pub fn partition(&self, topic: &str, partition: i32) -> PartitionMetrics {
-        let stage = self.0.state.role;
-        let place = Place { stage, group: self.0.state.group.clone(), topic: topic.into(), partition };
+        let place = self.place(topic, partition);
+        let stage = place.stage;
         let seen = Arc::new(Seen::default());
         self.live().took(place.clone(), seen.clone());
         let counter = self.series().records(stage.name(), topic, partition);
@@ -154,9 +165,9 @@ impl StageMetrics {
         PartitionMetrics { stage: self.clone(), place, seen, counter }
     }
 
-    /// So many events were late for this window (`pipeline_late_records_total`).
-    pub fn late(&self, window: &str, n: u64) {
-        self.series().late.with_label_values(&[window]).inc_by(n);
+    /// The partition is, or may be, another process's: what is committed there from now on is not counted here.
+    pub fn moved(&self, topic: &str, partition: i32) {
+        self.live().forget(&self.place(topic, partition));
     }
 
     /// So many records went to the dead letter queue (`pipeline_dlq_records_total`).
@@ -164,9 +175,14 @@ impl StageMetrics {
         self.series().dlq.with_label_values(&[self.name(), reason]).inc_by(n);
     }
 
+    /// So many events were late for this window (`pipeline_late_records_total`).
+    pub fn late(&self, window: &str, n: u64) {
+        self.series().late.with_label_values(&[window]).inc_by(n);
+    }
+
     /// So many valid records were not looked for (`pipeline_skipped_total`).
     pub fn skipped(&self, reason: &str, n: u64) {
-        self.series().skipped.with_label_values(&[reason]).inc_by(n);
+        self.series().skipped.with_label_values(&[self.name(), reason]).inc_by(n);
     }
 
     /// A transaction took this long, from its first record to its commit's answer (`pipeline_txn_seconds`).
@@ -198,6 +214,11 @@ impl StageMetrics {
         self.0.state.db_up(up)
     }
 
+    fn place(&self, topic: &str, partition: i32) -> Place {
+        let StageState { role, group, .. } = &*self.0.state;
+        Place { stage: *role, group: group.clone(), topic: topic.into(), partition }
+    }
+
     fn name(&self) -> &'static str {
         self.0.state.role.name()
     }
@@ -224,6 +245,35 @@ impl PartitionMetrics {
     /// So many records are done with (`pipeline_records_total`).
     pub fn records(&self, n: u64) {
         self.counter.inc_by(n);
+    }
+
+    /// What the partition has come to since its group began, as it is committed. What is new since the last such total
+    /// is counted: also what a stage committed that was killed before it could say so. The first total of a partition,
+    /// and the first after [`StageMetrics::moved`], only says where counting begins.
+    pub fn total(&self, total: &Counts) {
+        if let Some(before) = self.stage.live().total(&self.place, total.clone()) {
+            let mut fresh = total.clone();
+            fresh.subtract(&before);
+            self.counted(&fresh);
+        }
+    }
+
+    /// What a commit covered (`pipeline_records_total`, `pipeline_late_records_total`,
+    /// `pipeline_skipped_total`, `pipeline_dlq_records_total`): this commit only.
+    pub fn counted(&self, fresh: &Counts) {
+        self.records(fresh.read);
+        for (window, n) in &fresh.late_by_window {
+            self.stage.late(window, *n);
+        }
+        for (reason, n) in &fresh.skipped {
+            self.stage.skipped(reason, *n);
+        }
+        if fresh.duplicate > 0 {
+            self.stage.skipped("duplicate", fresh.duplicate);
+        }
+        for (reason, n) in &fresh.dead {
+            self.stage.dead(reason, *n);
+        }
     }
 
     /// What can be seen of the partition now.
@@ -272,26 +322,28 @@ mod tests {
         let metrics = Metrics::new();
         let stage = metrics.stage(Role::Aggregate, "clicks.aggregate");
         let parts = [0, 1].map(|partition| stage.partition("clicks", partition));
-        parts[0].records(30);
+        let mut counts = Counts { read: 30, duplicate: 3, ..Counts::default() };
+        counts.late_by_window.insert("gmv_1m".to_owned(), 2);
+        counts.dead.insert("bad_json".into(), 1);
+        counts.skipped.insert("no_price".into(), 4);
+        parts[0].counted(&counts);
         parts[1].records(10);
         let (lag, last_ms) = (Some(7), Some(NOW / 1_000 - 2_500));
         parts[0].look(Look { lag, last_ms, watermark: Some(NOW - 5_250_000), open_windows: Some(3) });
         parts[1].look(Look { lag: Some(0), last_ms: Some(0), ..Look::default() });
-        stage.late("gmv_1m", 2);
-        stage.dead("bad_json", 1);
-        stage.skipped("no_price", 4);
         stage.replayed(5);
         stage.txn(Duration::from_millis(20));
         stage.emitted(2, Duration::from_millis(40));
         let sink = metrics.stage(Role::Sink, "clicks.sink");
         sink.sink_rows(RowResult::Present, 6);
         assert!(sink.db_up(true) && !sink.db_up(true) && sink.db_up(false));
-        let text = metrics.render(NOW);
+        let text = metrics.render(&Numbers::default(), NOW);
         for line in [
             r#"pipeline_records_total{partition="0",stage="aggregate",topic="clicks"} 30"#,
             r#"pipeline_late_records_total{window="gmv_1m"} 2"#,
             r#"pipeline_dlq_records_total{reason="bad_json",stage="aggregate"} 1"#,
-            r#"pipeline_skipped_total{reason="no_price"} 4"#,
+            r#"pipeline_skipped_total{reason="no_price",stage="aggregate"} 4"#,
+            r#"pipeline_skipped_total{reason="duplicate",stage="aggregate"} 3"#,
             r#"pipeline_watermark_delay_seconds{partition="0",topic="clicks"} 5.25"#,
             r#"pipeline_open_windows{partition="0",topic="clicks"} 3"#,
             r#"pipeline_window_emit_delay_seconds_bucket{stage="aggregate",le="0.05"} 2"#,
@@ -323,12 +375,37 @@ mod tests {
         second.look(Look { lag: Some(9), ..Look::default() });
         drop((first, stage));
         let lag = r#"kafka_consumergroup_group_lag{group="g",partition="0",topic="clicks"} 9"#;
-        assert!(has(&metrics.render(NOW), lag));
+        assert!(has(&metrics.render(&Numbers::default(), NOW), lag));
         drop(second);
-        let text = metrics.render(NOW);
+        let text = metrics.render(&Numbers::default(), NOW);
         assert!(!text.contains("group_lag{"), "{text}");
         assert!(has(&text, r#"pipeline_records_total{partition="0",stage="aggregate",topic="clicks"} 6"#));
         assert!(metrics.health(Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn a_total_counts_what_a_killed_stage_had_no_time_to_say() {
+        let metrics = Metrics::new();
+        let total = |read| Counts { read, ..Counts::default() };
+        let is = |n| {
+            let line = format!(r#"pipeline_records_total{{partition="0",stage="aggregate",topic="clicks"}} {n}"#);
+            let text = metrics.render(&Numbers::default(), NOW);
+            assert!(has(&text, &line), "{line}\nis not in\n{text}");
+        };
+        let stage = metrics.stage(Role::Aggregate, "g");
+        let part = stage.partition("clicks", 0);
+        part.total(&total(1_000)); // by others, before
+        part.total(&total(1_010));
+        is(10);
+        drop((part, stage));
+        let stage = metrics.stage(Role::Aggregate, "g");
+        stage.partition("clicks", 0).total(&total(1_015));
+        is(15);
+        stage.moved("clicks", 0);
+        let part = stage.partition("clicks", 0);
+        part.total(&total(2_000));
+        part.total(&total(2_001));
+        is(16);
     }
 
     #[tokio::test(start_paused = true)]
@@ -351,7 +428,7 @@ mod tests {
     fn two_pipelines_in_one_process_share_nothing() {
         let (one, other) = (Metrics::new(), Metrics::new());
         one.stage(Role::Merge, "g").dead("bad_field", 1);
-        assert_eq!(other.render(NOW), "");
-        assert!(one.clone().render(NOW).contains("pipeline_dlq_records_total"));
+        assert_eq!(other.render(&Numbers::default(), NOW), "");
+        assert!(one.clone().render(&Numbers::default(), NOW).contains("pipeline_dlq_records_total"));
     }
 }

@@ -3,8 +3,10 @@
 mod beginning;
 mod clickstream;
 mod crashes;
+mod demo;
 mod dlq;
 mod outage;
+mod pages;
 #[cfg(feature = "postgres")]
 mod sink_postgres;
 mod sink_run;

@@ -1,11 +1,12 @@
 //! `milena aggregate`: windows of a topic, by each partition's own watermark.
 
-use crate::args::{Failure, Global, Result, context, duration, finish, http, instant};
+use crate::args::{Failure, Global, Result, context, duration, finish, instant, listen, serve};
 use crate::progress;
 use milena::pipeline::{
     aggregate::{self, Options},
     config::{self, Topics},
     knobs::Knobs,
+    metrics::Role,
     timestamp,
     window::{JobSpec, MAX_WINDOWS},
 };
@@ -43,7 +44,7 @@ pub struct Args {
     /// Goes on where records that the windows need are gone
     #[arg(long)]
     accept_gap: bool,
-    /// Metrics and dashboard
+    /// Metrics, health and dashboard, such as 127.0.0.1:9100
     #[arg(long, default_value = "off", value_name = "ADDR|off")]
     http: String,
     /// Prints the Flink SQL for the same windows
@@ -52,7 +53,6 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
-    http(&args.http)?;
     if args.flink_sql {
         return Err(Failure::config("--flink-sql is not there yet"));
     }
@@ -86,8 +86,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     options.until_end = args.until_end;
     options.accept_gap = args.accept_gap;
     (options.commit_interval, options.planned_outage) = (knobs.commit_interval, knobs.planned_outage);
+    let listener = listen(&args.http).await?;
     let context = context(global)?;
     let board = options.board.clone();
+    let _pages = serve(listener, &context, &board, Role::Aggregate);
     let receipt = progress::beside(board, progress::aggregate, aggregate::run(&context, options)).await;
     finish(&context, receipt).await
 }

@@ -3,13 +3,22 @@
 use milena::{
     client::Client,
     error::{Error, ErrorKind},
-    pipeline::{context::Context, error::PipelineError, receipt::Receipt, stop::Stop},
+    pipeline::{
+        board::Board,
+        context::Context,
+        error::PipelineError,
+        http::{Listener, Pages, Server},
+        metrics,
+        receipt::Receipt,
+        stop::Stop,
+    },
     properties::Properties,
 };
 use std::{
     ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -214,12 +223,29 @@ pub fn share(text: &str) -> std::result::Result<f64, String> {
     share.ok_or_else(|| format!("{text:?} is not a number from 0 to 1"))
 }
 
-/// `--http`: only `off`, until there is something to serve.
-pub fn http(text: &str) -> Result<()> {
-    match text {
-        "off" => Ok(()),
-        _ => Err(Failure::config("--http: dashboard and metrics are not there yet; leave it off")),
+/// `--http ADDR|off`: the address is taken before anything begins.
+pub async fn listen(http: &str) -> Result<Option<Listener>> {
+    if http == "off" {
+        return Ok(None);
     }
+    Ok(Some(announced(Listener::bind(http).await?)))
+}
+
+/// Says where the pages are.
+pub fn announced(listener: Listener) -> Listener {
+    eprintln!("milena: dashboard, /metrics, /healthz and /readyz on http://{}/", listener.address());
+    listener
+}
+
+/// Serves a stage's pages there, until what it answers is dropped.
+pub fn serve(
+    listener: Option<Listener>,
+    context: &Context,
+    board: &Arc<Board>,
+    stage: metrics::Role,
+) -> Option<Server> {
+    let pages = Pages::new(context.metrics.clone(), board.clone(), context.client.clone(), [stage]);
+    Some(listener?.serve(pages))
 }
 
 /// A pipeline command's client and settings; it stops in order at the first signal.

@@ -1,9 +1,10 @@
 //! `milena demo`: the whole pipeline in one process, with a view of it on the terminal.
 
-use crate::args::{Failure, Global, Result, duration, stop_on_signal};
+use crate::args::{Failure, Global, Result, announced, duration, listen, stop_on_signal};
 use crate::view;
 use milena::pipeline::{
     demo::{self, Options},
+    http::Listener,
     stop::Stop,
 };
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub struct Args {
     /// PostgreSQL for the sink, instead of a file in a temporary directory
     #[arg(long, value_name = "URL")]
     pg: Option<String>,
-    /// The dashboard's address; there is no dashboard yet
+    /// The dashboard's address [default: 127.0.0.1:8080, or the next free port]
     #[arg(long, value_name = "ADDR|off")]
     http: Option<String>,
     /// The receipt as the last line on stdout, and nothing else there
@@ -34,9 +35,10 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     if !(args.rate > 0.0 && args.rate.is_finite()) {
         return Err(Failure::config("--rate must be greater than 0"));
     }
-    if args.http.as_deref().is_some_and(|http| http != "off") {
-        eprintln!("milena: the dashboard is not there yet; look at the terminal");
-    }
+    let http = match args.http.as_deref() {
+        Some(http) => listen(http).await?,
+        None => Some(announced(Listener::bind_demo().await?)),
+    };
     let mut options = Options::default();
     options.run_for = args.run_for;
     options.rate = args.rate;
@@ -45,7 +47,7 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     let stop = stop_on_signal();
     let over = Stop::new();
     let view = tokio::spawn(view::watch(options.board.clone(), args.json, over.clone()));
-    let receipt = demo::run(&stop, options).await;
+    let receipt = demo::run(&stop, options, http).await;
     over.stop();
     let _ = view.await;
     let receipt = receipt?;

@@ -1,11 +1,12 @@
 //! `milena merge`: one final row per window and key.
 
-use crate::args::{Failure, Global, Result, context, finish, http};
+use crate::args::{Failure, Global, Result, context, finish, listen, serve};
 use crate::progress;
 use milena::pipeline::{
     config::{self, Topics},
     knobs::Knobs,
     merge::{self, Options},
+    metrics::Role,
 };
 
 #[derive(Debug, clap::Args)]
@@ -22,13 +23,12 @@ pub struct Args {
     /// Ends at the high watermark as of the start
     #[arg(long)]
     until_end: bool,
-    /// Metrics and dashboard
+    /// Metrics, health and dashboard, such as 127.0.0.1:9100
     #[arg(long, default_value = "off", value_name = "ADDR|off")]
     http: String,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
-    http(&args.http)?;
     let table = global.toml()?;
     let windows = config::windows_from_toml(&table).map_err(Failure::config)?;
     let mut options = Options::new(&args.topic, windows);
@@ -38,8 +38,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     }
     options.instance = args.instance;
     options.until_end = args.until_end;
+    let listener = listen(&args.http).await?;
     let context = context(global)?;
     let board = options.board.clone();
+    let _pages = serve(listener, &context, &board, Role::Merge);
     let receipt = progress::beside(board, progress::merge, merge::run(&context, options)).await;
     finish(&context, receipt).await
 }

@@ -1,12 +1,15 @@
 //! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
 
-use crate::args::{Failure, Global, Result, context, duration};
+use crate::args::{Failure, Global, Result, context, duration, listen, serve};
+use milena::pipeline::board::Board;
 use milena::pipeline::context::Context;
 use milena::pipeline::error::PipelineError;
 use milena::pipeline::knobs::Knobs;
+use milena::pipeline::metrics::Role;
 use milena::pipeline::sink::embedded::EmbeddedStore;
 use milena::pipeline::sink::postgres::PostgresStore;
 use milena::pipeline::sink::{self, SinkConfig, Store, Target, What};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +38,7 @@ pub struct Args {
     /// Ends at the high watermarks as of now
     #[arg(long)]
     until_end: bool,
-    /// Metrics and health; only `off` yet
+    /// Metrics, health and dashboard, such as 127.0.0.1:9100
     #[arg(long, value_name = "ADDR|off", default_value = "off")]
     http: String,
 }
@@ -47,9 +50,6 @@ enum Rows {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
-    if args.http != "off" {
-        return Err(Failure::config(format!("--http {}: the sink serves no metrics yet; leave it off", args.http)));
-    }
     let what = match args.what {
         Rows::Purchases => What::Purchases,
         Rows::Windows => What::Windows,
@@ -63,7 +63,11 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     if let Some(instance) = args.instance {
         config = config.instance(instance);
     }
+    let listener = listen(&args.http).await?;
     let context = context(global)?;
+    let board = Arc::new(Board::default());
+    board.watch_sink(config.rows());
+    let _pages = serve(listener, &context, &board, Role::Sink);
     match args.to {
         Target::Embedded(path) => {
             let store = EmbeddedStore::open(&path, config.scope()).map_err(database)?;

@@ -141,7 +141,7 @@ fn windows(numbers: &Numbers) -> String {
         let line = format!("{window:<8} {} {:>16} {count:>10}  {state}", clock(start * 1_000), money(*cents));
         table += &format!("\n{line}");
     }
-    if let Some(top) = &numbers.top {
+    for top in numbers.tops.values() {
         let places: Vec<_> = top.top.iter().take(3).map(|entry| format!("{} {}", entry.key, entry.count)).collect();
         table += &format!("\nfinal {} {} top: {}", top.window, clock(top.start_ms * 1_000), places.join(", "));
     }
@@ -158,7 +158,8 @@ fn status_line(numbers: &Numbers, rate: u64) -> String {
     let mark = numbers.partitions.values().map(|line| line.watermark).min().and_then(known_time);
     let counts = &numbers.counts;
     let cents: i64 = counts.gmv.get("gmv_10s").map_or(0, |cents| cents.stream);
-    let top = numbers.top.as_ref().map_or(String::new(), |top| {
+    let products = numbers.tops.values().find(|top| top.window.starts_with("views"));
+    let top = products.map_or(String::new(), |top| {
         let places: Vec<_> = top.top.iter().map(|entry| format!("{} {}", entry.key, entry.count)).collect();
         format!("  top {}", places.join(", "))
     });

@@ -96,8 +96,8 @@ impl Partition {
     }
 
     /// What is committed, for those who look at metrics.
-    pub(super) fn count(&self, new: &Counts) {
-        self.metrics.records(new.read);
+    pub(super) fn count(&self, total: &Counts) {
+        self.metrics.total(total);
     }
 
     fn set_aside(&mut self, record: SetAside, late: bool) {
@@ -228,8 +228,8 @@ impl Process for Partition {
         let Some((emission, total)) = self.emitting.take() else { return };
         self.windows.committed(&emission);
         self.committed = Some((emission.position, emission.metadata.wm));
-        let new = self.job.counted(self.partition, &total);
-        self.count(&new);
+        self.job.counted(self.partition, &total);
+        self.count(&total);
         if let Some(closed) = self.closed.take().filter(|_| emission.windows_closed > 0) {
             self.job.metrics.emitted(emission.windows_closed, closed.elapsed());
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, Result},
+    pipeline::metrics::{PartitionMetrics, StageMetrics},
     producer::{Deliveries, TopicProducer},
 };
 use futures_util::FutureExt;
@@ -23,6 +24,9 @@ pub(super) struct Sending {
     written: u64,
     failed: u64,
     first: Option<Error>,
+    metrics: StageMetrics,
+    /// By partition: its handle, once something was written there, and records of the chunk being counted.
+    counted: Vec<(Option<PartitionMetrics>, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +39,9 @@ struct Place {
 
 impl Sending {
     /// Nothing sent yet.
-    pub(super) fn new(topic: TopicProducer) -> Self {
-        let (bytes, chunk, under_way) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { topic, bytes, chunk, under_way, written: 0, failed: 0, first: None }
+    pub(super) fn new(topic: TopicProducer, metrics: StageMetrics) -> Self {
+        let (bytes, chunk, under_way, counted) = (Vec::new(), Vec::new(), VecDeque::new(), Vec::new());
+        Self { topic, bytes, chunk, under_way, written: 0, failed: 0, first: None, metrics, counted }
     }
 
     /// Takes a record into the chunk; whether that is full now.
@@ -111,12 +115,33 @@ impl Sending {
     /// The oldest chunk has its outcome.
     fn count(&mut self, outcome: Result<()>) {
         let Some(deliveries) = self.under_way.pop_front() else { return };
-        let mut failed = 0;
+        let all_written = outcome.is_ok();
         if let Err(error) = outcome {
-            failed = deliveries.iter().filter(|delivery| !matches!(delivery.try_outcome(), Some(Ok(())))).count();
             self.first.get_or_insert(error);
         }
-        self.failed += failed as u64;
-        self.written += (deliveries.len() - failed) as u64;
+        let mut written = 0;
+        for delivery in deliveries.iter() {
+            if all_written || matches!(delivery.try_outcome(), Some(Ok(()))) {
+                written += 1;
+                self.at(delivery.partition());
+            }
+        }
+        self.written += written;
+        self.failed += deliveries.len() as u64 - written;
+        for (partition, (handle, n)) in (0..).zip(&mut self.counted) {
+            let n = std::mem::take(n);
+            if n > 0 {
+                handle.get_or_insert_with(|| self.metrics.partition(self.topic.name(), partition)).records(n);
+            }
+        }
+    }
+
+    /// One more of the chunk was written there.
+    fn at(&mut self, partition: i32) {
+        let Ok(partition) = usize::try_from(partition) else { return };
+        if partition >= self.counted.len() {
+            self.counted.resize_with(partition + 1, Default::default);
+        }
+        self.counted[partition].1 += 1;
     }
 }

@@ -1,6 +1,6 @@
 //! Who is at work now, and what each last said of itself: gauges are made of this when somebody asks.
 
-use crate::pipeline::metrics::Role;
+use crate::pipeline::{counts::Counts, metrics::Role};
 use prometheus::IntCounter;
 use std::{
     collections::BTreeMap,
@@ -106,6 +106,8 @@ pub(super) struct Live {
     stages: Mutex<Vec<Arc<StageState>>>,
     partitions: Mutex<BTreeMap<Place, Arc<Seen>>>,
     counters: Mutex<BTreeMap<(Role, Arc<str>), Counters>>,
+    /// What partitions had come to when they were last heard of, also of stages that have ended since.
+    totals: Mutex<BTreeMap<Place, Counts>>,
 }
 
 impl Live {
@@ -143,6 +145,15 @@ impl Live {
 
     pub(super) fn counter(&self, stage: Role, topic: &str, partition: i32, counter: IntCounter) {
         lock(&self.counters).entry((stage, topic.into())).or_default().insert(partition, counter);
+    }
+
+    /// What the place had come to before.
+    pub(super) fn total(&self, place: &Place, total: Counts) -> Option<Counts> {
+        lock(&self.totals).insert(place.clone(), total)
+    }
+
+    pub(super) fn forget(&self, place: &Place) {
+        lock(&self.totals).remove(place);
     }
 
     /// For each stage and topic: the busiest partition's records over the average of all; 1 is even.

@@ -1,6 +1,9 @@
 //! The names of Prometheus's series, and their registry.
 
-use crate::pipeline::metrics::live::{Live, Seen};
+use crate::pipeline::{
+    board::Numbers,
+    metrics::live::{Live, Seen},
+};
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
     proto::MetricFamily,
@@ -27,6 +30,11 @@ pub(super) struct Series {
     pub(super) db_up: IntGaugeVec,
     lag: IntGaugeVec,
     lag_seconds: GaugeVec,
+    pub(super) starts: IntCounterVec,
+    finals: IntCounterVec,
+    window_events: IntGaugeVec,
+    window_cents: IntGaugeVec,
+    top: IntGaugeVec,
     /// Held while the gauges are made and read.
     gathering: Mutex<()>,
 }
@@ -51,7 +59,11 @@ impl Default for Series {
                 "Records sent to the dead letter queue.",
                 &["stage", "reason"],
             ),
-            skipped: add.counter("pipeline_skipped_total", "Valid records that no window looks for.", &["reason"]),
+            skipped: add.counter(
+                "pipeline_skipped_total",
+                "Valid records that a stage doesn't look for.",
+                &["stage", "reason"],
+            ),
             watermark_delay: add.gauge(
                 "pipeline_watermark_delay_seconds",
                 "How far an input partition's watermark is behind the wall clock.",
@@ -94,6 +106,27 @@ impl Default for Series {
                 "Age of the last record read while there is a lag, else 0.",
                 &["group", "topic", "partition"],
             ),
+            starts: add.counter(
+                "pipeline_stage_starts_total",
+                "How often a stage has begun; more than once is a restart.",
+                &["stage"],
+            ),
+            finals: add.counter("pipeline_final_windows_total", "Windows that are final over all partitions.", &[]),
+            window_events: add.int_gauge(
+                "pipeline_window_events",
+                "Events in the newest window without a key: the newest that is open, or final.",
+                &["window", "state"],
+            ),
+            window_cents: add.int_gauge(
+                "pipeline_window_sum_cents",
+                "Money in the newest window without a key: the newest that is open, or final.",
+                &["window", "state"],
+            ),
+            top: add.int_gauge(
+                "pipeline_window_top",
+                "The greatest counts of the newest final window.",
+                &["window", "key"],
+            ),
             gathering: Mutex::new(()),
             registry,
         }
@@ -106,7 +139,7 @@ impl Series {
     }
 
     /// All families, with the gauges as they are at this moment.
-    pub(super) fn gather(&self, live: &Live, now_micros: i64) -> Vec<MetricFamily> {
+    pub(super) fn gather(&self, live: &Live, board: &Numbers, now_micros: i64) -> Vec<MetricFamily> {
         let _alone = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         self.lag.reset();
         self.lag_seconds.reset();
@@ -120,7 +153,27 @@ impl Series {
         for (stage, topic, ratio) in live.skew() {
             self.skew.with_label_values(&[stage.name(), &topic]).set(ratio);
         }
+        self.windows(board);
         self.registry.gather()
+    }
+
+    /// Oldest first, so that the newest stays.
+    fn windows(&self, board: &Numbers) {
+        self.window_events.reset();
+        self.window_cents.reset();
+        self.top.reset();
+        let finals = board.finals.iter().map(|row| (&row.window, "final", row.count, row.sum_cents));
+        let open = board.open.iter().map(|row| (&row.window, "open", row.count, row.sum_cents));
+        for (window, state, count, cents) in finals.chain(open) {
+            self.window_events.with_label_values(&[window, state]).set(count);
+            self.window_cents.with_label_values(&[window, state]).set(cents);
+        }
+        for entry in board.tops.values().flat_map(|top| top.top.iter().map(move |entry| (&top.window, entry))) {
+            let (window, place) = entry;
+            self.top.with_label_values(&[window, &place.key]).set(place.count);
+        }
+        let finals = self.finals.with_label_values::<&str>(&[]);
+        finals.inc_by(board.windows_final.saturating_sub(finals.get()));
     }
 
     fn partition(&self, seen: &Seen, [group, topic, partition]: [&str; 3], now_micros: i64) {

@@ -249,6 +249,11 @@ impl<R> Sealed<R> {
         self.parts.iter().map(|(_, read, _)| read).sum()
     }
 
+    /// The same by partition.
+    pub fn records_by_partition(&self) -> Vec<(i32, u64)> {
+        self.parts.iter().map(|(partition, read, _)| (*partition, *read)).collect()
+    }
+
     /// The record of a row of the batch.
     pub fn record(&self, row: usize) -> Option<&R> {
         self.records.get(row).map(|(_, record)| record)

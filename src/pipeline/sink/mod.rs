@@ -25,6 +25,7 @@ pub mod postgres;
 pub mod query;
 mod run;
 pub mod schema;
+mod seen;
 pub mod sqlstate;
 #[cfg(feature = "postgres")]
 mod sslmode;

@@ -14,9 +14,11 @@ use crate::ids::{OffsetAndMetadata, TopicPartition};
 use crate::pipeline::config::Topics;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::{PipelineError, Result};
+use crate::pipeline::metrics::{Role, StageMetrics};
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::sink::batch::{Counts, Pending, judge};
 use crate::pipeline::sink::breaker::State;
+use crate::pipeline::sink::seen::Gauges;
 use crate::pipeline::sink::writer::{Writer, Written};
 use crate::pipeline::sink::{Claim, Scope, Store, What};
 use crate::pipeline::stop::Stop;
@@ -161,7 +163,8 @@ impl SinkConfig {
 /// `Database` for what a person must mend there; `Kafka` or `Log` for brokers and topics; never for what passes by
 /// itself.
 pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkConfig) -> Result<Receipt> {
-    let Some(partitions) = wait_for_topic(context, &config).await? else {
+    let metrics = context.metrics.stage(Role::Sink, &config.group);
+    let Some(partitions) = wait_for_topic(context, &config, &metrics).await? else {
         return Ok(receipt(&config, &Counts::default()));
     };
     let admin = context.client.admin();
@@ -175,8 +178,9 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
     let mut consumer = context.member(&config.group, config.instance.as_deref())?;
     consumer.subscribe([config.topic()]).await?;
     let dead_letters = context.client.producer(context.producer.clone().acks(Acks::All))?;
-    let database = config.database.clone();
-    let writer = Writer::new(store, dead_letters, config.topics.dlq.clone(), config.most_dead, database);
+    let (database, database_state) = (config.database.clone(), config.database());
+    let writer =
+        Writer::new(store, dead_letters, config.topics.dlq.clone(), config.most_dead, database, metrics.clone());
     let mut shell = Shell {
         pending: Pending::new(config.what),
         config,
@@ -194,6 +198,7 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
         counts: Counts::default(),
         lag: HashMap::new(),
         lag_written: Instant::now(),
+        gauges: Gauges::new(metrics, database_state),
     };
     let done = shell.work(&context.stop).await;
     shell.finish(done).await
@@ -210,10 +215,11 @@ async fn ends(lookup: &Consumer, topic: &str, partitions: usize) -> Result<BTree
 
 /// How many partitions the topic has, once it is there; a sink may be started before those who write it. `None` if it
 /// was asked to stop meanwhile.
-async fn wait_for_topic(context: &Context, config: &SinkConfig) -> Result<Option<usize>> {
+async fn wait_for_topic(context: &Context, config: &SinkConfig, metrics: &StageMetrics) -> Result<Option<usize>> {
     let (topic, admin) = (config.topic(), context.client.admin());
     let mut told = false;
     while !context.stop.is_stopped() {
+        metrics.alive(Instant::now());
         if let Some(found) = topics::describe(&admin, topic).await? {
             return Ok(Some(found.partitions.len()));
         }
@@ -281,6 +287,7 @@ struct Shell<S> {
     /// For lag tools: written in the database and not yet committed to Kafka.
     lag: HashMap<TopicPartition, OffsetAndMetadata>,
     lag_written: Instant,
+    gauges: Gauges,
 }
 
 impl<S: Store + 'static> Shell<S> {
@@ -291,6 +298,7 @@ impl<S: Store + 'static> Shell<S> {
                 return Ok(());
             }
             self.start_job(&mut asked).await?;
+            self.gauges.look(&self.consumer, self.config.topic());
             tokio::select! {
                 biased;
                 () = stop.stopped() => {}
@@ -328,6 +336,7 @@ impl<S: Store + 'static> Shell<S> {
                     self.drop_partition(name.partition);
                     self.fresh.insert(name.partition);
                 }
+                self.gauges.assigned(&partitions);
             }
             Some(Event::Revoking(revoked)) => {
                 self.settle(Instant::now() + HAND_OVER).await?;
@@ -335,7 +344,10 @@ impl<S: Store + 'static> Shell<S> {
                 self.forget(revoked.partitions());
                 revoked.done();
             }
-            Some(Event::Lost(partitions)) => self.forget(&partitions),
+            Some(Event::Lost(partitions)) => {
+                self.forget(&partitions);
+                self.gauges.lost();
+            }
             Some(Event::PartitionEnd(_)) | None => {}
         }
         self.advance();
@@ -361,14 +373,23 @@ impl<S: Store + 'static> Shell<S> {
     }
 
     fn take(&mut self, records: &Records) {
+        let mut last = None;
         for record in records {
             let (partition, offset) = (record.partition(), record.offset());
             // Records from before the seek to the claim's position are not ours to count.
             let Some(next) = self.read.get_mut(&partition).filter(|next| offset >= **next) else { continue };
             *next = offset + 1;
+            if let Some((before, timestamp)) = last.replace((partition, record.timestamp()))
+                && before != partition
+            {
+                self.gauges.read(before, timestamp);
+            }
             let verdict = judge(self.config.what, offset, record.timestamp(), record.value(), self.config.max_future);
             self.pending.push(partition, offset, verdict, || record.to_owned());
             self.since.get_or_insert_with(Instant::now);
+        }
+        if let Some((partition, timestamp)) = last {
+            self.gauges.read(partition, timestamp);
         }
     }
 
@@ -398,6 +419,7 @@ impl<S: Store + 'static> Shell<S> {
             self.fresh.remove(&name.partition);
             self.fenced.remove(&name.partition);
             self.lag.remove(name);
+            self.gauges.forget(name.partition);
         }
     }
 
@@ -516,6 +538,7 @@ impl<S: Store + 'static> Shell<S> {
     }
 
     async fn on_claimed(&mut self, claims: Vec<Claim>) -> Result<()> {
+        self.gauges.asked();
         let assigned: BTreeSet<_> = self.consumer.assignment().into_iter().map(|name| name.partition).collect();
         let names: Vec<_> =
             claims.iter().map(|claim| TopicPartition::new(self.config.topic(), claim.partition)).collect();
@@ -551,6 +574,7 @@ impl<S: Store + 'static> Shell<S> {
 
     fn on_written(&mut self, written: Written) {
         self.counts.add(&written.counts);
+        self.gauges.written(&written.records);
         self.config.rows.fetch_add(written.counts.kept, Ordering::Relaxed);
         for step in &written.moves {
             if let Some(claim) = self.claims.get_mut(&step.partition).filter(|claim| claim.owner == step.owner) {

@@ -12,12 +12,14 @@ use crate::consumer::OwnedRecord;
 use crate::pipeline::dead_letter::{SetAside, Stage};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::event::{Reason, Rejected};
+use crate::pipeline::metrics::{RowResult, StageMetrics};
 use crate::pipeline::sink::batch::{Counts, Sealed, ShareLimit};
 use crate::pipeline::sink::breaker::{Breaker, State};
 use crate::pipeline::sink::{Batch, Claim, Class, Move, Staged, Store, StoreError};
 use crate::producer::Producer;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -26,6 +28,8 @@ use tokio::time::Instant;
 pub(super) struct Written {
     pub(super) moves: Vec<Move>,
     pub(super) counts: Counts,
+    /// How many records each partition had in it.
+    pub(super) records: Vec<(i32, u64)>,
     /// Partitions that another owner has claimed; nothing of them was written.
     pub(super) fenced: Vec<i32>,
 }
@@ -39,6 +43,7 @@ pub(super) struct Writer<S> {
     rows: ShareLimit,
     database: Gate,
     brokers: Gate,
+    metrics: StageMetrics,
 }
 
 impl<S: Store> Writer<S> {
@@ -49,11 +54,12 @@ impl<S: Store> Writer<S> {
         dlq: String,
         percent: u8,
         database: watch::Sender<State>,
+        metrics: StageMetrics,
     ) -> Self {
         let limit = ShareLimit::new(percent);
         let database = Gate::new("the database", database);
         let brokers = Gate::new("the dead letter topic", watch::Sender::default());
-        Self { store, dead_letters, dlq, records: limit.clone(), rows: limit, database, brokers }
+        Self { store, dead_letters, dlq, records: limit.clone(), rows: limit, database, brokers, metrics }
     }
 
     /// Claims the partitions, however long the database is away.
@@ -89,6 +95,7 @@ impl<S: Store> Writer<S> {
         let mut told = HashSet::new();
         let mut committing: Option<Staged> = None;
         while !sealed.is_empty() {
+            let began = Instant::now();
             let staged = match self.attempt(&sealed, &batch, &mut told, &mut committing).await {
                 Ok(staged) => staged,
                 Err(Failed::Store(StoreError::Fenced(partitions))) => {
@@ -111,6 +118,8 @@ impl<S: Store> Writer<S> {
             self.records.add(sealed.read(), sealed.dead.len() as u64);
             self.rows.add(batch.rows.len() as u64, staged.refused.len() as u64);
             written.counts = sealed.counts(&staged);
+            written.records = sealed.records_by_partition();
+            self.count(&sealed, &staged, began.elapsed());
             written.moves.clone_from(&batch.moves);
             return Ok(written);
         }
@@ -171,6 +180,27 @@ impl<S: Store> Writer<S> {
             told.insert(place);
         }
         Ok(())
+    }
+
+    /// A batch is in the tables.
+    fn count(&self, sealed: &Sealed<OwnedRecord>, staged: &Staged, took: Duration) {
+        let metrics = &self.metrics;
+        metrics.txn(took);
+        let refused = staged.refused.len() as u64;
+        for (result, n) in
+            [(RowResult::Written, staged.written), (RowResult::Present, staged.present), (RowResult::Refused, refused)]
+        {
+            metrics.sink_rows(result, n);
+        }
+        for dead in &sealed.dead {
+            metrics.dead(dead.why.reason.name(), 1);
+        }
+        if refused > 0 {
+            metrics.dead(Reason::RowRefused.name(), refused);
+        }
+        for (reason, n) in sealed.counts(staged).skipped {
+            metrics.skipped(reason, n);
+        }
     }
 
     /// Waits if trying again helps; ends the sink if not.
