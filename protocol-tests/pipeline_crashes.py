@@ -10,10 +10,11 @@ time after the victim has committed since it was started, and judges by pipeline
   aggregate         kill -9 of the aggregator, 20 times, its place taken after the session timeout
   aggregate-static  the same with --instance, which takes its partitions back at once
   aside             the same, with late and poisoned records: exactly those the rule names, on T.late and T.dlq
+  grow              the same of aggregator and merge, with six partitions more in the middle
   merge, sink       kill -9 of these, 20 times
   all               all three and the sink of windows, each with a killer of its own
   scaling           1 -> 3 -> 2 -> 1 aggregators: joining, leaving, killed, stopped for twice the session timeout and woken
-  scaling-all       the same with two of each stage
+  scaling-all       the same of every stage, those with one partition 1 -> 2 -> 1
   outage            the broker stopped (--broker PID) for longer than default.api.timeout.ms while all stages are at work
   twins             a static member stopped, its successor of the same name started, the first one woken
   replay            prints the time from a restart to the first commit with a 30-minute window open
@@ -21,6 +22,7 @@ time after the victim has committed since it was started, and judges by pipeline
 
 import argparse
 import contextlib
+import fractions
 import json
 import os
 import pathlib
@@ -35,7 +37,7 @@ import time
 import uuid
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
@@ -64,7 +66,9 @@ class Feeder(threading.Thread):
 
     def run(self):
         try:
-            producer = Producer({"bootstrap.servers": self.trial.bootstrap, "enable.idempotence": True, "linger.ms": 10, "message.timeout.ms": 0})
+            # For ever, over outages; partitions that come are written to at once.
+            patience = {"message.timeout.ms": 0, "topic.metadata.refresh.interval.ms": 1000}
+            producer = Producer({"bootstrap.servers": self.trial.bootstrap, "enable.idempotence": True, "linger.ms": 10, **patience})
             began = time.monotonic()
             while not self.done.is_set() and (self.count is None or self.sent < self.count):
                 ahead = self.sent / self.rate - (time.monotonic() - began) if self.rate else 0
@@ -170,7 +174,7 @@ class Member:
         self.trial, self.stage, self.name = trial, stage, f"{stage.name}-{Member.number}"
         self.log = trial.directory / f"{self.name}.log"
         self.out = trial.directory / f"{self.name}.out"
-        self.before = stage.watch.progress()
+        self.before = None
         self.started = time.monotonic()
         self.may_fail = False
         command = [trial.milena, stage.command, "-b", trial.bootstrap, "-t", trial.topic, "-X", f"client.id={self.name}", *stage.arguments, *extra]
@@ -182,6 +186,10 @@ class Member:
     def wait_commit(self, timeout=90, all_partitions=False):
         """Until its group's offsets have moved since it was started; how long that took."""
         deadline = time.monotonic() + timeout
+        if self.before is None:
+            # The last commit of whoever was killed before it may still have been under way.
+            time.sleep(max(0, self.started + 0.25 - time.monotonic()))
+            self.before = self.stage.watch.progress()
         while time.monotonic() < deadline:
             self.check_alive()
             now = dict(self.stage.watch.offsets)
@@ -262,7 +270,7 @@ class Trial:
         self.topic = f"crashes-{name}-{uuid.uuid4().hex[:8]}"
         self.directory = pathlib.Path(options.work) / self.topic
         self.directory.mkdir()
-        self.members, self.stages, self.killed = [], [], {}
+        self.members, self.stages = [], []
         self.postgres = self.database() if options.postgres else None
         self.to = self.postgres or f"embedded:{self.directory}/purchases.redb"
         self.to_windows = self.postgres or f"embedded:{self.directory}/windows.redb"
@@ -304,35 +312,46 @@ class Trial:
                 member.process.wait()
 
     def kill_again_and_again(self, stage, kills, static=False):
-        """kill -9 at random instants, half of them when a row has just been written; each after a commit of the victim."""
+        """kill -9 at random instants, half of them while it has a transaction open; each after a commit of the victim."""
         extra = ["--instance", f"{stage.name}-0"] if static else []
         waits = []
         for _ in range(kills):
             victim = Member(self, stage, *extra)
             waits.append(victim.wait_commit())
             self.pause()
-            if stage.writes and self.random.random() < 0.5:
-                self.wait_for_rows(stage.writes)
-                time.sleep(self.random.uniform(0, 0.01))
+            if self.random.random() < 0.5:
+                self.wait_for_work(stage)
+                time.sleep(self.random.uniform(0, 0.004))
             victim.send(signal.SIGKILL)
         last = Member(self, stage, *extra)
         waits.append(last.wait_commit())
-        self.killed[stage.name] = kills
         self.tell(f"{kills} x kill -9 of {stage.name}; first commit after {min(waits):.1f} to {max(waits):.1f} s")
 
     def pause(self):
         time.sleep(self.random.uniform(0, 2))
 
-    def wait_for_rows(self, topic):
-        """Until the topic grows, committed or not: what writes it has its transaction open then."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "rows", "isolation.level": "read_uncommitted"})
-        first, deadline = None, time.monotonic() + 5
-        while time.monotonic() < deadline:
-            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
-            if end > (first := end if first is None else first):
-                break
+    def wait_for_work(self, stage):
+        """Until the stage has a transaction open: the topic that it writes grows, or the database says so."""
+        grown, close = self.watch_topic(stage.writes) if stage.writes else self.watch_database()
+        deadline = time.monotonic() + 5
+        while not grown() and time.monotonic() < deadline:
             time.sleep(0.001)
-        consumer.close()
+        close()
+
+    def watch_topic(self, topic):
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "rows", "isolation.level": "read_uncommitted"})
+        end = lambda: consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
+        first = end()
+        return lambda: end() > first, consumer.close
+
+    def watch_database(self):
+        if not self.postgres:
+            return lambda: True, lambda: None
+        import psycopg
+
+        db = psycopg.connect(self.postgres, autocommit=True)
+        query = "select 1 from pg_stat_activity where datname = current_database() and backend_xid is not null"
+        return lambda: db.execute(query).fetchone(), db.close
 
     def wake(self, zombie, others):
         """SIGSTOP for twice the session timeout, while the others take over; then the woken one has to notice and to say so."""
@@ -340,6 +359,7 @@ class Trial:
         self.pause()
         for other in others:
             other.before = zombie.stage.watch.progress()
+        self.wait_for_work(zombie.stage)
         zombie.send(signal.SIGSTOP)
         time.sleep(2 * SESSION)
         for other in others:
@@ -355,7 +375,13 @@ class Trial:
         for member in list(self.members):
             member.terminate()
         for stage in (self.aggregate, self.merge, self.sink, self.sink_windows):
-            # Two at once: the end must work in company too.
+            # The end may be interrupted by a kill, and come in company.
+            victim = Member(self, stage, "--until-end")
+            time.sleep(self.random.uniform(0, 1))
+            if victim.process.poll() is None:
+                victim.send(signal.SIGKILL)
+            else:
+                victim.ends()
             company = [Member(self, stage, "--until-end") for _ in range(2 if self.postgres or stage.command != "sink" else 1)]
             for member in company:
                 member.ends(600)
@@ -367,10 +393,13 @@ class Trial:
         finals = batch.judge_finals(self.bootstrap, self.topic)
         late, dead = batch.judge_aside(self.bootstrap, self.topic)
         purchases = self.judge_sinks(batch)
-        aborted = len(records(self.bootstrap, f"{self.topic}.windows", "read_uncommitted")[0]) - len(settled(self.bootstrap, f"{self.topic}.windows"))
+        aborted = sum(
+            len(records(self.bootstrap, f"{self.topic}.{topic}", "read_uncommitted")[0]) - len(settled(self.bootstrap, f"{self.topic}.{topic}"))
+            for topic in ("windows", "final")
+        )
         self.tell(
             f"{batch.records} events; {rows} partial and {finals} final rows right and once, {late} late, {dead} dead, "
-            f"{purchases} purchases once; {aborted} records of aborted transactions on {self.topic}.windows"
+            f"{purchases} purchases once; {aborted} records of aborted transactions on the topics"
         )
 
     def judge_sinks(self, batch):
@@ -409,6 +438,26 @@ def kill_stages(options, name, stages, kills, static=False, **feed):
         trial.finish(feeder)
 
 
+def grow(options, name, kills):
+    with Trial(options, name) as trial:
+        feeder = Feeder(trial, options.seed)
+        feeder.start()
+        for stage in trial.stages:
+            if stage.name.startswith("sink"):
+                Member(trial, stage)
+        for _ in range(3):
+            for stage in (trial.aggregate, trial.merge):
+                trial.kill_again_and_again(stage, max(1, kills // 6), static=True)
+            if trial.aggregate.watch.partitions == PARTITIONS:
+                new = NewPartitions(trial.topic, 2 * PARTITIONS)
+                trial.admin.create_partitions([new])[trial.topic].result(30)
+                for stage in (trial.aggregate, trial.sink):
+                    stage.watch.partitions = 2 * PARTITIONS
+            for member in [m for m in trial.members if not m.stage.name.startswith("sink")]:
+                member.send(signal.SIGKILL)
+        trial.finish(feeder)
+
+
 def scaling(options, name, stages=("aggregate",)):
     with Trial(options, name) as trial:
         feeder = Feeder(trial, options.seed)
@@ -418,7 +467,7 @@ def scaling(options, name, stages=("aggregate",)):
                 Member(trial, stage)
         for _ in range(1 if options.short else 2):
             for stage in [stage for stage in trial.stages if stage.name in stages]:
-                scale(trial, stage)
+                (scale if stage.watch.partitions > 1 else replace)(trial, stage)
         trial.finish(feeder)
 
 
@@ -443,6 +492,17 @@ def scale(trial, stage):
     fourth.process.send_signal(signal.SIGKILL)
     fourth.process.wait()
     trial.members.remove(fourth)
+
+
+def replace(trial, stage):
+    """A stage with one partition: 1 -> 2 -> 1, the owner stopped and woken, its successor killed."""
+    first = next((m for m in trial.members if m.stage is stage), None) or Member(trial, stage)
+    first.wait_commit()
+    second = Member(trial, stage)
+    trial.wake(first, [second])
+    second.send(signal.SIGKILL)
+    first.before = stage.watch.progress()
+    first.wait_commit()
 
 
 def twins(options, name):
@@ -496,7 +556,7 @@ def replay(options, name):
     events = options.events or (100_000 if options.short else 1_000_000)
     with Trial(options, name, "users_30m") as trial:
         # Half an hour of event time, less a minute, so that the window of its beginning stays open.
-        feeder = Feeder(trial, options.seed, rate=None, speed=1740 * RATE / events, count=events)
+        feeder = Feeder(trial, options.seed, rate=None, speed=fractions.Fraction(1740 * RATE, events), count=events)
         feeder.start_micros = feeder.start_micros // (1800 * MICROS) * 1800 * MICROS + 30 * MICROS
         feeder.start()
         feeder.finish()
@@ -538,6 +598,7 @@ def main():
         "aggregate": lambda name: kill_stages(options, name, ["aggregate"], kills),
         "aggregate-static": lambda name: kill_stages(options, name, ["aggregate"], kills, static=True),
         "aside": lambda name: kill_stages(options, name, ["aggregate"], kills, static=True, late=0.01, poison=0.01),
+        "grow": lambda name: grow(options, name, kills),
         "merge": lambda name: kill_stages(options, name, ["merge"], kills, static=True),
         "sink": lambda name: kill_stages(options, name, ["sink", "sink-windows"], kills),
         "all": lambda name: kill_stages(options, name, everything, kills, static=True),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The pipeline under kill -9, SIGSTOP and scaling, judged from outside; see pipeline_crashes.py, which takes the arguments.
-# Against KAFKA_BOOTSTRAP and POSTGRES_URL if they are set. With --short and no KAFKA_BOOTSTRAP: `milena broker` and the
+# Against KAFKA_BOOTSTRAP and POSTGRES_URL if they are set (the trial `outage` needs --broker PID then). With --short and no KAFKA_BOOTSTRAP: `milena broker` and the
 # embedded sink, for a minute and a half. Else Apache Kafka 4.3.1 and PostgreSQL are started, and wiped afterwards.
 # MILENA_BIN: another binary than the debug one. Needs Python 3; its packages go to a venv under ${MILENA_VENV:-target/venv}.
 set -euo pipefail
@@ -33,6 +33,7 @@ elif [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
   ends+=("protocol-tests/kafka wipe")
   protocol-tests/kafka start 4.3.1
   KAFKA_BOOTSTRAP=127.0.0.1:$KFM_PORT
+  set -- --broker "$(cat "$KFM_DIR/node0.pid")" "$@"
 fi
 if [ -z "${POSTGRES_URL:-}" ] && [ -z "$short" ]; then
   PG_DIR=$(mktemp -d /tmp/milena-postgres.XXXXXX) && chmod 755 "$PG_DIR" && export PG_DIR
