@@ -390,7 +390,8 @@ impl TransactionManager {
             return;
         }
         let error = error.fatal();
-        tracing::error!(transactional_id = %self.config.transactional_id, %error, "the transactional producer can't go on");
+        // Whoever uses it is told by the next call, and may well have another by then: no error of the client's.
+        tracing::warn!(transactional_id = %self.config.transactional_id, %error, "the transactional producer can't go on");
         self.enter(State::FatalError);
         self.error = Some(error.clone());
         self.give_up_offsets(&error);

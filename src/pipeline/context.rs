@@ -3,7 +3,12 @@
 use crate::{
     client::Client,
     consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset},
-    pipeline::{error::Result, metrics::Metrics, stop::Stop},
+    error::{Error, ErrorCode},
+    pipeline::{
+        error::{PipelineError, Result},
+        metrics::Metrics,
+        stop::Stop,
+    },
     producer::{Producer, ProducerConfig},
     properties::Properties,
 };
@@ -90,6 +95,17 @@ impl Context {
             config = config.group_instance_id(instance);
         }
         Ok(self.client.consumer(config)?)
+    }
+
+    /// What a member says that its group has refused for good.
+    pub(super) fn refused(error: Error, group: &str, instance: Option<&str>) -> PipelineError {
+        match (error.code(), instance) {
+            (Some(ErrorCode::FencedInstanceId), Some(name)) => PipelineError::Config(format!(
+                "another process has joined group {group} with --instance {name} and taken its place ({error}); give each process \
+                 a name of its own"
+            )),
+            _ => error.into(),
+        }
     }
 
     /// A consumer outside of any group, that reads what is committed.

@@ -371,7 +371,7 @@ impl<S: Stage> Member<S> {
                 tracing::warn!(%error, "reading");
                 Ok(())
             }
-            _ => Err(error.into()),
+            _ => Err(Context::refused(error, &self.shared.job.group, self.shared.job.instance.as_deref())),
         }
     }
 

@@ -368,7 +368,7 @@ impl<S: Store + 'static> Shell<S> {
                 tracing::warn!(%error, "reading");
                 Ok(())
             }
-            _ => Err(error.into()),
+            _ => Err(Context::refused(error, &self.config.group, self.config.instance.as_deref())),
         }
     }
 
