@@ -2,17 +2,11 @@
 //! must be those of a batch over the input, and no row may be there twice.
 
 use crate::stages::{T, click, cluster, context, for_a_while, job, merge_to_the_end, spec};
-use milena::broker::{ApiKey, TestCluster};
+use milena::broker::ApiKey;
 use milena::error::ErrorCode;
 use milena::ids::TopicPartition;
 use milena::pipeline::{
-    aggregate,
-    config::{Topics, built_in_windows},
-    context::Context,
-    merge,
-    rows::FinalRow,
-    timestamp, verify,
-    window::JobSpec,
+    aggregate, config::built_in_windows, context::Context, merge, rows::FinalRow, timestamp, verify,
 };
 use milena::producer::ProducerConfig;
 use protocol_tests::random::Random;
@@ -44,7 +38,7 @@ async fn judge(context: &Context, records: u64) {
         let twice: Vec<_> = committed_keys(context, topic).await.into_iter().filter(|(_, n)| *n > 1).collect();
         assert!(twice.is_empty(), "{topic}: twice {twice:?}");
     }
-    let report = verify::run(context, &Topics::of(T), &spec(0).windows, JobSpec::MAX_FUTURE).await.unwrap();
+    let report = verify::run(context, &verify::Options::new(T, spec(0).windows)).await.unwrap();
     let found: Vec<_> = report.windows.values().flat_map(|window| &window.differences).collect();
     assert!(report.is_equal(), "{found:#?}");
     assert!(report.windows.values().all(|window| window.open == 0 && window.rows > 0));
