@@ -103,7 +103,8 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         metrics,
         options,
     });
-    process::run(context, job, aggregator.clone()).await?;
+    let largest = topics::largest_aside(&admin, &aggregator.options.topics.input).await?;
+    process::run(&context.with_largest_request(largest), job, aggregator.clone()).await?;
     let mut receipt = Receipt::new("aggregate");
     aggregator.run().counts.fill(&mut receipt, aggregator.spec.dedup);
     Ok(receipt.close())

@@ -70,6 +70,13 @@ impl Context {
         Ok(())
     }
 
+    /// The same with producers that can send requests of so many bytes, whatever the user gave as `max.request.size`: a
+    /// record that can't be set aside could never be passed.
+    #[must_use]
+    pub fn with_largest_request(&self, bytes: usize) -> Self {
+        Self { producer: self.producer.clone().max_request_size(bytes), ..self.clone() }
+    }
+
     /// A producer.
     ///
     /// # Errors

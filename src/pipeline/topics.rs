@@ -1,7 +1,7 @@
 //! The topics of the pipeline: each command creates the missing ones that it writes.
 
 use crate::{
-    admin::{Admin, NewTopic, TopicDescription},
+    admin::{Admin, ConfigSource, NewTopic, TopicDescription},
     error::ErrorCode,
     pipeline::{
         config::Topics,
@@ -77,7 +77,8 @@ pub async fn ensure_finals(admin: &Admin, topics: &Topics) -> Result<()> {
     ensure_aside(admin, topics, &topics.dlq).await
 }
 
-/// Creates `T.late` or `T.dlq` with `T`'s partitions, replication and retention if it is missing.
+/// Creates `T.late` or `T.dlq` if it is missing: with `T`'s partitions, replication and retention, and with room for every
+/// record that `T` takes and what is added to it.
 ///
 /// # Errors
 /// The brokers', or a sentence if there is no `T`.
@@ -87,11 +88,45 @@ pub async fn ensure_aside(admin: &Admin, topics: &Topics, name: &str) -> Result<
     }
     let count = partitions(admin, &topics.input).await?;
     let mut topic = NewTopic::new(name, count, replication(admin, &topics.input).await?);
-    let configs = admin.describe_configs(&topics.input).await?;
-    if let Some(retention) = configs.into_iter().find(|config| config.name == "retention.ms").and_then(|c| c.value) {
-        topic = topic.config("retention.ms", retention);
+    for config in admin.describe_configs(&topics.input).await? {
+        let is_own = config.source == ConfigSource::Topic;
+        let Some(value) = config.value else { continue };
+        // Only what the broker has shown: others don't know every name.
+        topic = match config.name.as_str() {
+            "retention.ms" => topic.config(config.name, value),
+            "max.message.bytes" => topic.config(config.name, with_room(&value).to_string()),
+            // Each record keeps its timestamp, however far from the wall clock `T` has let it be.
+            "message.timestamp.type" if value != "CreateTime" => topic.config(config.name, "CreateTime"),
+            "message.timestamp.after.max.ms"
+            | "message.timestamp.before.max.ms"
+            | "message.timestamp.difference.max.ms"
+                if is_own =>
+            {
+                topic.config(config.name, value)
+            }
+            _ => topic,
+        };
     }
     ensure(admin, topic).await
+}
+
+/// The largest request that a producer of `T.late` and `T.dlq` must be able to send, in bytes: any record of `T`, and what is
+/// added to it.
+///
+/// # Errors
+/// The brokers'.
+pub async fn largest_aside(admin: &Admin, input: &str) -> Result<usize> {
+    let configs = admin.describe_configs(input).await?;
+    let limit = configs.into_iter().find(|config| config.name == "max.message.bytes").and_then(|config| config.value);
+    Ok(with_room(limit.as_deref().unwrap_or_default()) as usize)
+}
+
+/// `max.message.bytes` with room for the headers of a record that was set aside. Less than Kafka's default is not taken for
+/// the whole truth: records may be there from before.
+fn with_room(limit: &str) -> i32 {
+    const DEFAULT: i32 = 1_048_588;
+    const HEADERS: i32 = 65_536;
+    limit.parse().unwrap_or(DEFAULT).max(DEFAULT).saturating_add(HEADERS)
 }
 
 async fn replication(admin: &Admin, topic: &str) -> Result<i16> {

@@ -7,6 +7,7 @@ mod demo;
 mod dlq;
 mod outage;
 mod pages;
+mod poison;
 #[cfg(feature = "postgres")]
 mod sink_postgres;
 mod sink_run;

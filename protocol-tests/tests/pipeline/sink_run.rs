@@ -265,6 +265,23 @@ async fn a_partition_claimed_behind_our_back_is_claimed_again_while_the_group_sa
     assert_eq!(store.tables.lock().unwrap().positions[&0].1, 3, "first claim, the thief's, ours again");
 }
 
+/// The last batch before a pause was committed to Kafka only with the next one: lag tools saw a lag that wasn't there.
+#[tokio::test(start_paused = true)]
+async fn lag_tools_see_the_end_although_nothing_comes_after_it() {
+    let cluster = cluster(2, &input()).await;
+    let context = Context::new(cluster.client().await.unwrap());
+    let (running, stop) = (context.clone(), context.stop.clone());
+    let look = async {
+        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+        let offsets = context.client.admin().list_group_offsets("t.sink").await.unwrap();
+        stop.stop();
+        offsets.values().map(|offset| offset.committed.offset).sum::<i64>()
+    };
+    let config = SinkConfig::new("t", What::Purchases);
+    let (done, committed) = tokio::join!(run(&running, Memory::default(), config), look);
+    assert_eq!((done.unwrap().read, committed), (Some(453), 453));
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_sinks_share_the_partitions_and_the_rows_are_whole() {
     let cluster = cluster(4, &input()).await;

@@ -177,7 +177,8 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
     };
     let mut consumer = context.member(&config.group, config.instance.as_deref())?;
     consumer.subscribe([config.topic()]).await?;
-    let dead_letters = context.client.producer(context.producer.clone().acks(Acks::All))?;
+    let largest = topics::largest_aside(&admin, config.topic()).await?;
+    let dead_letters = context.client.producer(context.producer.clone().acks(Acks::All).max_request_size(largest))?;
     let (database, database_state) = (config.database.clone(), config.database());
     let writer =
         Writer::new(store, dead_letters, config.topics.dlq.clone(), config.most_dead, database, metrics.clone());
@@ -299,6 +300,10 @@ impl<S: Store + 'static> Shell<S> {
             }
             self.start_job(&mut asked).await?;
             self.gauges.look(&self.consumer, self.config.topic());
+            // Here, since nothing may come after the last batch.
+            if !self.lag.is_empty() && self.lag_written.elapsed() >= LAG_INTERVAL {
+                self.write_lag().await;
+            }
             tokio::select! {
                 biased;
                 () = stop.stopped() => {}
@@ -530,9 +535,6 @@ impl<S: Store + 'static> Shell<S> {
                     }
                 }
             }
-        }
-        if !self.lag.is_empty() && self.lag_written.elapsed() >= LAG_INTERVAL {
-            self.write_lag().await;
         }
         Ok(())
     }
