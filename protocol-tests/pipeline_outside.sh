@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# pipeline_outside.sh [poison] [late] [edges]: the pipeline against other people's programs: librdkafka writes and reads the
+# topics, Python says what must be on them (pipeline_poison.py, pipeline_late.py, pipeline_edges.py). All three by default.
+# Runs against the broker at KAFKA_BOOTSTRAP, or else against `milena broker`. MILENA_BIN: a binary that is built already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=${MILENA_BIN:-${CARGO_TARGET_DIR:-target}/debug/milena}
+[ -n "${MILENA_BIN:-}" ] || cargo build --quiet --features cli --bin milena
+python=$(protocol-tests/venv)
+if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
+  out=$(mktemp)
+  "$binary" broker --listen 127.0.0.1:0 >"$out" &
+  broker=$!
+  trap 'kill "$broker" 2>/dev/null || true; wait "$broker" 2>/dev/null || true; rm -f "$out"' EXIT
+  for _ in $(seq 100); do
+    grep -q '^BOOTSTRAP=' "$out" && break
+    kill -0 "$broker" || { echo "the broker did not start" >&2; exit 1; }
+    sleep 0.1
+  done
+  KAFKA_BOOTSTRAP=$(sed -n 's/^BOOTSTRAP=//p' "$out")
+fi
+[ $# -gt 0 ] || set -- poison late edges
+for part in "$@"; do
+  timeout 900 "$python" "protocol-tests/pipeline_$part.py" "$binary" "$KAFKA_BOOTSTRAP"
+done
