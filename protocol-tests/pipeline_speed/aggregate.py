@@ -39,31 +39,32 @@ def python(name, count):
 
 
 _, wall, cpu = milena("clickstream", "--count", str(events), "--start", "2024-01-15T14:30:00Z", "-X", "compression.type=lz4")
-print(f"{'':<22} {'events':>9} {'events/s':>10} {'CPU us/event':>13} {'ratio':>8}")
+print(f"{'':<22} {'events':>9} {'events/s':>10} {'CPU us/event':>13}   milena is faster, by clock and by CPU")
 
 
-def line(name, count, wall, cpu, ratio=""):
-    print(f"{name:<22} {count:>9} {count / wall:>10.0f} {cpu / count * 1e6:>13.3f} {ratio:>8}", flush=True)
+def line(name, count, wall, cpu, to=None):
+    """The times an event takes by the clock and of CPU in microseconds, and how many of ours those are."""
+    takes = (wall / count * 1e6, cpu / count * 1e6)
+    times = tuple(their / our for their, our in zip(takes, to)) if to else ()
+    text = ", ".join(f"{ratio:.1f} times" for ratio in times)
+    print(f"{name:<22} {count:>9} {count / wall:>10.0f} {takes[1]:>13.3f}   {text}", flush=True)
+    return takes, times
 
 
 line("clickstream", events, wall, cpu)
 ours, wall, cpu = milena("aggregate", "--windows", "gmv_1m,views_1m", "--until-end", "--group", f"{topic}.speed")
-rate = events / wall
-line("milena aggregate", events, wall, cpu)
-cost = cpu / events * 1e6
+our, _ = line("milena aggregate", events, wall, cpu)
 batched, wall, cpu = python("batched", events)
-to_batched = rate / (events / wall)
-line("Python, batched", batched["read"], wall, cpu, f"{to_batched:.1f}x")
+_, (to_batched, _) = line("Python, batched", batched["read"], wall, cpu, our)
 original, wall, cpu = python("original", few)
-to_original = rate / (original["read"] / wall)
-line("Python, the original", original["read"], wall, cpu, f"{to_original:.1f}x")
+_, (to_original, _) = line("Python, the original", original["read"], wall, cpu, our)
 
 cents = ours["gmv"]["gmv_1m"]["stream_cents"]
 faults = []
 if ours["read"] != events or cents != batched["gmv_cents"]:
     faults.append(f"the sums differ: {cents} of {ours['read']} events, {batched['gmv_cents']} of {batched['read']}")
-if cost > 2.0:
-    faults.append(f"an event costs {cost:.2f} us of CPU: more than 2, so less than 500,000 a second and core")
+if our[1] > 2.0:
+    faults.append(f"an event costs {our[1]:.2f} us of CPU: more than 2, so less than 500,000 a second and core")
 if to_batched < 5:
     faults.append(f"only {to_batched:.1f} times the batched one, and not 5")
 if to_original < 20:
