@@ -168,6 +168,7 @@ impl Process for Partition {
 
     fn progress(&mut self, progress: &Progress) {
         self.progress = *progress;
+        let was_done = self.is_done;
         if !self.is_done {
             let position = self.end.map_or(progress.position, |end| progress.position.min(end));
             self.position = self.position.max(position);
@@ -177,6 +178,9 @@ impl Process for Partition {
                 self.is_done = true;
             }
             self.idle();
+        }
+        if self.is_done && !was_done {
+            self.shown = None; // the last word is not left out
         }
         if self.closed.is_none() && self.windows.has_closed() {
             self.closed = Some(Instant::now());
