@@ -307,10 +307,7 @@ impl MergeState {
 
     /// False if the row's window is final already.
     fn row(&mut self, offset: i64, row: WindowRow) -> Result<bool, String> {
-        let other = self.jobs.iter().find(|(name, job)| {
-            **name != row.job
-                && job.windows.range((row.window.clone(), i64::MIN)..).next().is_some_and(|(at, _)| at.0 == row.window)
-        });
+        let other = self.jobs.iter().find(|(name, job)| **name != row.job && job.contests(&row.window, row.start_ms));
         if let Some((other, _)) = other {
             return Err(format!(
                 "the groups {other:?} and {:?} both write window {:?}: rows of T.final carry no group, so each window \
@@ -360,6 +357,14 @@ impl MergeState {
 }
 
 impl Job {
+    /// Whether it writes that window itself. A job that has ended hands its windows over (`--stop-at`): those that its own
+    /// watermark has passed are no contest, except for the same one.
+    fn contests(&self, window: &str, start_ms: i64) -> bool {
+        let passed = self.watermarks.values().min().copied().unwrap_or(i64::MIN);
+        let all = self.windows.range((window.to_owned(), i64::MIN)..).take_while(|((name, _), _)| name == window);
+        all.into_iter().any(|((_, start), open)| *start == start_ms || open.end_ms > passed)
+    }
+
     /// The smallest over all partitions, `i64::MIN` while one is not heard of.
     fn watermark(&self, partitions: i32) -> i64 {
         (0..partitions)
@@ -452,6 +457,22 @@ mod tests {
         merge.apply(0, Some(&row("gmv_1m", 0, None, 0, 2))).unwrap();
         let other = String::from_utf8(row("gmv_1m", 60_000, None, 0, 2)).unwrap().replace("\"j\"", "\"k\"");
         assert!(merge.apply(1, Some(other.as_bytes())).unwrap_err().contains("both write window \"gmv_1m\""));
+    }
+
+    /// `--stop-at`: the next job's rows can be there before the last windows of the one that stopped are final.
+    #[test]
+    fn a_job_that_has_stopped_hands_its_windows_over() {
+        let other = |text: Vec<u8>| String::from_utf8(text).unwrap().replace("\"j\"", "\"k\"").into_bytes();
+        let mut merge = state();
+        merge.apply(0, Some(&row("gmv_1m", 0, None, 0, 2))).unwrap();
+        merge.apply(1, Some(&mark(0, 60_000))).unwrap();
+        merge.apply(2, Some(&other(row("gmv_1m", 60_000, None, 0, 3)))).unwrap();
+        merge.apply(3, Some(&other(mark(0, 120_000)))).unwrap();
+        let refused = merge.clone().apply(4, Some(&other(row("gmv_1m", 0, None, 0, 3)))).unwrap_err();
+        assert!(refused.contains("both write window"), "the same window of two jobs: {refused}");
+        let finals = merge.ready(1);
+        let written: Vec<_> = finals.rows.iter().map(|row| (row.job.as_str(), row.start_ms, row.count)).collect();
+        assert_eq!(written, [("j", 0, 2), ("k", 60_000, 3)]);
     }
 
     /// Kills merge at every offset and compares what it writes with an undisturbed run.
