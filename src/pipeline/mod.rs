@@ -21,6 +21,7 @@ pub mod demo;
 pub mod dlq;
 pub mod error;
 pub mod event;
+pub mod flink;
 pub mod http;
 pub mod knobs;
 pub mod merge;

@@ -1,10 +1,11 @@
 //! `milena aggregate`: windows of a topic, by each partition's own watermark.
 
-use crate::args::{Failure, Global, Result, context, duration, finish, instant, listen, serve};
+use crate::args::{self, Failure, Global, Result, context, duration, finish, instant, listen, serve};
 use crate::progress;
 use milena::pipeline::{
     aggregate::{self, Options},
     config::{self, Topics},
+    flink::FlinkJob,
     knobs::Knobs,
     metrics::Role,
     timestamp,
@@ -47,15 +48,13 @@ pub struct Args {
     /// Metrics, health and dashboard, such as 127.0.0.1:9100
     #[arg(long, default_value = "off", value_name = "ADDR|off")]
     http: String,
-    /// Prints the Flink SQL for the same windows
-    #[arg(long)]
-    flink_sql: bool,
+    /// Prints Flink SQL for the same windows of an input with so many partitions, and exits
+    #[arg(long, value_name = "PARTITIONS", num_args = 0..=1, require_equals = true, default_missing_value = "6",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    flink_sql: Option<u32>,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
-    if args.flink_sql {
-        return Err(Failure::config("--flink-sql is not there yet"));
-    }
     let table = global.toml()?;
     let all = config::windows_from_toml(&table).map_err(Failure::config)?;
     let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
@@ -79,6 +78,18 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     (spec.from, spec.stop_at) = (args.from_timestamp, args.stop_at);
     if spec.max_jump.is_some_and(|jump| jump < spec.longest() + spec.bound) {
         return Err(Failure::config("max.jump.ms must be at least the longest window and the bound together"));
+    }
+    if let Some(partitions) = args.flink_sql {
+        let topics = Topics::of(&args.topic);
+        let settings = global.settings(args::Role::Client)?;
+        let mut job = FlinkJob::new(&topics, &spec);
+        job.bootstrap = settings
+            .iter()
+            .find(|setting| setting.key == "bootstrap.servers")
+            .map_or(job.bootstrap, |found| &found.value);
+        (job.partitions, job.idle, job.until_end) = (partitions, idle, args.until_end);
+        print!("{}", job.sql().map_err(Failure::config)?);
+        return Ok(());
     }
     let mut options = Options::new(&args.topic, spec);
     options.instance = args.instance;
