@@ -106,6 +106,39 @@ async fn bad_rows_are_named_and_take_no_other_with_them() {
 
 #[tokio::test]
 #[ignore = "needs a PostgreSQL: POSTGRES_URL=…"]
+async fn a_row_that_is_there_already_takes_no_other_with_it_wherever_it_comes() {
+    let database = Database::new("sink_twice").await;
+    let mut store = database.store(What::Purchases);
+    store.claim(&[(0, 0)]).await.unwrap();
+    let (mut next, mut all) = (0, std::collections::BTreeSet::new());
+    for round in 0..40_i64 {
+        let mut ids: Vec<_> = (0..20).map(|n| format!("id-{round}-{n}")).collect();
+        // Now and then one of an earlier batch, one that is twice in this one, and one that the table refuses.
+        if round % 19 == 7 {
+            ids[11] = format!("id-{}-3", round - 1);
+        }
+        if round % 23 == 9 {
+            ids[12] = ids[4].clone();
+        }
+        let mut rows: Vec<_> = ids.iter().map(|id| purchase(id, "1000", round)).collect();
+        if round % 7 == 2 {
+            rows[5].user_id = "nobody".to_owned();
+            ids.remove(5);
+        }
+        let before = all.len();
+        all.extend(ids.iter().cloned());
+        let staged = write(&mut store, &batch(&[(0, next, next + 20, 1)], rows)).await;
+        next += 20;
+        let new = all.len() - before;
+        assert_eq!((staged.written, staged.present), (new as u64, (ids.len() - new) as u64), "round {round}");
+        assert_eq!(staged.refused.len(), 20 - ids.len(), "round {round}");
+    }
+    assert_eq!(store.count().await.unwrap(), all.len() as u64);
+    assert_eq!(store.purchases().await.unwrap()["id-6-3"], Some(6), "the first one stays");
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL: POSTGRES_URL=…"]
 async fn a_zombie_writes_nothing() {
     let database = Database::new("sink_fence").await;
     let (mut zombie, mut owner) = (database.store(What::Purchases), database.store(What::Purchases));

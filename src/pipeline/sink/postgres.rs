@@ -6,6 +6,7 @@
 //!   UPDATE kafka_sink_offsets …   the fence, one   | sent at once; by halves again
 //!                     a partition, in order        | where a row is refused
 //!   SAVEPOINT half; INSERT … unnest …             -+
+//! (a row that is there already: again with ON CONFLICT, and so for some batches)
 //! (refused rows go to T.dlq, flushed)
 //! COMMIT
 //! ```
@@ -27,7 +28,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::{Config, NoTls, Statement, types::ToSql};
+use tokio_postgres::{Config, NoTls, Statement, error::SqlState, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// After a lost answer of a stopped or partitioned process the server lets go of its transaction within this time.
@@ -47,7 +48,13 @@ pub struct PostgresStore {
     insert: Option<Arc<Insert>>,
     /// The connection with an open transaction.
     open: Option<Session>,
+    /// So many batches are still written with `ON CONFLICT`, since a row of one was there already.
+    careful: u32,
 }
+
+/// After a row that was there already, so many batches without one before the next is tried as all new: what a failure
+/// has written remains in the table as dead rows until it is vacuumed.
+const CAREFUL: u32 = 16;
 
 impl PostgresStore {
     /// A store at this URL; connects when it is first used, and makes missing tables then. TLS as libpq's `sslmode`,
@@ -87,7 +94,7 @@ impl PostgresStore {
             .post_create(prepare)
             .build()
             .map_err(|error| StoreError::configuration(error.to_string()))?;
-        Ok(Self { pool, scope, insert: None, open: None })
+        Ok(Self { pool, scope, insert: None, open: None, careful: 0 })
     }
 
     /// Every purchase in the table: its id and its cents, `None` where the price is no amount of cents.
@@ -136,9 +143,13 @@ impl PostgresStore {
         schema::insert(what, &catalog).map(Arc::new).map_err(StoreError::configuration)
     }
 
-    async fn write(&self, connection: &Session, insert: &Insert, batch: &Batch) -> Result<Staged, StoreError> {
+    async fn write(&mut self, connection: &Session, insert: &Insert, batch: &Batch) -> Result<Staged, StoreError> {
         let fence = connection.prepare_cached(schema::MOVE).await?;
         let statement = connection.prepare_cached(&insert.sql).await?;
+        let plain = match &insert.plain {
+            Some(plain) if self.careful == 0 => Some(connection.prepare_cached(plain).await?),
+            _ => None,
+        };
         let columns = Columns::of(&batch.rows, &insert.arrays);
         let mut bisection = Bisection::new(columns.len());
         let mut written = 0;
@@ -151,11 +162,15 @@ impl PostgresStore {
         let (_, fenced, mut tried) = try_join3(
             run(connection, "BEGIN"),
             self.move_positions(connection, &fence, &batch.moves),
-            try_insert(connection, SAVEPOINT, &statement, &columns, &range),
+            try_insert(connection, SAVEPOINT, plain.as_ref().unwrap_or(&statement), &columns, &range),
         )
         .await?;
         if !fenced.is_empty() {
             return Err(StoreError::Fenced(fenced));
+        }
+        if plain.is_some() && matches!(tried, Err(Refusal { is_there: true, .. })) {
+            self.careful = CAREFUL;
+            tried = try_insert(connection, ROLLBACK, &statement, &columns, &range).await?;
         }
         loop {
             let before = match tried {
@@ -164,7 +179,7 @@ impl PostgresStore {
                     bisection.kept();
                     NEXT_SAVEPOINT
                 }
-                Err(message) => {
+                Err(Refusal { message, .. }) => {
                     bisection.failed(message);
                     ROLLBACK
                 }
@@ -179,6 +194,7 @@ impl PostgresStore {
         let refused = bisection.into_refused().into_iter();
         let refused: Vec<_> = refused.map(|(row, message)| Refused { row: columns.row(row), message }).collect();
         let present = (columns.len() - refused.len()) as u64 - written;
+        self.careful = if present > 0 { CAREFUL } else { self.careful.saturating_sub(1) };
         // Rows that a later one of their key replaced are written: their key's row is there.
         let folded = (batch.rows.len() - columns.len()) as u64;
         Ok(Staged { written: written + folded, present, refused })
@@ -315,6 +331,13 @@ async fn make_missing(connection: &Session, table: &str, ddl: &str) -> Result<()
     }
 }
 
+/// A row's fault.
+struct Refusal {
+    message: String,
+    /// Its id is in the table.
+    is_there: bool,
+}
+
 /// Writes rows inside a savepoint; a row's fault is the inner error, and the transaction is to be rolled back to it.
 async fn try_insert(
     connection: &Session,
@@ -322,13 +345,16 @@ async fn try_insert(
     statement: &Statement,
     columns: &Columns<'_>,
     range: &Range<usize>,
-) -> Result<Result<u64, String>, StoreError> {
+) -> Result<Result<u64, Refusal>, StoreError> {
     let values = columns.slice(range);
     let params: Vec<_> = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
     let inserted = async {
         match connection.execute(statement, &params).await {
             Ok(rows) => Ok(Ok(rows)),
-            Err(error) if StoreError::class(&error) == Class::Row => Ok(Err(describe(&error))),
+            Err(error) if StoreError::class(&error) == Class::Row => {
+                let is_there = error.code() == Some(&SqlState::UNIQUE_VIOLATION);
+                Ok(Err(Refusal { message: describe(&error), is_there }))
+            }
             Err(error) => Err(error.into()),
         }
     };
