@@ -10,9 +10,16 @@ import threading
 import time
 import uuid
 
-from pipeline_outside import NAMES, WINDOWS, Running, add_partitions, await_that, batch, milena, partial_rows, produce, read, receipt, same, topic
+from pipeline_outside import NAMES, WINDOWS, Running, add_partitions, await_that, batch, exists, milena, partial_rows, produce, read, receipt, same, topic
 
 rng = random.Random(6)
+
+
+def aggregate_and_merge(name, *options):
+    """Both at work; merge wants the topic that the aggregator makes."""
+    aggregate = Running("aggregate", "-t", name, "--windows", NAMES, *options)
+    await_that(f"{name}.windows is there", lambda: exists(f"{name}.windows"))
+    return [aggregate, Running("merge", "-t", name, "-X", "metadata.max.age.ms=1000")]
 
 
 def event(ms, partition=-1, user=None):
@@ -45,7 +52,7 @@ def an_idle_partition():
     for timeout, is_final in [("off", False), ("2s", True)]:
         name = topic("idle", 3)
         produce(name, events)
-        running = [Running("aggregate", "-t", name, "--windows", NAMES, "--idle-timeout", timeout), Running("merge", "-t", name)]
+        running = aggregate_and_merge(name, "--idle-timeout", timeout)
         closed = lambda: {start for window, start, _ in finals(name) if window == "gmv_1m"}
         if is_final:
             await_that("windows are final without the third partition", lambda: closed() >= expected)
@@ -62,7 +69,7 @@ def an_idle_partition():
 def partitions_are_added():
     """6 become 12 while clickstream, aggregator and merge work; keys move to other partitions."""
     name, start = topic("grow", 6), 1_705_276_800_000
-    running = [Running("aggregate", "-t", name, "--windows", NAMES, "-X", "metadata.max.age.ms=1000"), Running("merge", "-t", name, "-X", "metadata.max.age.ms=1000")]
+    running = aggregate_and_merge(name, "-X", "metadata.max.age.ms=1000")
     events = [event(start + at * 100) for at in range(16_000)]
     writer = threading.Thread(target=lambda: [produce(name, events[at : at + 500], rate=2_000) for at in range(0, len(events), 500)])
     writer.start()

@@ -15,7 +15,7 @@ import uuid
 from pipeline_outside import NAMES, WINDOWS, Running, batch, committed, milena, partial_rows, produce, read, receipt, same, set_aside, topic
 
 KILLS = int(sys.argv[3]) if len(sys.argv) > 3 else 8
-BOUND, COUNT, PARTITIONS = 5_000, 24_000, 4
+BOUND, COUNT, PARTITIONS = 5_000, 40_000, 4
 START = 1_705_276_800_000 + 7_000
 rng = random.Random(7)
 
@@ -24,7 +24,7 @@ def records():
     """Mostly within the bound; some a few seconds too late, some minutes, some beyond half an hour; and poison, which must
     not move the watermark."""
     for at in range(COUNT):
-        now = START + at * 120
+        now = START + at * 80
         choice = rng.random()
         if choice < 0.9:
             ms = now - rng.randrange(BOUND - 200)

@@ -1,5 +1,6 @@
 """What the pipeline's outside judges share: the binary under test, and librdkafka to write topics and to read them back."""
 
+import atexit
 import collections
 import json
 import os
@@ -38,6 +39,7 @@ class Running:
     def __init__(self, *args):
         self.args, self.log = args, tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([MILENA, *args], env=ENV, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        atexit.register(self.process.kill)
 
     def lives(self):
         assert self.process.poll() is None, f"milena {' '.join(self.args)} ended: {self.process.returncode} {self.told()}"
@@ -68,6 +70,10 @@ def topic(name, partitions, **configs):
     new = NewTopic(name, partitions, replication_factor=1, config={"retention.ms": "-1", **configs})
     ADMIN.create_topics([new])[name].result(30)
     return name
+
+
+def exists(name):
+    return name in ADMIN.list_topics(timeout=30).topics
 
 
 def add_partitions(name, total):
@@ -107,7 +113,7 @@ def read(name):
             assert message.error().name() == "_PARTITION_EOF", message.error()
             left.discard(message.partition())
             continue
-        left.add(message.partition()) if message.partition() not in left else None
+        left.add(message.partition())
         records.append(Record(message.partition(), message.offset(), message.key(), message.value(), message.headers() or [], message.timestamp()[1]))
     consumer.close()
     return sorted(records, key=lambda record: record[:2])

@@ -2,15 +2,17 @@
 was, with its coordinates and reason; nothing else is disturbed and nobody restarts. Then the queue is sent back, by replays that
 are killed at random.
 
-usage: pipeline_poison.py MILENA BOOTSTRAP
+usage: pipeline_poison.py MILENA BOOTSTRAP [POSTGRES_URL]
 """
 
 import calendar
 import json
 import random
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.parse
 import uuid
 from decimal import Decimal
 
@@ -165,9 +167,9 @@ with tempfile.TemporaryDirectory() as scratch:
     assert "is no dead letter queue" in milena("dlq", "replay", "-t", name, expect=1).stderr
     kills, done = 0, None
     while done is None:
-        replay = Running("dlq", "replay", "-t", f"{name}.dlq", "--to", store, "-X", "max.poll.records=5")
+        replay = Running("dlq", "replay", "-t", f"{name}.dlq", "--to", store, "-X", "max.poll.records=1")
         try:
-            out, _ = replay.process.communicate(timeout=rng.uniform(0.05, 1.2) if kills < 12 else 120)
+            out, _ = replay.process.communicate(timeout=rng.uniform(0.1, 0.6) if kills < 12 else 120)
             assert replay.process.returncode == 0, replay.told()
             done = json.loads(out.splitlines()[-1])
         except subprocess.TimeoutExpired:
@@ -182,3 +184,36 @@ with tempfile.TemporaryDirectory() as scratch:
     assert again["kept"] == 0 and again["dead_lettered"] == len(poison), again  # what the sink refused for good stays
     assert len(read(name)) == len(originals) + len(should)
     print(f"dlq: {len(should)} records sent back over {kills} kills, each once, to its partition, byte by byte; the sink's {again['dead_lettered']} stay; a second replay sends nothing")
+
+
+def a_narrow_column(server):
+    """Rows that PostgreSQL refuses: dead letters of the sink alone, which go in when the column is wider; as far as it is."""
+    database = f"poison_{uuid.uuid4().hex[:8]}"
+    url = urllib.parse.urlsplit(server)._replace(path=f"/{database}").geturl()
+    psql = lambda sql, url=url: subprocess.run(["psql", url, "-XAtqc", sql], capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    psql(f"create database {database}", server)
+    name = topic("narrow", 3)
+    products = {5: "P" * 25, 17: "P" * 25, 40: "P" * 60}
+    produce(name, [(at % 3, b"k", text(event(START + at, kind="purchase", product_id=products.get(at, "P"))).encode(), [], START + at) for at in range(60)])
+    sink = ["sink", "-t", name, "--to", url, "--until-end"]
+    found = receipt(*sink)
+    assert found["kept"] == 57 and found["dead_lettered"] == 3, found
+    letters = set_aside(f"{name}.dlq")
+    assert {reason for ((_, reason, _),) in letters.values()} == {"row_refused"} and len(letters) == 3, letters
+    replay = lambda: receipt("dlq", "replay", "-t", f"{name}.dlq", "--to", url)
+    for width, kept, refused, rows in [(20, 0, 3, 57), (30, 2, 1, 59), (30, 0, 1, 59), (80, 1, 0, 60)]:
+        psql(f"alter table purchase_orders alter column product_id type varchar({width})")
+        found = replay()
+        assert (found["kept"], found["dead_lettered"]) == (kept, refused), (width, found)
+        assert psql("select count(*), count(distinct event_id) from purchase_orders") == [f"{rows}|{rows}"]
+    assert replay()["read"] == 0
+    offsets = set(psql("select kafka_offset from purchase_orders where length(product_id) > 20"))
+    assert offsets == {str(at // 3) for at in products}, offsets
+    assert receipt(*sink)["read"] == 0
+    milena("verify", "-t", name, "--windows", NAMES, "--to", url)
+    psql(f"drop database {database} with (force)", server)
+    print("dlq: rows that PostgreSQL refused went in with their own offsets as far as the column was widened, each once")
+
+
+if len(sys.argv) > 3:
+    a_narrow_column(sys.argv[3])
