@@ -350,6 +350,13 @@ impl<S: Store + 'static> Shell<S> {
                 revoked.done();
             }
             Some(Event::Lost(partitions)) => {
+                if !partitions.is_empty() {
+                    let partitions: Vec<_> = partitions.iter().map(|name| name.partition).collect();
+                    tracing::warn!(
+                        ?partitions,
+                        "the group has given these partitions to others: what is not written is dropped"
+                    );
+                }
                 self.forget(&partitions);
                 self.gauges.lost();
             }
