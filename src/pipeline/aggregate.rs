@@ -84,6 +84,9 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     checks::before_start(&admin, &options).await?;
     topics::ensure_aggregates(&admin, &options.topics).await?;
     topics::require_one_partition(&admin, &options.topics.windows).await?;
+    if options.until_end {
+        checks::refuse_ended(&admin, &options).await?;
+    }
     let names = &options.topics;
     let metrics = context.metrics.stage(Role::Aggregate, &options.spec.job);
     let job = Job {
@@ -92,6 +95,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         input: names.input.clone(),
         outputs: vec![names.windows.clone(), names.late.clone(), names.dlq.clone()],
         until_end: options.until_end,
+        accept_gap: Some(options.accept_gap),
         has_end: options.until_end || options.spec.stop_at.is_some(),
         commit_interval: options.commit_interval,
         metrics: metrics.clone(),
@@ -168,7 +172,8 @@ impl Aggregator {
         if self.spec.from.is_some() && self.spec.from != metadata.from {
             return Err(refuse("--from-timestamp is for a new group, and this one has offsets"));
         }
-        if metadata.is_ended() && *log_end > offset.offset {
+        // With --until-end it is done, whatever has come since: if all were, the start was refused.
+        if metadata.is_ended() && *log_end > offset.offset && start.end.is_none() {
             return Err(refuse(&ended(*log_end - offset.offset)));
         }
         let (begin, position, from) = (*log_start, offset.offset, metadata.replay_from);
@@ -184,7 +189,12 @@ impl Aggregator {
         let position = if position > *log_end { begin } else { position.max(begin) };
         let seek = from.max(begin).min(position);
         let metadata = Metadata { replay_from: seek, ..metadata };
-        let mut windows = PartitionWindows::restore(self.spec.clone(), name.partition, position, &metadata)
+        // A group that began at --from-timestamp goes on from there, whether told so again or not.
+        let spec = match metadata.from == self.spec.from {
+            true => self.spec.clone(),
+            false => Arc::new(JobSpec { from: metadata.from, ..(*self.spec).clone() }),
+        };
+        let mut windows = PartitionWindows::restore(spec, name.partition, position, &metadata)
             .map_err(|error| refuse(&error.to_string()))?;
         if is_gone {
             tracing::warn!(partition = %name, from, begin, "records are gone; windows that may miss some are marked incomplete");
@@ -217,8 +227,7 @@ impl Stage for Aggregator {
 
     fn is_over(&self, committed: &OffsetAndMetadata, end: Option<i64>) -> bool {
         let Ok(metadata) = Metadata::parse(&committed.metadata) else { return false };
-        let at_end = end.is_some_and(|end| committed.offset >= end && metadata.is_ended());
-        at_end || self.spec.stop_at.is_some_and(|stop| metadata.wm >= Some(stop))
+        (end.is_some() && metadata.is_ended()) || self.spec.stop_at.is_some_and(|stop| metadata.wm >= Some(stop))
     }
 
     fn forget(&self, partition: i32) {
@@ -229,5 +238,8 @@ impl Stage for Aggregator {
 }
 
 fn ended(new: i64) -> String {
-    format!("this group was ended by --until-end, and there are {new} new records; use another --group, or a new topic")
+    format!(
+        "this group was ended by --until-end, and there are {new} new records; write them to a new topic, or count all of it again \
+         under another --group with window names of its own"
+    )
 }

@@ -3,7 +3,7 @@
 use crate::{
     client::Client,
     consumer::{Consumer, ConsumerConfig, IsolationLevel, OffsetReset},
-    error::{Error, ErrorCode},
+    error::{Error, ErrorCode, ErrorKind},
     pipeline::{
         error::{PipelineError, Result},
         metrics::Metrics,
@@ -123,6 +123,13 @@ impl Context {
         let config = self.consumer.clone().isolation_level(IsolationLevel::ReadCommitted);
         Ok(self.client.consumer(config.auto_offset_reset(OffsetReset::Earliest))?)
     }
+}
+
+/// A look-up in the midst of a member's loop: it must go round again soon, whoever doesn't answer.
+pub(super) async fn soon<T>(look: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    const SOON: Duration = Duration::from_secs(5);
+    let late = || Error::with_message(ErrorKind::Timeout, "the brokers did not answer soon; asked again later");
+    tokio::time::timeout(SOON, look).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The wall clock, in microseconds since 1970. Only idle timeouts and pacing look at it, never a decision about a record.

@@ -76,7 +76,8 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
     topics::ensure_finals(&admin, names).await?;
     topics::require_one_partition(&admin, &names.windows).await?;
     topics::require_one_partition(&admin, &names.finals).await?;
-    Metadata::check_size(topics::partitions(&admin, &names.input).await?).map_err(PipelineError::Config)?;
+    let partitions = topics::partitions(&admin, &names.input).await?;
+    Metadata::check_size(partitions).map_err(PipelineError::Config)?;
     let metrics = context.metrics.stage(Role::Merge, &options.group);
     let job = Job {
         group: options.group.clone(),
@@ -84,12 +85,13 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         input: names.windows.clone(),
         outputs: vec![names.finals.clone(), names.late.clone(), names.dlq.clone()],
         until_end: options.until_end,
+        accept_gap: None,
         has_end: options.until_end,
         commit_interval: options.commit_interval,
         metrics: metrics.clone(),
     };
     let finals = names.finals.as_str().into();
-    let merger = Arc::new(Merger { finals, admin: admin.clone(), metrics, run: Mutex::default(), options });
+    let merger = Arc::new(Merger { finals, partitions, admin: admin.clone(), metrics, run: Mutex::default(), options });
     process::run(context, job, merger.clone()).await?;
     let Counts { kept, late, dead, windows } = merger.run().counts;
     let mut receipt = Receipt::new("merge");
@@ -104,6 +106,8 @@ struct Merger {
     options: Options,
     /// `T.final`.
     finals: Arc<str>,
+    /// Of the input, as of the start.
+    partitions: i32,
     admin: Admin,
     metrics: StageMetrics,
     run: Mutex<Run>,

@@ -8,6 +8,7 @@ use crate::{
         error::{PipelineError, Result},
     },
 };
+use std::time::Duration;
 
 /// A topic as it is, or `None` if there is none.
 ///
@@ -141,9 +142,17 @@ async fn ensure(admin: &Admin, topic: NewTopic) -> Result<()> {
         return Ok(());
     }
     match admin.create_topics([topic]).await?.remove(&name) {
-        Some(Err(error)) if error.code() != Some(ErrorCode::TopicAlreadyExists) => Err(error.into()),
-        _ => Ok(()),
+        Some(Err(error)) if error.code() != Some(ErrorCode::TopicAlreadyExists) => return Err(error.into()),
+        _ => {}
     }
+    // The controller knows it; the broker that is asked next hears of it a moment later.
+    for _ in 0..100 {
+        if describe(admin, &name).await?.is_some() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(PipelineError::Log(format!("the topic {name} was made, and no broker knows it after five seconds")))
 }
 
 pub(super) fn missing(topic: &str) -> PipelineError {

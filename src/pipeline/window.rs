@@ -287,7 +287,11 @@ impl PartitionWindows {
             let (watermark, max_ts) = (state.floor, state.max_ts);
             state.replay = Some(Replay { until: position, watermark, max_ts });
         }
-        state.cut = metadata.cut.map_or(Cut::Nothing, Cut::UpTo);
+        state.cut = match metadata.cut {
+            None => Cut::Nothing,
+            Some(i64::MAX) => Cut::FromHere,
+            Some(start) => Cut::UpTo(start),
+        };
         Ok(state)
     }
 

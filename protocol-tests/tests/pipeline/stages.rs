@@ -169,3 +169,46 @@ async fn members_without_a_partition_end_with_the_others() {
     let (_, marks) = windows(&cluster);
     assert_eq!(marks.iter().filter(|mark| mark.watermark_ms == INFINITY).count(), 3, "every partition, once");
 }
+
+/// Killed on its way to the end while the topic goes on: the next start ends what is left.
+#[tokio::test(start_paused = true)]
+async fn a_run_to_the_end_that_was_killed_is_taken_up_though_the_topic_has_grown() {
+    let cluster = cluster().await;
+    let context = context(&cluster).await;
+    click(&context, 1, "2024-01-15T14:30:00Z").await;
+    let mut millis = 0;
+    let ended = |metadata: &str| metadata.contains("\"wm\":9223372036854775807");
+    loop {
+        millis += 7;
+        let run = tokio::time::timeout(Duration::from_millis(millis), aggregate::run(&context, job(true)));
+        let all = run.await.is_ok();
+        let offsets = context.client.admin().list_group_offsets("clicks.aggregate").await.unwrap();
+        let n = offsets.values().filter(|found| ended(&found.committed.metadata)).count();
+        assert!(!all || n == 3);
+        if (1..3).contains(&n) {
+            break;
+        }
+        assert!(n == 0, "no kill hit the middle");
+    }
+    click(&context, 2, "2024-01-15T14:35:00Z").await;
+    aggregate::run(&context, job(true)).await.unwrap();
+    let offsets = context.client.admin().list_group_offsets("clicks.aggregate").await.unwrap();
+    assert!(offsets.values().all(|found| ended(&found.committed.metadata)));
+    let refused = aggregate::run(&context, job(true)).await.unwrap_err();
+    assert!(refused.to_string().contains("this group was ended"), "{refused}");
+}
+
+/// `--from-timestamp` is for the first start; the next ones go on from there without it.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_began_in_the_middle_stays_so_without_being_told_again() {
+    let cluster = cluster().await;
+    let context = context(&cluster).await;
+    click(&context, 1, "2024-01-15T14:30:00Z").await;
+    let from = timestamp::parse("2024-01-15T14:31:30Z").unwrap();
+    let mut first = job(false);
+    first.spec.from = Some(from);
+    for_a_while(&context, first).await;
+    aggregate::run(&context, job(true)).await.unwrap();
+    let (rows, _) = windows(&cluster);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.start_ms >= from / 1_000), "{:?}", rows.first());
+}

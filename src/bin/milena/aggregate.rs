@@ -76,9 +76,6 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let knobs = Knobs::from_toml(&table).map_err(Failure::config)?;
     (spec.max_future, spec.max_jump, spec.dedup) = (knobs.max_future, knobs.max_jump, knobs.dedup);
     (spec.from, spec.stop_at) = (args.from_timestamp, args.stop_at);
-    if spec.max_jump.is_some_and(|jump| jump < spec.longest() + spec.bound) {
-        return Err(Failure::config("max.jump.ms must be at least the longest window and the bound together"));
-    }
     if let Some(partitions) = args.flink_sql {
         let topics = Topics::of(&args.topic);
         let settings = global.settings(args::Role::Client)?;

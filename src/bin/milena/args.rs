@@ -256,7 +256,7 @@ pub fn context(global: &Global) -> Result<Context> {
     let mut context = Context::new(Client::new(producer.client()?)?);
     context.producer = producer.producer()?;
     context.consumer = consumer.consumer()?;
-    context.stop = stop_on_signal();
+    context.stop = stop_on_signal(Some(DEADLINE));
     Ok(context)
 }
 
@@ -341,14 +341,27 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Becomes true at the first SIGINT or SIGTERM, so that the command stops in order; the second ends the process with 130.
-pub fn stop_on_signal() -> Stop {
+/// How long a command may take to stop in order.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Becomes true at the first SIGINT or SIGTERM, so that the command stops in order; the second ends the process with 130, and
+/// so does `deadline` after the first.
+pub fn stop_on_signal(deadline: Option<Duration>) -> Stop {
     let stop = Stop::new();
     let asked = stop.clone();
     tokio::spawn(async move {
         signal().await;
         asked.stop();
-        signal().await;
+        let too_late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = signal() => {}
+            () = too_late => eprintln!("milena: could not stop in order in time; what is not committed will be done again"),
+        }
         std::process::exit(130);
     });
     stop

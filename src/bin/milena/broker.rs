@@ -70,7 +70,7 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
         let super_users: Vec<_> = args.super_users.iter().map(String::as_str).collect();
         builder = builder.authorizer(&super_users).allow_everyone_if_no_acl_found(args.allow_everyone_if_no_acl_found);
     }
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(None);
     let cluster = builder.start().await?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     for (nth, fault) in args.faults.iter().enumerate() {

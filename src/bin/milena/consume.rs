@@ -110,7 +110,7 @@ async fn seek(consumer: &Consumer, partitions: &[TopicPartition], start: Option<
 }
 
 async fn print(consumer: &mut Consumer, args: &Args, ends: Option<&HashMap<TopicPartition, i64>>) -> Result<()> {
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(None);
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 && !ends.is_some_and(|ends| is_through(consumer, ends)) {

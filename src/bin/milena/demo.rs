@@ -44,7 +44,7 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     options.rate = args.rate;
     options.seed = args.seed;
     options.postgres = args.pg;
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(None);
     let over = Stop::new();
     let view = tokio::spawn(view::watch(options.board.clone(), args.json, over.clone()));
     let receipt = demo::run(&stop, options, http).await;

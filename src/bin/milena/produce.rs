@@ -38,7 +38,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
 
 /// Until the end of stdin or a signal; then what was sent is waited for.
 async fn send(topic: &TopicProducer, json: bool) -> Result<()> {
-    let (stop, mut lines) = (stop_on_signal(), lines());
+    let (stop, mut lines) = (stop_on_signal(None), lines());
     let mut window: VecDeque<Delivery> = VecDeque::new();
     let mut at = 0u64;
     loop {

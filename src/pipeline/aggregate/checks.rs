@@ -9,6 +9,7 @@ use crate::{
         counts::{Cents, Counts},
         error::{PipelineError, Result},
         event::Reason,
+        topics,
         window::{Metadata, PartitionWindows},
     },
 };
@@ -21,7 +22,13 @@ const NEARLY_FORGOTTEN: i64 = 5 * 86_400_000;
 
 /// Refuses a compacted input and a job whose state can't be committed; warns of a retention that is too short.
 pub(super) async fn before_start(admin: &Admin, options: &Options) -> Result<()> {
-    let topic = &options.topics.input;
+    let (spec, topic) = (&options.spec, &options.topics.input);
+    if spec.max_jump.is_some_and(|jump| jump < spec.longest().saturating_add(spec.bound)) {
+        // Records that are read again are compared with the newest event of the last life.
+        return Err(PipelineError::Config(
+            "max.jump.ms must be at least the longest window and the bound together".to_owned(),
+        ));
+    }
     let configs = admin.describe_configs(topic).await?;
     let value =
         |name: &str| configs.iter().find(|config| config.name == name).and_then(|config| config.value.as_deref());
@@ -44,6 +51,24 @@ pub(super) async fn before_start(admin: &Admin, options: &Options) -> Result<()>
         }
     }
     check_metadata_size(options)
+}
+
+/// Refuses a group that was ended as a whole, and whose topic has got new records since. One that was killed on its way to
+/// the end goes on.
+pub(super) async fn refuse_ended(admin: &Admin, options: &Options) -> Result<()> {
+    let input = &options.topics.input;
+    let partitions = usize::try_from(topics::partitions(admin, input).await?).unwrap_or(0);
+    let committed = admin.list_group_offsets(&options.spec.job).await?;
+    let of_input = committed.iter().filter(|(name, _)| *name.topic == **input);
+    let (mut ended, mut new) = (0, 0);
+    for (_, found) in of_input {
+        ended += usize::from(Metadata::parse(&found.committed.metadata).is_ok_and(|metadata| metadata.is_ended()));
+        new += found.lag().unwrap_or(0);
+    }
+    if ended < partitions || new == 0 {
+        return Ok(());
+    }
+    Err(PipelineError::Config(format!("{input}: {} (group {})", super::ended(new), options.spec.job)))
 }
 
 /// The state that is committed with an offset must fit, with counts as long as they may become.

@@ -75,7 +75,8 @@ impl Partition {
             windows,
             position: metadata.as_ref().map_or(position, |found| found.replay_from),
             live_from: position,
-            end: start.end,
+            // Another member may have begun later, and got further.
+            end: start.end.map(|end| end.max(position)),
             was_ended,
             is_done: (was_ended && start.end.is_some()) || has_stopped,
             late: Vec::new(),

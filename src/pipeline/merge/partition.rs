@@ -2,7 +2,7 @@
 
 use super::{
     Merger,
-    state::{Applied, Counts, Finals, MergeState},
+    state::{Applied, Counts, Finals, MergeState, Metadata},
 };
 use crate::{
     consumer::ConsumerRecord,
@@ -35,6 +35,8 @@ pub(super) struct Merge {
     since: Counts,
     /// A window may have become final since it was last asked how many partitions there are.
     is_new: bool,
+    /// Of the input, as last asked.
+    partitions: i32,
     emitting: Option<(Finals, i64, Counts)>,
     metrics: PartitionMetrics,
     last_ms: Option<i64>,
@@ -55,6 +57,7 @@ impl Merge {
             metrics: job.metrics.partition(&start.name.topic, start.name.partition),
             last_ms: None,
             replayed: 0,
+            partitions: job.partitions,
             job,
             state,
             position: seek,
@@ -121,7 +124,7 @@ impl Process for Merge {
     }
 
     fn is_due(&self) -> bool {
-        self.is_new && !self.is_replaying() && self.state.may_be_ready()
+        self.is_new && !self.is_replaying() && self.state.may_be_ready(self.partitions)
     }
 
     fn is_done(&self) -> bool {
@@ -132,10 +135,11 @@ impl Process for Merge {
         if self.is_replaying() {
             return Ok(None);
         }
-        let finals = if self.state.may_be_ready() {
+        let finals = if self.state.may_be_ready(self.partitions) {
             self.is_new = false;
             // Asked now: a partition added since would be missing from an older answer.
-            self.state.ready(topics::partitions(&self.job.admin, &self.job.options.topics.input).await?)
+            self.partitions = topics::partitions(&self.job.admin, &self.job.options.topics.input).await?;
+            self.state.ready(self.partitions)
         } else {
             Finals::default()
         };
@@ -147,6 +151,16 @@ impl Process for Merge {
         let mut metadata = self.state.metadata(self.position, &finals);
         metadata.counts = total;
         let metadata = metadata.to_json();
+        if metadata.len() > Metadata::LIMIT {
+            return Err(PipelineError::Config(format!(
+                "the watermarks of {} jobs and {} input partitions take {} bytes of metadata with merge's offset, and a broker takes \
+                 {} (offset.metadata.max.bytes): let some jobs write to another topic",
+                self.state.jobs(),
+                self.partitions,
+                metadata.len(),
+                Metadata::LIMIT
+            )));
+        }
         let offset = OffsetAndMetadata { metadata, ..OffsetAndMetadata::new(self.position) };
         let records = finals.records.clone();
         self.emitting = Some((finals, self.position, total));

@@ -10,7 +10,7 @@ use crate::pipeline::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::{Add, AddAssign, Sub},
 };
 
@@ -38,6 +38,9 @@ pub struct Metadata {
     pub wm: BTreeMap<String, Vec<Mark>>,
     /// Per job: all windows up to this are final.
     pub done: BTreeMap<String, i64>,
+    /// Per job: the windows that it has ever written, by name.
+    #[serde(default)]
+    pub names: BTreeMap<String, BTreeSet<String>>,
     /// What the records have come to since the group began.
     #[serde(default, rename = "n")]
     pub counts: Counts,
@@ -117,7 +120,10 @@ impl Metadata {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Refuses an input whose watermarks may not fit into the 4,096 bytes that a broker keeps with an offset.
+    /// `offset.metadata.max.bytes` of a broker, by default.
+    pub const LIMIT: usize = 4_096;
+
+    /// Refuses an input whose watermarks may not fit into what a broker keeps with an offset, even of one job.
     ///
     /// # Errors
     /// A sentence.
@@ -126,7 +132,7 @@ impl Metadata {
         const EACH: usize = 14;
         const REST: usize = 300;
         let bytes = usize::try_from(partitions).unwrap_or(usize::MAX).saturating_mul(EACH) + REST;
-        if bytes <= 4_096 {
+        if bytes <= Self::LIMIT {
             return Ok(());
         }
         Err(format!(
@@ -172,6 +178,8 @@ struct Job {
     watermarks: BTreeMap<i32, i64>,
     /// All windows up to this are final.
     done: Option<i64>,
+    /// All windows that it has ever written, by name.
+    names: BTreeSet<String>,
     /// By name and start.
     windows: BTreeMap<(String, i64), Window>,
 }
@@ -187,6 +195,10 @@ pub struct MergeState {
 }
 
 impl MergeState {
+    /// Numbers that a partition may have: a watermark of another can't be of a topic whose watermarks fit into an offset's
+    /// metadata.
+    const PARTITIONS: std::ops::Range<i32> = 0..4_096;
+
     /// Nothing read yet.
     pub fn new(windows: &[WindowSpec]) -> Self {
         let tops = windows.iter().map(|window| (window.name.clone(), window.top)).collect();
@@ -215,6 +227,9 @@ impl MergeState {
         for (name, done) in &metadata.done {
             state.jobs.entry(name.clone()).or_default().done = Some(*done);
         }
+        for (name, windows) in &metadata.names {
+            state.jobs.entry(name.clone()).or_default().names.clone_from(windows);
+        }
         state
     }
 
@@ -225,24 +240,25 @@ impl MergeState {
     pub fn apply(&mut self, offset: i64, value: Option<&[u8]>) -> Result<Applied, String> {
         let again = offset < self.replay_until;
         match value.and_then(WindowsRecord::parse) {
-            Some(WindowsRecord::Watermark(WatermarkRow { job, partition, watermark_ms })) => {
+            Some(WindowsRecord::Watermark(WatermarkRow { job, partition, watermark_ms }))
+                if Self::PARTITIONS.contains(&partition) =>
+            {
                 let mark = self.jobs.entry(job).or_default().watermarks.entry(partition).or_insert(i64::MIN);
                 *mark = (*mark).max(watermark_ms);
                 Ok(Applied::Counted)
             }
-            Some(WindowsRecord::Row(row)) => {
+            Some(WindowsRecord::Row(row)) if Self::PARTITIONS.contains(&row.partition) => {
                 let late = !self.row(offset, row)? && !again;
                 Ok(if late { Applied::Late } else { Applied::Counted })
             }
-            None => Ok(if again { Applied::Counted } else { Applied::Malformed }),
+            _ => Ok(if again { Applied::Counted } else { Applied::Malformed }),
         }
     }
 
-    /// Whether a window would become final if the input has as many partitions as have been heard of: worth asking how
-    /// many there are.
-    pub fn may_be_ready(&self) -> bool {
+    /// Whether a window would become final if the input still has this many partitions: worth asking how many there are.
+    pub fn may_be_ready(&self, partitions: i32) -> bool {
         self.jobs.values().any(|job| {
-            let reached = job.watermarks.values().min().copied().unwrap_or(i64::MIN);
+            let reached = job.watermark(partitions);
             job.windows.values().any(|window| window.end_ms <= reached)
         })
     }
@@ -283,7 +299,11 @@ impl MergeState {
             let open = job.windows.values().filter(|window| Some(window.end_ms) > done);
             let first = open.map(|window| window.first_offset).min().unwrap_or(position);
             metadata.replay_from = metadata.replay_from.min(first);
-            metadata.wm.insert(name.clone(), job.marks());
+            // Of one that has ended it is enough to know that.
+            if done != Some(rows::INFINITY) {
+                metadata.wm.insert(name.clone(), job.marks());
+            }
+            metadata.names.insert(name.clone(), job.names.clone());
             metadata.done.extend(done.map(|done| (name.clone(), done)));
         }
         metadata
@@ -300,6 +320,11 @@ impl MergeState {
         self.watermark(partitions) == Some(rows::INFINITY)
     }
 
+    /// How many jobs have been heard of.
+    pub fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// How many windows are not final yet.
     pub fn open_windows(&self) -> usize {
         self.jobs.values().map(|job| job.windows.len()).sum()
@@ -307,15 +332,18 @@ impl MergeState {
 
     /// False if the row's window is final already.
     fn row(&mut self, offset: i64, row: WindowRow) -> Result<bool, String> {
-        let other = self.jobs.iter().find(|(name, job)| **name != row.job && job.contests(&row.window, row.start_ms));
+        let other = self.jobs.iter().find(|(name, job)| **name != row.job && job.contests(&row));
         if let Some((other, _)) = other {
             return Err(format!(
-                "the groups {other:?} and {:?} both write window {:?}: rows of T.final carry no group, so each window \
-                 must come from one; rename it in one of them",
+                "the groups {other:?} and {:?} both write window {:?}: rows of T.final carry no group, so each window must \
+                 come from one; use another topic, or another name for it in one of them",
                 row.job, row.window
             ));
         }
         let job = self.jobs.entry(row.job).or_default();
+        if !job.names.contains(&row.window) {
+            job.names.insert(row.window.clone());
+        }
         if job.done.is_some_and(|done| row.end_ms <= done) {
             return Ok(false);
         }
@@ -357,9 +385,14 @@ impl MergeState {
 }
 
 impl Job {
-    /// Whether it writes that window itself. A job that has ended hands its windows over (`--stop-at`): those that its own
-    /// watermark has passed are no contest, except for the same one.
-    fn contests(&self, window: &str, start_ms: i64) -> bool {
+    /// Whether it writes that window itself, or would have. A job that has stopped at an edge hands its later windows over
+    /// (`--stop-at`): those that its own watermark has passed and that aren't final yet are no contest, except for the same
+    /// one; what has been final for it stays its own.
+    fn contests(&self, row: &WindowRow) -> bool {
+        let (window, start_ms) = (row.window.as_str(), row.start_ms);
+        if self.names.contains(window) && self.done.is_some_and(|done| row.end_ms <= done) {
+            return true;
+        }
         let passed = self.watermarks.values().min().copied().unwrap_or(i64::MIN);
         let all = self.windows.range((window.to_owned(), i64::MIN)..).take_while(|((name, _), _)| name == window);
         all.into_iter().any(|((_, start), open)| *start == start_ms || open.end_ms > passed)
@@ -417,7 +450,7 @@ mod tests {
         let mut merge = state();
         merge.apply(0, Some(&row("gmv_1m", 0, None, 0, 2))).unwrap();
         merge.apply(1, Some(&mark(0, 60_000))).unwrap();
-        assert!(merge.may_be_ready() && merge.ready(2).rows.is_empty(), "partition 1 has not been heard of");
+        assert!(merge.may_be_ready(1) && merge.ready(2).rows.is_empty(), "partition 1 has not been heard of");
         merge.apply(2, Some(&row("gmv_1m", 0, None, 1, 3))).unwrap();
         merge.apply(3, Some(&mark(1, 59_999))).unwrap();
         assert!(merge.ready(2).rows.is_empty());
@@ -473,6 +506,35 @@ mod tests {
         let finals = merge.ready(1);
         let written: Vec<_> = finals.rows.iter().map(|row| (row.job.as_str(), row.start_ms, row.count)).collect();
         assert_eq!(written, [("j", 0, 2), ("k", 60_000, 3)]);
+    }
+
+    #[test]
+    fn a_job_that_writes_anew_what_is_final_for_another_is_refused_even_after_a_restart() {
+        let mut merge = state();
+        merge.apply(0, Some(&row("gmv_1m", 0, None, 0, 2))).unwrap();
+        merge.apply(1, Some(&mark(0, rows::INFINITY))).unwrap();
+        let finals = merge.ready(1);
+        let metadata = merge.metadata(2, &finals).to_json();
+        merge.committed(&finals);
+        let other = String::from_utf8(row("gmv_1m", 0, None, 0, 2)).unwrap().replace("\"j\"", "\"k\"");
+        assert!(merge.apply(2, Some(other.as_bytes())).unwrap_err().contains("both write window \"gmv_1m\""));
+        assert!(!metadata.contains("\"wm\":{\"j\""), "of a job that has ended the watermarks are not kept: {metadata}");
+        let mut restored = MergeState::restore(&built_in_windows(), 2, &Metadata::parse(&metadata).unwrap());
+        assert!(restored.apply(2, Some(other.as_bytes())).is_err());
+    }
+
+    #[test]
+    fn a_partition_that_can_not_be_is_no_watermark_and_no_row() {
+        let mut merge = state();
+        for partition in [-1, 2_000_000_000] {
+            assert_eq!(merge.apply(0, Some(&mark(partition, 60_000))), Ok(Applied::Malformed));
+            assert_eq!(merge.apply(0, Some(&row("gmv_1m", 0, None, partition, 1))), Ok(Applied::Malformed));
+        }
+        // One beyond the input's holds up nobody.
+        merge.apply(1, Some(&row("gmv_1m", 0, None, 0, 2))).unwrap();
+        merge.apply(2, Some(&mark(7, 0))).unwrap();
+        merge.apply(3, Some(&mark(0, 60_000))).unwrap();
+        assert!(merge.may_be_ready(1) && merge.ready(1).rows.len() == 1);
     }
 
     /// Kills merge at every offset and compares what it writes with an undisturbed run.

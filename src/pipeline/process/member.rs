@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind},
     ids::TopicPartition,
     pipeline::{
-        context::Context,
+        context::{Context, soon},
         error::{PipelineError, Result},
         topics,
     },
@@ -142,7 +142,7 @@ impl<S: Stage> Member<S> {
                     self.know_generation(consumer);
                     match event {
                         Ok(event) => self.on_event(consumer, event).await?,
-                        Err(error) => self.on_read_error(error)?,
+                        Err(error) => self.on_read_error(consumer, error)?,
                     }
                 }
             }
@@ -354,7 +354,7 @@ impl<S: Stage> Member<S> {
     }
 
     /// What passes by itself is told once a second, and others are read meanwhile.
-    fn on_read_error(&self, error: Error) -> Result<()> {
+    fn on_read_error(&mut self, consumer: &Consumer, error: Error) -> Result<()> {
         match (error.kind(), error.topic_partition()) {
             // Its position comes from its task.
             (ErrorKind::NoOffset, Some(name))
@@ -362,17 +362,30 @@ impl<S: Stage> Member<S> {
             {
                 Ok(())
             }
-            (ErrorKind::NoOffset, Some(name)) => Err(PipelineError::Log(format!(
-                "{name}: the records at offset {} were deleted by retention before they were read ({error}); start again with \
-                 --accept-gap to go on without them",
-                self.parts.get(&name.partition).map_or(-1, |part| part.progress.position)
-            ))),
+            (ErrorKind::NoOffset, Some(name)) => self.on_gap(consumer, name, &error),
             _ if error.is_retriable() => {
                 tracing::warn!(%error, "reading");
                 Ok(())
             }
             _ => Err(Context::refused(error, &self.shared.job.group, self.shared.job.instance.as_deref())),
         }
+    }
+
+    /// Retention has overtaken the reader: the task begins anew where the log does, or the job ends.
+    fn on_gap(&mut self, consumer: &Consumer, name: &TopicPartition, error: &Error) -> Result<()> {
+        let Some(part) = self.parts.get_mut(&name.partition) else { return Ok(()) };
+        let may_go_on = self.shared.job.accept_gap;
+        if may_go_on == Some(true) {
+            let _ = consumer.pause(std::slice::from_ref(name));
+            part.beginning = None;
+            let _ = part.commands.send(Command::Gone);
+            return Ok(());
+        }
+        let position = part.progress.position;
+        let hint = if may_go_on.is_some() { "; start again with --accept-gap to go on without them" } else { "" };
+        Err(PipelineError::Log(format!(
+            "{name}: the records at offset {position} were deleted by retention before they were read ({error}){hint}"
+        )))
     }
 
     /// Whether every partition is done, here or at another member. Ours alone are not enough: a dead member's may be on
@@ -389,7 +402,7 @@ impl<S: Stage> Member<S> {
         }
         self.asked = Some(Instant::now());
         let names: Vec<_> = (0..self.partitions).map(|partition| self.name(partition)).collect();
-        let committed = match consumer.committed(&names).await {
+        let committed = match soon(consumer.committed(&names)).await {
             Ok(committed) => committed,
             Err(error) if error.is_retriable() => return Ok(false),
             Err(error) => return Err(error.into()),

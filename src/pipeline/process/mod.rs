@@ -42,6 +42,8 @@ pub(super) struct Job {
     pub(super) outputs: Vec<String>,
     /// Ends at the high watermarks as of the start.
     pub(super) until_end: bool,
+    /// Whether records may be missing that retention has deleted; `None` if they never may.
+    pub(super) accept_gap: Option<bool>,
     /// Has an end: that, or an edge at which its processes are done.
     pub(super) has_end: bool,
     /// Commits at least this often, if there is something new.

@@ -42,6 +42,8 @@ pub(super) enum Command {
     Progress(u64, Progress),
     /// The group has said that the partition is still ours.
     Again,
+    /// Records that were to be read are gone: begin anew.
+    Gone,
     /// Commit what there is, and answer.
     Finish(oneshot::Sender<()>),
 }
@@ -117,7 +119,7 @@ impl<S: Stage> Task<S> {
                     let what = if fenced {
                         "another member has taken the partition over"
                     } else {
-                        "the outcome of a commit is not known"
+                        "what was read is of no use"
                     };
                     tracing::warn!(
                         partition = %self.name, why,
@@ -176,6 +178,12 @@ impl<S: Stage> Task<S> {
                 }
                 Some(Command::Progress(of, progress)) if of == beginning => work.process.progress(&progress),
                 Some(Command::Progress(..) | Command::Again) | None => {}
+                Some(Command::Gone) => {
+                    return Ok(Over::Lost {
+                        fenced: false,
+                        why: "records were deleted before they were read".to_owned(),
+                    });
+                }
                 Some(Command::Finish(reply)) => {
                     for _ in 0..ATTEMPTS {
                         match self.commit(work).await? {
@@ -273,7 +281,7 @@ impl<S: Stage> Task<S> {
                 Some(Command::Again) => return None,
                 Some(Command::Finish(reply)) => return Some(reply),
                 Some(Command::Records(..)) => drop(self.queued.fetch_sub(1, Ordering::Relaxed)),
-                Some(Command::Progress(..)) => {}
+                Some(Command::Progress(..) | Command::Gone) => {}
                 // The member is gone: so is this task, at its next wait.
                 None => std::future::pending().await,
             }

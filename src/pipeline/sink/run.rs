@@ -12,7 +12,7 @@ use crate::consumer::{Consumer, ConsumerConfig, Event, IsolationLevel, OwnedReco
 use crate::error::{Error, ErrorKind};
 use crate::ids::{OffsetAndMetadata, TopicPartition};
 use crate::pipeline::config::Topics;
-use crate::pipeline::context::Context;
+use crate::pipeline::context::{Context, soon};
 use crate::pipeline::error::{PipelineError, Result};
 use crate::pipeline::metrics::{Role, StageMetrics};
 use crate::pipeline::receipt::Receipt;
@@ -492,7 +492,7 @@ impl<S: Store + 'static> Shell<S> {
     async fn start_claim(&mut self) -> Result<()> {
         let names: Vec<_> =
             self.fresh.iter().map(|partition| TopicPartition::new(self.config.topic(), *partition)).collect();
-        let starts = match self.lookup.beginning_offsets(&names).await {
+        let starts = match soon(self.lookup.beginning_offsets(&names)).await {
             Ok(starts) => starts,
             Err(error) if error.is_retriable() => {
                 tracing::warn!(%error, "looking up where partitions begin");
@@ -551,7 +551,7 @@ impl<S: Store + 'static> Shell<S> {
         let assigned: BTreeSet<_> = self.consumer.assignment().into_iter().map(|name| name.partition).collect();
         let names: Vec<_> =
             claims.iter().map(|claim| TopicPartition::new(self.config.topic(), claim.partition)).collect();
-        let ends = match self.lookup.end_offsets(&names).await {
+        let ends = match soon(self.lookup.end_offsets(&names)).await {
             Ok(ends) => ends,
             // The brokers are away: reading will tell, too, what is out of range.
             Err(error) if error.is_retriable() => HashMap::new(),

@@ -308,3 +308,19 @@ fn a_gap_marks_the_windows_that_may_miss_something_and_no_later_one() {
     assert_eq!(marks, [(60, true), (120, false)]);
     assert!(serde_json::to_string(&third.emission(52).rows[1]).unwrap().ends_with("\"sum_cents\":1000}"));
 }
+
+/// Nothing but dead records behind the gap, a commit, and a restart.
+#[test]
+fn a_gap_that_no_event_has_bounded_yet_is_bounded_by_the_first_one_after_a_restart() {
+    let spec = Arc::new(spec("gmv_1m", 5 * S));
+    let mut first = PartitionWindows::new(spec.clone(), 0);
+    feed(&mut first, 0, T0);
+    let mut second = PartitionWindows::restore(spec.clone(), 0, 50, &first.emission(1).metadata).unwrap();
+    second.accept_gap();
+    let mut third = PartitionWindows::restore(spec, 0, 51, &second.emission(51).metadata).unwrap();
+    feed(&mut third, 51, T0 + 70 * S);
+    feed(&mut third, 52, T0 + 300 * S);
+    third.end();
+    let marks: Vec<_> = third.emission(53).rows.iter().map(|row| row.incomplete).collect();
+    assert_eq!(marks, [true, false]);
+}
