@@ -31,8 +31,9 @@ use crate::pipeline::{
         series::Series,
     },
 };
-pub use live::StageHealth;
+pub use live::{Gauges, StageHealth};
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -119,6 +120,18 @@ impl Metrics {
     /// The same as families.
     pub(super) fn gather(&self, board: &Numbers, now_micros: i64) -> Vec<prometheus::proto::MetricFamily> {
         self.0.series.gather(&self.0.live, board, now_micros)
+    }
+
+    /// The names of all series, those that have no sample yet included.
+    pub fn names(&self) -> &[&'static str] {
+        self.0.series.names()
+    }
+
+    /// The partitions that stages of this kind own, as of `now_micros` of the wall clock.
+    pub fn partitions(&self, role: Role, now_micros: i64) -> BTreeMap<i32, Gauges> {
+        let partitions = self.0.live.partitions();
+        let mine = partitions.iter().filter(|(place, _)| place.stage == role);
+        mine.map(|(place, seen)| (place.partition, seen.gauges(now_micros))).collect()
     }
 
     /// How the stages at work are, in the order of their starts.

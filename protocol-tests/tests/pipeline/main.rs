@@ -5,6 +5,7 @@ mod clickstream;
 mod crashes;
 mod demo;
 mod dlq;
+mod grafana;
 mod outage;
 mod pages;
 mod poison;

@@ -46,7 +46,7 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     options.postgres = args.pg;
     let stop = stop_on_signal(None);
     let over = Stop::new();
-    let view = tokio::spawn(view::watch(options.board.clone(), args.json, over.clone()));
+    let view = tokio::spawn(view::watch(options.board.clone(), options.metrics.clone(), args.json, over.clone()));
     let receipt = demo::run(&stop, options, http).await;
     over.stop();
     let _ = view.await;

@@ -5,10 +5,12 @@ use indicatif::{HumanCount, ProgressBar};
 use milena::pipeline::{
     board::{Board, Numbers, PartitionLine},
     context::wall_micros,
+    metrics::{Gauges, Metrics, Role},
     rows::FinalRow,
     stop::Stop,
     timestamp,
 };
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,13 +20,13 @@ const FRAME: Duration = Duration::from_millis(250);
 /// How many windows it shows.
 const WINDOWS: usize = 8;
 
-/// Shows the board until `over`. With `json`, stdout is for the receipt and this goes to stderr.
-pub async fn watch(board: Arc<Board>, json: bool, over: Stop) {
+/// Shows the board and the metrics until `over`. With `json`, stdout is for the receipt and this goes to stderr.
+pub async fn watch(board: Arc<Board>, metrics: Metrics, json: bool, over: Stop) {
     let say = |line: String| if json { eprintln!("{line}") } else { println!("{line}") };
     say("embedded broker, 6 partitions; events up to 3 s out of order, some late, doubled or broken; bound 5 s"
         .to_owned());
     if !screen::SCREEN.is_hidden() && (json || std::io::stdout().is_terminal()) {
-        return draw(&board, &over).await;
+        return draw(&board, &metrics, &over).await;
     }
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.tick().await;
@@ -42,12 +44,13 @@ pub async fn watch(board: Arc<Board>, json: bool, over: Stop) {
         if last {
             return;
         }
-        say(status_line(&numbers, numbers.counts.read - read));
+        let behind = behind(metrics.partitions(Role::Aggregate, wall_micros()).values());
+        say(status_line(&numbers, behind, numbers.counts.read - read));
         (read, seen) = (numbers.counts.read, numbers.finals_seen);
     }
 }
 
-async fn draw(board: &Board, over: &Stop) {
+async fn draw(board: &Board, metrics: &Metrics, over: &Stop) {
     let mut tick = tokio::time::interval(FRAME);
     let parts = [screen::part("{msg:.bold}"), screen::part("{msg}"), screen::part("{msg:.cyan}")];
     let start = Instant::now();
@@ -61,7 +64,8 @@ async fn draw(board: &Board, over: &Stop) {
         rate.saw(numbers.counts.read, Instant::now());
         let head = head(&numbers, start.elapsed().as_secs(), rate.per_second, screen::logged());
         parts[0].set_message(head);
-        parts[1].set_message(partitions(&numbers, wall_micros()));
+        let now = wall_micros();
+        parts[1].set_message(partitions(&numbers, &metrics.partitions(Role::Aggregate, now), now));
         parts[2].set_message(windows(&numbers));
         // Bars draw on a tick, and by themselves at most 20 times a second.
         parts.iter().for_each(ProgressBar::tick);
@@ -103,23 +107,33 @@ fn head(numbers: &Numbers, seconds: u64, rate: f64, (warnings, errors): (u64, u6
     )
 }
 
-/// A table of the input partitions: offsets, lag in records, and how far event time is behind the wall clock.
-fn partitions(numbers: &Numbers, now: i64) -> String {
+/// A table of the input partitions: offsets, lag in records and seconds, and the watermark and its distance from the clock.
+fn partitions(numbers: &Numbers, gauges: &BTreeMap<i32, Gauges>, now: i64) -> String {
     let mut table =
         format!("\n{:>9} {:>12} {:>12} {:>8} {:>9}  {}", "partition", "position", "end", "lag", "behind", "watermark");
     for (partition, line) in &numbers.partitions {
         let count = |n: Option<i64>| n.map_or("-".to_owned(), |n| HumanCount(n.unsigned_abs()).to_string());
-        let mark = known_time(line.watermark);
+        let ago = known_time(line.watermark).map(|mark| format!(" ({} ago)", seconds((now - mark) as f64 / 1e6)));
         table += &format!(
-            "\n{partition:>9} {:>12} {:>12} {:>8} {:>9}  {}",
+            "\n{partition:>9} {:>12} {:>12} {:>8} {:>9}  {}{}",
             count(Some(line.position)),
             count(line.lag.map(|lag| line.position + lag)),
             count(line.lag),
-            mark.map_or("-".to_owned(), |mark| format!("{:.1} s", (now - mark) as f64 / 1e6)),
+            gauges.get(partition).and_then(|gauges| gauges.lag_seconds).map_or("-".to_owned(), seconds),
             watermark(line),
+            ago.filter(|_| line.position >= line.live_from).unwrap_or_default(),
         );
     }
     table
+}
+
+/// The greatest lag in seconds.
+fn behind<'a>(gauges: impl Iterator<Item = &'a Gauges>) -> Option<f64> {
+    gauges.filter_map(|gauges| gauges.lag_seconds).reduce(f64::max)
+}
+
+fn seconds(seconds: f64) -> String {
+    format!("{seconds:.1} s")
 }
 
 fn watermark(line: &PartitionLine) -> String {
@@ -153,7 +167,7 @@ fn final_line(row: &FinalRow) -> String {
     format!("  final {} {start} GMV {money} of {} purchases", row.window, row.count)
 }
 
-fn status_line(numbers: &Numbers, rate: u64) -> String {
+fn status_line(numbers: &Numbers, behind: Option<f64>, rate: u64) -> String {
     let lag: i64 = numbers.partitions.values().filter_map(|line| line.lag).sum();
     let mark = numbers.partitions.values().map(|line| line.watermark).min().and_then(known_time);
     let counts = &numbers.counts;
@@ -164,8 +178,9 @@ fn status_line(numbers: &Numbers, rate: u64) -> String {
         format!("  top {}", places.join(", "))
     });
     format!(
-        "{rate}/s  read {}  lag {lag}  watermark {}  late {}  dlq {}  final windows {}  GMV {}  sink rows {}{top}",
+        "{rate}/s  read {}  lag {lag} ({})  watermark {}  late {}  dlq {}  final windows {}  GMV {}  sink rows {}{top}",
         counts.read,
+        behind.map_or("-".to_owned(), seconds),
         mark.map_or("-".to_owned(), clock),
         counts.late,
         counts.dead.values().sum::<u64>(),
@@ -192,6 +207,7 @@ fn money(cents: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use milena::pipeline::metrics::Look;
 
     const MORNING: i64 = 1_705_312_200_000_000; // 2024-01-15T09:50:00Z
 
@@ -205,9 +221,14 @@ mod tests {
     fn a_partition_shows_offsets_lag_and_event_time() {
         let mut numbers = Numbers::default();
         numbers.partitions.extend([(0, line(MORNING, 0)), (1, line(i64::MIN, 0)), (2, line(i64::MAX, 2_000))]);
-        let table = partitions(&numbers, MORNING + 5_250_000);
+        let metrics = Metrics::new();
+        let part = metrics.stage(Role::Aggregate, "g").partition("clicks", 0);
+        let last_ms = Some(MORNING / 1_000);
+        part.look(Look { lag: Some(6), last_ms, ..Look::default() });
+        let now = MORNING + 5_250_000;
+        let table = partitions(&numbers, &metrics.partitions(Role::Aggregate, now), now);
         let rows: Vec<Vec<_>> = table.lines().skip(2).map(|row| row.split_whitespace().collect()).collect();
-        assert_eq!(rows[0], ["0", "1,234", "1,240", "6", "5.2", "s", "09:50:00"]);
+        assert_eq!(rows[0], ["0", "1,234", "1,240", "6", "5.2", "s", "09:50:00", "(5.2", "s", "ago)"]);
         assert_eq!(rows[1][4..], ["-", "-"]);
         assert_eq!(rows[2][4..], ["-", "reads", "again"]);
         assert_eq!(watermark(&line(i64::MAX, 0)), "end");

@@ -98,6 +98,36 @@ impl Default for Seen {
     }
 }
 
+/// A partition's gauges at one moment; what isn't known is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Records between the position and the end.
+    pub lag: Option<i64>,
+    /// Age of the last record read while there is a lag, else 0.
+    pub lag_seconds: Option<f64>,
+    /// How far the watermark is behind the wall clock, in seconds.
+    pub watermark_delay: Option<f64>,
+    /// Windows that are open.
+    pub open_windows: Option<i64>,
+}
+
+impl Seen {
+    pub(super) fn gauges(&self, now_micros: i64) -> Gauges {
+        let known = |number: &AtomicI64| Some(number.load(Ordering::Relaxed)).filter(|number| *number >= 0);
+        let since = |then_micros: i64| now_micros.saturating_sub(then_micros) as f64 / 1e6;
+        let lag = known(&self.lag);
+        let lag_seconds = match lag {
+            Some(0) => Some(0.0),
+            Some(_) => known(&self.last_ms).map(|last| since(last.saturating_mul(1_000)).max(0.0)),
+            None => None,
+        };
+        let watermark =
+            Some(self.watermark.load(Ordering::Relaxed)).filter(|mark| *mark != i64::MIN && *mark != i64::MAX);
+        Gauges { lag, lag_seconds, watermark_delay: watermark.map(since), open_windows: known(&self.open_windows) }
+    }
+}
+
 /// Counters of one stage and topic, by partition.
 type Counters = BTreeMap<i32, IntCounter>;
 

@@ -2,13 +2,14 @@
 
 use crate::pipeline::{
     board::Numbers,
-    metrics::live::{Live, Seen},
+    metrics::live::{Gauges, Live, Seen},
 };
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
     proto::MetricFamily,
 };
-use std::sync::{Mutex, PoisonError, atomic::Ordering};
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 /// Seconds that a transaction, or a closed window until it can be read, may take.
 const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -16,6 +17,8 @@ const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 #[derive(Debug)]
 pub(super) struct Series {
     registry: Registry,
+    /// All names, in the order of registration.
+    names: Vec<&'static str>,
     records: IntCounterVec,
     pub(super) late: IntCounterVec,
     pub(super) dlq: IntCounterVec,
@@ -42,7 +45,7 @@ pub(super) struct Series {
 impl Default for Series {
     fn default() -> Self {
         let registry = Registry::new();
-        let add = Add(&registry);
+        let add = Add(&registry, RefCell::default());
         Self {
             records: add.counter(
                 "pipeline_records_total",
@@ -128,6 +131,7 @@ impl Default for Series {
                 &["window", "key"],
             ),
             gathering: Mutex::new(()),
+            names: add.1.take(),
             registry,
         }
     }
@@ -136,6 +140,10 @@ impl Default for Series {
 impl Series {
     pub(super) fn records(&self, stage: &str, topic: &str, partition: i32) -> IntCounter {
         self.records.with_label_values(&[stage, topic, &partition.to_string()])
+    }
+
+    pub(super) fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
     /// All families, with the gauges as they are at this moment.
@@ -177,54 +185,46 @@ impl Series {
     }
 
     fn partition(&self, seen: &Seen, [group, topic, partition]: [&str; 3], now_micros: i64) {
-        let lag = seen.lag.load(Ordering::Relaxed);
-        let last_ms = seen.last_ms.load(Ordering::Relaxed);
-        if lag >= 0 {
+        let Gauges { lag, lag_seconds, watermark_delay, open_windows } = seen.gauges(now_micros);
+        if let Some(lag) = lag {
             self.lag.with_label_values(&[group, topic, partition]).set(lag);
-            let behind =
-                if lag == 0 { Some(0.0) } else { (last_ms >= 0).then(|| seconds(now_micros, last_ms * 1_000)) };
-            if let Some(behind) = behind {
-                self.lag_seconds.with_label_values(&[group, topic, partition]).set(behind.max(0.0));
-            }
         }
-        let watermark = seen.watermark.load(Ordering::Relaxed);
-        if watermark != i64::MIN && watermark != i64::MAX {
-            self.watermark_delay.with_label_values(&[topic, partition]).set(seconds(now_micros, watermark));
+        if let Some(behind) = lag_seconds {
+            self.lag_seconds.with_label_values(&[group, topic, partition]).set(behind);
         }
-        let open = seen.open_windows.load(Ordering::Relaxed);
-        if open >= 0 {
+        if let Some(delay) = watermark_delay {
+            self.watermark_delay.with_label_values(&[topic, partition]).set(delay);
+        }
+        if let Some(open) = open_windows {
             self.open_windows.with_label_values(&[topic, partition]).set(open);
         }
     }
 }
 
-fn seconds(now_micros: i64, then_micros: i64) -> f64 {
-    now_micros.saturating_sub(then_micros) as f64 / 1e6
-}
-
 /// Makes series and registers them. The names are constants of this file, and a test makes them all.
-struct Add<'a>(&'a Registry);
+struct Add<'a>(&'a Registry, RefCell<Vec<&'static str>>);
 
 #[allow(clippy::expect_used, reason = "names and labels are constants of this file; any test makes them all")]
 impl Add<'_> {
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("a name of ours"))
+    fn counter(&self, name: &'static str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(name, IntCounterVec::new(Opts::new(name, help), labels).expect("a name of ours"))
     }
 
-    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.register(GaugeVec::new(Opts::new(name, help), labels).expect("a name of ours"))
+    fn gauge(&self, name: &'static str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.register(name, GaugeVec::new(Opts::new(name, help), labels).expect("a name of ours"))
     }
 
-    fn int_gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect("a name of ours"))
+    fn int_gauge(&self, name: &'static str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(name, IntGaugeVec::new(Opts::new(name, help), labels).expect("a name of ours"))
     }
 
-    fn histogram(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    fn histogram(&self, name: &'static str, help: &str, labels: &[&str]) -> HistogramVec {
         let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-        self.register(HistogramVec::new(opts, labels).expect("a name of ours"))
+        self.register(name, HistogramVec::new(opts, labels).expect("a name of ours"))
     }
 
-    fn register<C: Collector + Clone + 'static>(&self, series: C) -> C {
+    fn register<C: Collector + Clone + 'static>(&self, name: &'static str, series: C) -> C {
+        self.1.borrow_mut().push(name);
         self.0.register(Box::new(series.clone())).expect("each name once");
         series
     }
