@@ -34,5 +34,6 @@ pub mod sink;
 pub mod stop;
 pub mod timestamp;
 pub mod topics;
+mod trouble;
 pub mod verify;
 pub mod window;

@@ -13,6 +13,7 @@ use crate::{
         context::{Context, soon},
         error::{PipelineError, Result},
         topics,
+        trouble::Trouble,
     },
 };
 use futures_util::future::join_all;
@@ -72,6 +73,7 @@ pub(super) async fn run<S: Stage>(context: &Context, job: Arc<Job>, stage: Arc<S
         tended: Instant::now(),
         asked: None,
         spare: None,
+        trouble: Trouble::new("reading"),
         is_over: false,
     };
     let mut done = member.work(context, &mut consumer).await;
@@ -127,6 +129,7 @@ struct Member<S: Stage> {
     asked: Option<Instant>,
     /// Since when there is no partition for this member, and whether that was said.
     spare: Option<(Instant, bool)>,
+    trouble: Trouble,
     /// The job has come to its end.
     is_over: bool,
 }
@@ -149,6 +152,7 @@ impl<S: Stage> Member<S> {
             if self.tended.elapsed() >= TEND {
                 self.tended = Instant::now();
                 self.shared.job.metrics.alive(self.tended);
+                self.trouble.is_over(self.tended);
                 self.tend(consumer);
                 self.say_if_spare();
             }
@@ -353,7 +357,7 @@ impl<S: Stage> Member<S> {
         Ok(())
     }
 
-    /// What passes by itself is told once a second, and others are read meanwhile.
+    /// What passes by itself comes once a second, and others are read meanwhile.
     fn on_read_error(&mut self, consumer: &Consumer, error: Error) -> Result<()> {
         match (error.kind(), error.topic_partition()) {
             // Its position comes from its task.
@@ -364,7 +368,7 @@ impl<S: Stage> Member<S> {
             }
             (ErrorKind::NoOffset, Some(name)) => self.on_gap(consumer, name, &error),
             _ if error.is_retriable() => {
-                tracing::warn!(%error, "reading");
+                self.trouble.failed(Instant::now(), &error);
                 Ok(())
             }
             _ => Err(Context::refused(error, &self.shared.job.group, self.shared.job.instance.as_deref())),

@@ -23,6 +23,7 @@ use crate::pipeline::sink::writer::{Writer, Written};
 use crate::pipeline::sink::{Claim, Scope, Store, What};
 use crate::pipeline::stop::Stop;
 use crate::pipeline::topics;
+use crate::pipeline::trouble::Trouble;
 use crate::producer::Acks;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -200,6 +201,7 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
         lag: HashMap::new(),
         lag_written: Instant::now(),
         gauges: Gauges::new(metrics, database_state),
+        trouble: Trouble::new("reading"),
     };
     let done = shell.work(&context.stop).await;
     shell.finish(done).await
@@ -289,6 +291,7 @@ struct Shell<S> {
     lag: HashMap<TopicPartition, OffsetAndMetadata>,
     lag_written: Instant,
     gauges: Gauges,
+    trouble: Trouble,
 }
 
 impl<S: Store + 'static> Shell<S> {
@@ -300,6 +303,7 @@ impl<S: Store + 'static> Shell<S> {
             }
             self.start_job(&mut asked).await?;
             self.gauges.look(&self.consumer, self.config.topic());
+            self.trouble.is_over(Instant::now());
             // Here, since nothing may come after the last batch.
             if !self.lag.is_empty() && self.lag_written.elapsed() >= LAG_INTERVAL {
                 self.write_lag().await;
@@ -366,8 +370,8 @@ impl<S: Store + 'static> Shell<S> {
         Ok(())
     }
 
-    /// What passes when its cause does is told once a second, and others are read meanwhile.
-    fn on_read_error(&self, error: Error) -> Result<()> {
+    /// What passes when its cause does comes once a second, and others are read meanwhile.
+    fn on_read_error(&mut self, error: Error) -> Result<()> {
         match (error.kind(), error.topic_partition()) {
             // Nothing is committed for a partition that is about to be claimed; its position comes from the database.
             (ErrorKind::NoOffset, Some(name)) if !self.claims.contains_key(&name.partition) => Ok(()),
@@ -377,7 +381,7 @@ impl<S: Store + 'static> Shell<S> {
                 self.read.get(&name.partition).copied().unwrap_or_default()
             ))),
             _ if error.is_retriable() => {
-                tracing::warn!(%error, "reading");
+                self.trouble.failed(Instant::now(), &error);
                 Ok(())
             }
             _ => Err(Context::refused(error, &self.config.group, self.config.instance.as_deref())),
@@ -495,7 +499,7 @@ impl<S: Store + 'static> Shell<S> {
         let starts = match soon(self.lookup.beginning_offsets(&names)).await {
             Ok(starts) => starts,
             Err(error) if error.is_retriable() => {
-                tracing::warn!(%error, "looking up where partitions begin");
+                self.trouble.failed(Instant::now(), &error);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
