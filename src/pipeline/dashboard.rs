@@ -34,7 +34,7 @@ struct Page<'a> {
     windows: Vec<WindowLine<'a>>,
     tops: Vec<&'a crate::pipeline::rows::TopRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    demo: Option<DemoLine>,
+    demo: Option<DemoLine<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,7 +62,8 @@ struct WindowLine<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct DemoLine {
+struct DemoLine<'a> {
+    bootstrap: Option<&'a str>,
     kills: u64,
     database_away: bool,
 }
@@ -96,7 +97,11 @@ pub(super) fn numbers(
         stages: metrics.health(now).iter().map(stage_line).collect(),
         windows: finals.chain(open).collect(),
         tops: board.tops.values().collect(),
-        demo: controls.map(|controls| DemoLine { kills: controls.kills(), database_away: controls.is_database_away() }),
+        demo: controls.map(|controls| DemoLine {
+            bootstrap: controls.bootstrap(),
+            kills: controls.kills(),
+            database_away: controls.is_database_away(),
+        }),
     };
     serde_json::to_string(&page).unwrap_or_default()
 }

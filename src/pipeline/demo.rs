@@ -99,6 +99,7 @@ const BOUND: i64 = 5 * SECOND;
 /// What stopped a stage. Numbers that don't add up are no error: `balanced` is false.
 pub async fn run(stop: &Stop, options: Options, http: Option<Listener>) -> Result<Receipt> {
     let cluster = TestCluster::builder().listen("127.0.0.1:0").initial_rebalance_delay(Duration::ZERO).start().await?;
+    options.controls.listens(cluster.bootstrap());
     let client = cluster.client().await?;
     let scratch = Scratch::new()?;
     let described = DESCRIBED.parse().map_err(|error| PipelineError::Config(format!("{error}")))?;

@@ -1,7 +1,7 @@
 //! The demo's buttons: what the page asks for, and what the demo looks at.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ struct State {
     kills: AtomicU64,
     away: AtomicBool,
     over: AtomicBool,
+    bootstrap: OnceLock<String>,
 }
 
 impl Controls {
@@ -48,6 +49,15 @@ impl Controls {
     /// Whether the database is away.
     pub fn is_database_away(&self) -> bool {
         self.0.away.load(Ordering::SeqCst)
+    }
+
+    /// Where the embedded broker listens, once it does: for whoever wants to look at the topics.
+    pub fn bootstrap(&self) -> Option<&str> {
+        self.0.bootstrap.get().map(String::as_str)
+    }
+
+    pub(in crate::pipeline) fn listens(&self, bootstrap: String) {
+        let _ = self.0.bootstrap.set(bootstrap);
     }
 
     /// Waits for the wish to kill. A drop leaves the wish for the next who waits.

@@ -55,12 +55,8 @@ class Bars {
   constructor(name, digits, step) {
     Object.assign(this, { name, digits, step });
     this.svg = byId(name);
-    const grid = [0.5, 1].map((part) => ({
-      line: drawn(this.svg, "line", { class: "grid", x1: 0, x2: 640, y1: 150 - 130 * part, y2: 150 - 130 * part }),
-      text: drawn(this.svg, "text", { x: 2, y: 146 - 130 * part + 18 }),
-    }));
-    drawn(this.svg, "line", { class: "grid", x1: 0, x2: 640, y1: 150, y2: 150 });
-    this.grid = grid;
+    for (const y of [20, 85, 150]) drawn(this.svg, "line", { class: "grid", x1: 0, x2: 640, y1: y, y2: y });
+    this.top = drawn(this.svg, "text", { x: 0, y: 14 });
     const width = 640 / BARS;
     this.bars = Array.from({ length: BARS }, (_, at) => {
       const rect = drawn(this.svg, "rect", { x: at * width + 4, width: width - 8, y: 150, height: 0, rx: 3 });
@@ -75,8 +71,7 @@ class Bars {
     const newest = Math.max(...byStart.keys());
     const rows = this.bars.map((_, at) => byStart.get(newest - (BARS - 1 - at) * this.step));
     const top = Math.max(1, ...rows.map((row) => (row ? row.sum_cents : 0)));
-    put(this.grid[1].text, whole.format(top / 100));
-    put(this.grid[0].text, whole.format(top / 200));
+    put(this.top, whole.format(top / 100));
     this.bars.forEach(({ rect, title, text }, at) => {
       const row = rows[at];
       const height = row ? Math.max(1, (130 * row.sum_cents) / top) : 0;
@@ -84,7 +79,7 @@ class Bars {
       attribute(rect, "height", height.toFixed(1));
       attribute(rect, "class", row && row.is_final ? "final" : "open");
       put(title, row ? this.sentence(row) : "");
-      put(text, row && at % 3 === 2 ? clock(row.start_ms, this.digits) : "");
+      put(text, row && at % 3 === 1 ? clock(row.start_ms, this.digits) : "");
     });
     const last = [...rows].reverse().find((row) => row && row.is_final) || rows[BARS - 1];
     put(byId(`${this.name}-now`), last ? dollars(last.sum_cents) : "–");
@@ -113,11 +108,12 @@ class Line {
     const top = Math.max(...known, 1e-9) * 1.1;
     const step = 320 / (KEPT - 1);
     const from = KEPT - this.points.length;
+    const first = ((from + this.points.findIndex((point) => point !== undefined)) * step).toFixed(1);
     const path = this.points
       .map((point, at) => (point === undefined ? "" : `${((from + at) * step).toFixed(1)},${(90 - (84 * point) / top).toFixed(1)}`))
       .filter(Boolean);
     attribute(this.line, "d", `M${path.join("L")}`);
-    attribute(this.area, "d", `M${(from * step).toFixed(1)},90L${path.join("L")}L320,90Z`);
+    attribute(this.area, "d", `M${first},90L${path.join("L")}L320,90Z`);
     put(this.most, this.text(Math.max(...known)));
   }
 }
@@ -135,7 +131,7 @@ function rate(numbers) {
   while (reads.length > 2 && numbers.now_ms - reads[1][0] >= 5_000) reads.shift();
   const [[since, before]] = reads;
   const passed = (numbers.now_ms - since) / 1000;
-  return { read, per_second: passed > 0.2 ? Math.max(0, (read - before) / passed) : undefined };
+  return { read, per_second: passed > 2 ? Math.max(0, (read - before) / passed) : undefined };
 }
 
 // Whose records are counted: the first stage here that reads.
@@ -234,6 +230,7 @@ function showDemo(numbers) {
   const demo = numbers.demo;
   byId("demo").hidden = !demo;
   if (!demo) return;
+  put(byId("consume"), `milena consume -b ${demo.bootstrap} -t user-behavior-events.final --from-beginning`);
   attribute(byId("away"), "aria-checked", demo.database_away);
   if (demo.kills > 0) {
     const times = demo.kills === 1 ? "once" : `${demo.kills} times`;
