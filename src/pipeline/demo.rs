@@ -144,14 +144,21 @@ impl Running {
     }
 
     /// Ends it as a crash would: nothing is committed, nobody is told.
-    async fn kill(self) {
+    async fn kill(mut self) {
         self.task.abort();
-        let _ = self.task.await;
+        let _ = (&mut self.task).await;
     }
 
-    async fn finish(self) -> Result<Receipt> {
+    async fn finish(mut self) -> Result<Receipt> {
         self.stop.stop();
-        joined(self.task.await)
+        joined((&mut self.task).await)
+    }
+}
+
+impl Drop for Running {
+    /// When one stage has failed the others don't go on by themselves.
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -227,7 +234,7 @@ impl Demo {
         for (name, cents) in gmv {
             cents.batch_cents = report.windows.get(name).map(|window| window.cents[0]);
         }
-        receipt.db_rows = Some(self.sink_rows().await? - rows_before);
+        receipt.db_rows = Some(self.sink_rows().await?.saturating_sub(rows_before));
         receipt.distinct_purchases = Some(report.purchases.len() as u64);
         let mut receipt = receipt.close();
         for difference in report.windows.values().flat_map(|window| &window.differences) {

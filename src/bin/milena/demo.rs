@@ -3,6 +3,7 @@
 use crate::args::{Failure, Global, Result, announced, duration, listen, stop_on_signal};
 use crate::view;
 use milena::pipeline::{
+    context::wall_micros,
     demo::{self, Options},
     http::Listener,
     stop::Stop,
@@ -17,9 +18,9 @@ pub struct Args {
     /// Events per second
     #[arg(long, default_value_t = 2_000.0)]
     rate: f64,
-    /// Everything random comes from here
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Everything random in the events comes from here [default: the clock]
+    #[arg(long)]
+    seed: Option<u64>,
     /// PostgreSQL for the sink, instead of a file in a temporary directory
     #[arg(long, value_name = "URL")]
     pg: Option<String>,
@@ -42,7 +43,8 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     let mut options = Options::default();
     options.run_for = args.run_for;
     options.rate = args.rate;
-    options.seed = args.seed;
+    // Another one each time: a PostgreSQL that remembers the last demo has its event ids already.
+    options.seed = args.seed.unwrap_or_else(|| wall_micros().unsigned_abs());
     options.postgres = args.pg;
     let stop = stop_on_signal(None);
     let over = Stop::new();
