@@ -37,7 +37,7 @@ pub struct Global {
     /// A properties file as the Java client or librdkafka reads it
     #[arg(short = 'F', long = "properties-file", global = true, value_name = "FILE")]
     pub properties_file: Option<PathBuf>,
-    /// A TOML file: [kafka], [kafka.producer], [kafka.consumer], [[window]]
+    /// A TOML file: [kafka], [kafka.producer], [kafka.consumer], [pipeline], [[window]]
     #[arg(long, global = true, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
 }
