@@ -4,6 +4,10 @@
 //! deduplication leaves out. No bound is needed for that. Windows that the input has not passed yet, or that miss deleted
 //! records, are left out, and counted. What must stand once (a row, a partial row, a late event for one window) and stands
 //! twice is a difference too.
+//!
+//! The pipeline may be running. So the order is: how far merge is (group `T.merge`, where there is one), the watermarks that
+//! it had then, how far the aggregators are, and only then the events, those before that. Each window is judged by the job
+//! that writes it.
 
 use crate::{
     consumer::ConsumerRecord,
@@ -14,6 +18,7 @@ use crate::{
         dead_letter::{self, LATE_WINDOWS, Stage},
         error::Result,
         event::{self, Event as Click, Reason},
+        merge,
         rows::{self, FinalRow, TopRow, WindowsRecord},
         scan::{self, Progress},
         sink::compare::Purchases,
@@ -21,6 +26,7 @@ use crate::{
     },
 };
 use cells::{Cells, Keys};
+use jobs::Jobs;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
@@ -28,6 +34,7 @@ use std::{
 };
 
 mod cells;
+mod jobs;
 
 /// What is verified, by which rules.
 #[derive(Debug, Clone)]
@@ -104,13 +111,16 @@ impl Report {
 /// Computes the windows over all of the input again and compares.
 ///
 /// # Errors
-/// The brokers', or no such topic. A difference is not an error here.
+/// The brokers', who must let us look at the groups' offsets, or no such topic. A difference is not an error here.
 pub async fn run(context: &Context, options: &Options) -> Result<Report> {
     let Options { topics: names, windows, progress, .. } = options;
     let partitions = topics::partitions(&context.client.admin(), &names.input).await?;
     let mut keys = Keys::default();
     let mut found = Stream::new(windows.len());
-    // First: deduplication is about what is not late.
+    let merged = merged(context, names).await?;
+    scan::all(context, &names.windows, progress, |record| found.partial(windows, record, merged)).await?;
+    found.jobs.look(context, &names.input).await?;
+    // Before the input: deduplication is about what is not late.
     scan::all(context, &names.late, progress, |record| found.late(options, &mut keys, record)).await?;
     let mut report = Report::default();
     let mut batch = vec![Cells::default(); windows.len()];
@@ -141,6 +151,9 @@ pub async fn run(context: &Context, options: &Options) -> Result<Report> {
         for (index, spec) in windows.iter().enumerate() {
             let is_left_out = is_duplicate && !found.is_late(index, place);
             options.each_interval(spec, &click, |start, value| {
+                if !found.jobs.has_judged(index, start, place) {
+                    return;
+                }
                 let key = keys.id(spec.key_of(&click).unwrap_or(""));
                 batch[index].add(start, key, value);
                 if is_left_out {
@@ -150,15 +163,21 @@ pub async fn run(context: &Context, options: &Options) -> Result<Report> {
         }
     })
     .await?;
-    scan::all(context, &names.windows, progress, |record| found.partial(windows, record)).await?;
     scan::all(context, &names.finals, progress, |record| found.finals(windows, &mut keys, record)).await?;
 
-    let reached = found.reached(partitions);
     for (index, spec) in windows.iter().enumerate() {
-        let compared = found.compare(index, spec, &batch[index], &keys, reached);
+        let compared = found.compare(index, spec, &batch[index], &keys, partitions);
         report.windows.insert(spec.name.clone(), compared);
     }
     Ok(report)
+}
+
+/// Up to where merge has read `T.windows`: what was ready there is on `T.final`. All of it if no such group is known.
+async fn merged(context: &Context, names: &Topics) -> Result<i64> {
+    let group = merge::Options::new(&names.input, Vec::new()).group;
+    let offsets = context.client.admin().list_group_offsets(&group).await?;
+    let ours = offsets.into_iter().find(|(name, _)| *name.topic == *names.windows);
+    Ok(ours.map_or(i64::MAX, |(_, offset)| offset.committed.offset))
 }
 
 impl Options {
@@ -212,7 +231,7 @@ struct Stream {
     seen: Vec<HashSet<(i32, i64)>>,
     /// By window: the partial rows.
     partial: Vec<HashSet<(i32, i64, Option<String>)>>,
-    watermarks: BTreeMap<i32, i64>,
+    jobs: Jobs,
     /// The windows whose rows have keys.
     keyed: HashSet<String>,
     /// By window: what stands twice.
@@ -231,7 +250,7 @@ impl Stream {
             tops: BTreeMap::new(),
             seen: vec![HashSet::new(); windows],
             partial: vec![HashSet::new(); windows],
-            watermarks: BTreeMap::new(),
+            jobs: Jobs::new(windows),
             keyed: HashSet::new(),
             twice: vec![Vec::new(); windows],
         }
@@ -251,13 +270,16 @@ impl Stream {
                 continue;
             }
             // By window: another group over the same input may have found the event late for its own.
-            if place.is_none_or(|place| !self.seen[index].insert(place)) {
+            let Some(place) = place.filter(|place| self.seen[index].insert(*place)) else {
                 let at = TopicPartition::new(record.topic(), record.partition());
                 self.twice[index].push(format!("{at}@{}: this event was told to be late before", record.offset()));
                 continue;
-            }
+            };
             let mut oldest = None;
             options.each_interval(spec, &click, |start, value| {
+                if !self.jobs.has_judged(index, start, place) {
+                    return;
+                }
                 let key = keys.id(spec.key_of(&click).unwrap_or(""));
                 self.late[index].add(start, key, value);
                 oldest = Some((start, key, value));
@@ -276,20 +298,19 @@ impl Stream {
         self.seen.iter().all(|seen| seen.contains(&place))
     }
 
-    fn partial(&mut self, windows: &[WindowSpec], record: &ConsumerRecord<'_>) {
+    /// Watermarks behind `merged` have made nothing final yet.
+    fn partial(&mut self, windows: &[WindowSpec], record: &ConsumerRecord<'_>, merged: i64) {
         match record.value().and_then(WindowsRecord::parse) {
-            Some(WindowsRecord::Watermark(mark)) => {
-                let greatest = self.watermarks.entry(mark.partition).or_insert(i64::MIN);
-                *greatest = (*greatest).max(mark.watermark_ms);
-            }
+            Some(WindowsRecord::Watermark(mark)) if record.offset() < merged => self.jobs.watermark(mark),
             Some(WindowsRecord::Row(row)) => {
                 let Some(index) = windows.iter().position(|spec| spec.name == row.window) else { return };
+                self.jobs.row(index, &row);
                 let twice = row.record_key();
                 if !self.partial[index].insert((row.partition, row.start_ms, row.key)) {
                     self.twice[index].push(format!("{twice} stands on {} twice", record.topic()));
                 }
             }
-            None => {}
+            Some(WindowsRecord::Watermark(_)) | None => {}
         }
     }
 
@@ -314,12 +335,7 @@ impl Stream {
         }
     }
 
-    /// What all partitions have passed; an unseen one has passed nothing.
-    fn reached(&self, partitions: i32) -> i64 {
-        (0..partitions).map(|p| self.watermarks.get(&p).copied().unwrap_or(i64::MIN)).min().unwrap_or(i64::MIN)
-    }
-
-    fn compare(&mut self, index: usize, spec: &WindowSpec, batch: &Cells, keys: &Keys, reached: i64) -> Compared {
+    fn compare(&mut self, index: usize, spec: &WindowSpec, batch: &Cells, keys: &Keys, partitions: i32) -> Compared {
         let (stream, late, oldest) = (&self.finals[index], &self.late[index], &self.oldest[index]);
         let mut compared = Compared::default();
         for twice in self.twice[index].drain(..) {
@@ -327,7 +343,7 @@ impl Stream {
         }
         let starts: BTreeSet<i64> = batch.starts().chain(stream.starts()).collect();
         for start in starts {
-            if start.saturating_add(spec.size / 1_000) > reached {
+            if start.saturating_add(spec.size / 1_000) > self.jobs.reached(index, start, partitions) {
                 compared.open += 1;
                 continue;
             }

@@ -6,6 +6,7 @@ use milena::pipeline::{
     config::{WindowSpec, built_in_windows, select_windows},
     context::Context,
     merge,
+    stop::Stop,
     verify::{self, Options, Report},
     window::JobSpec,
 };
@@ -54,6 +55,23 @@ async fn work(context: &Context, spec: JobSpec) {
     let mut options = merge::Options::new(T, spec.windows);
     options.until_end = true;
     merge::run(context, options).await.unwrap();
+}
+
+/// Lets a job and merge run for a while of virtual time, and stops them in order.
+async fn run_for(context: &Context, spec: JobSpec, time: Duration) {
+    let stop = Stop::new();
+    let stopping = Context { stop: stop.clone(), ..context.clone() };
+    let merging = merge::Options::new(T, spec.windows.clone());
+    let (job, merged, ()) = tokio::join!(
+        aggregate::run(&stopping, aggregate::Options::new(T, spec)),
+        merge::run(&stopping, merging),
+        async {
+            tokio::time::sleep(time).await;
+            stop.stop();
+        }
+    );
+    job.unwrap();
+    merged.unwrap();
 }
 
 async fn verified(context: &Context, options: Options) -> Report {
@@ -168,4 +186,55 @@ async fn what_stands_twice_or_nowhere_is_a_difference() {
     let found = verified(&context, options()).await.windows.remove("gmv_1m").unwrap();
     assert!(found.differences.iter().any(|text| text.contains("batch")), "an event that nobody has counted: {found:?}");
     producer.close(Duration::from_secs(5)).await.unwrap();
+}
+
+/// All windows were judged by the greatest watermark of any job: the rows of one that lags were missing.
+#[tokio::test(start_paused = true)]
+async fn a_window_is_judged_by_the_watermarks_of_the_job_that_writes_it() {
+    let (_cluster, context) = cluster().await;
+    let day = |second: i64| [(0, second as usize, second, "purchase"), (1, second as usize, second, "view")];
+    click(&context, &[day(50_000), day(52_300)].concat()).await;
+    run_for(&context, JobSpec::new("b", windows("users_30m"), 5_000_000), Duration::from_secs(4)).await;
+    click(&context, &[day(54_100), day(56_000)].concat()).await;
+    work(&context, JobSpec::new("a", windows("gmv_1m"), 5_000_000)).await;
+    let report = verified(&context, Options::new(T, windows("gmv_1m,users_30m"))).await;
+    assert!(report.is_equal(), "{report:#?}");
+    let of = |name: &str| (report.windows[name].windows, report.windows[name].open);
+    assert_eq!((of("gmv_1m"), of("users_30m")), ((4, 0), (1, 1)), "what group b has not read is not counted either");
+}
+
+/// An event that comes after its window has closed, and that the aggregator has not read yet, is nowhere.
+#[tokio::test(start_paused = true)]
+async fn a_late_event_that_nobody_has_told_yet_is_no_difference() {
+    let (_cluster, context) = cluster().await;
+    click(&context, &[(0, 1, 50_000, "purchase"), (0, 2, 50_100, "view"), (1, 3, 50_100, "view")]).await;
+    let spec = || JobSpec::new("clicks.aggregate", windows("gmv_1m"), 5_000_000);
+    let options = || Options::new(T, windows("gmv_1m"));
+    run_for(&context, spec(), Duration::from_secs(4)).await;
+    click(&context, &[(0, 4, 50_001, "purchase")]).await;
+    let found = verified(&context, options()).await.windows.remove("gmv_1m").unwrap();
+    assert_eq!((found.different, found.windows, found.counts), (0, 1, [1, 1, 0, 0]), "{found:?}");
+    run_for(&context, spec(), Duration::from_secs(4)).await;
+    let found = verified(&context, options()).await.windows.remove("gmv_1m").unwrap();
+    assert_eq!((found.different, found.windows, found.counts), (0, 1, [2, 1, 1, 0]), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_running_pipeline_nothing_is_found_different() {
+    let (_cluster, context) = cluster().await;
+    let all = windows("gmv_1m,views_1m,users_30m");
+    let spec = JobSpec::new("clicks.aggregate", all.clone(), 5_000_000);
+    let clicks = disordered(7);
+    let (mut compared, mut late) = (0, 0);
+    tokio::join!(run_for(&context, spec, Duration::from_secs(60)), async {
+        for part in clicks.chunks(10) {
+            click(&context, part).await;
+            let report = verified(&context, Options::new(T, all.clone())).await;
+            assert!(report.is_equal(), "{report:#?}");
+            compared += report.windows["gmv_1m"].windows;
+            late = report.windows["gmv_1m"].counts[2];
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    assert!(compared > 100 && late > 0, "{compared} windows, {late} late at the end");
 }
