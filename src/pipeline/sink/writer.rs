@@ -104,6 +104,7 @@ impl<S: Store> Writer<S> {
                         ?partitions,
                         "another sink has claimed these partitions: nothing of them is written"
                     );
+                    committing = None; // it was of the batch with them, and is not written
                     batch = sealed.without(&partitions, batch);
                     written.fenced.extend(partitions);
                     continue;
@@ -134,18 +135,27 @@ impl<S: Store> Writer<S> {
         committing: &mut Option<Staged>,
     ) -> Result<Staged, Failed> {
         if let Some(staged) = committing.clone() {
-            // The commit was sent and its answer lost.
+            // The commit was sent and its answer lost. No is not the last word: the server may be at it still.
             if self.store.is_written(batch).await? {
                 return Ok(staged);
             }
-            *committing = None;
         }
         if self.records.is_exceeded_by(sealed.read(), sealed.dead.len() as u64) {
             return Err(too_many("records are no events", sealed.dead.first().map(|dead| dead.why.to_string())));
         }
         let dead: Vec<_> = sealed.dead.iter().map(|dead| (&dead.record, dead.why.clone())).collect();
         self.tell(dead, told).await?;
-        let staged = self.store.stage(batch).await?;
+        let staged = match (self.store.stage(batch).await, &committing) {
+            (Err(StoreError::Fenced(partitions)), Some(before)) => {
+                // By another owner, or by that commit: it has got through since.
+                self.store.abandon().await;
+                if self.store.is_written(batch).await? {
+                    return Ok(before.clone());
+                }
+                return Err(StoreError::Fenced(partitions).into());
+            }
+            (staged, _) => staged?,
+        };
         if self.rows.is_exceeded_by(batch.rows.len() as u64, staged.refused.len() as u64) {
             self.store.abandon().await;
             let first = staged.refused.first().map(|refused| refused.message.clone());
