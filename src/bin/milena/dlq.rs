@@ -131,14 +131,21 @@ async fn list(context: &Context, which: &Which, newest: usize, json: bool) -> Re
     }
     let rows = found.groups.iter().map(|group| {
         let (records, distinct) = (group.records.to_string(), group.distinct.to_string());
-        vec![group.stage.clone(), group.reason.clone(), records, distinct, dlq_text::ranges(&group.coordinates)]
+        vec![
+            dlq_text::cell(&group.stage),
+            dlq_text::cell(&group.reason),
+            records,
+            distinct,
+            dlq_text::ranges(&group.coordinates),
+        ]
     });
     table(&["STAGE", "REASON", "RECORDS", "ORIGINALS", "COORDINATES"], rows.collect())?;
     let rows = found.newest.iter().map(|entry| {
         let place = format!("{}@{}", entry.partition, entry.offset);
         let time = timestamp::format(entry.ts.saturating_mul(1_000));
-        let message = dlq_text::printable(entry.message.as_bytes());
-        vec![place, time, entry.stage.clone(), entry.reason.clone(), entry.original.clone(), message]
+        let [stage, reason, original, message] =
+            [&entry.stage, &entry.reason, &entry.original, &entry.message].map(|text| dlq_text::cell(text));
+        vec![place, time, stage, reason, original, message]
     });
     if !found.newest.is_empty() {
         println!();
@@ -217,7 +224,7 @@ impl Replay<'_> {
             refusals.extend(refused);
         }
         for Refusal { original, why, .. } in refusals.iter().take(5) {
-            println!("  {original}: {}", dlq_text::printable(why.as_bytes()));
+            println!("  {}: {}", dlq_text::cell(original), dlq_text::cell(why));
         }
         let receipt = all.receipt();
         println!("{}", receipt.to_json());

@@ -13,6 +13,7 @@ const DUMPED: usize = 512;
 pub fn ranges(all: &[Range]) -> String {
     let one = |range: &Range| {
         let Range { topic, partition, first, last, .. } = range;
+        let topic = cell(topic);
         if first == last {
             format!("{topic}[{partition}]@{first}")
         } else {
@@ -35,17 +36,23 @@ pub fn letter(letter: &Letter<'_>) -> String {
     };
     let mut text = format!("{}@{}\n", record.topic_partition(), record.offset());
     for (name, value) in [
-        ("original", letter.place()),
+        ("original", cell(&letter.place())),
         ("stage", letter.stage.name().to_owned()),
-        ("reason", printable(letter.reason.as_bytes())),
-        ("why", printable(letter.message.as_bytes())),
+        ("reason", cell(letter.reason)),
+        ("why", cell(&letter.message)),
         ("timestamp", time),
         ("key", bytes(record.key())),
     ] {
         let _ = writeln!(text, "  {name:<10}{value}");
     }
     for header in letter.headers() {
-        let _ = writeln!(text, "  {:<10}{}: {}", "header", printable(header.name), bytes(header.value));
+        let _ = writeln!(
+            text,
+            "  {:<10}{}: {}",
+            "header",
+            cell(&String::from_utf8_lossy(header.name)),
+            bytes(header.value)
+        );
     }
     let _ = write!(text, "  {:<10}{}", "value", bytes(record.value()));
     text
@@ -84,6 +91,16 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// One cell of a table: line ends and tabs are escaped too, and what turns the direction of writing.
+pub fn cell(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut cell = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) { cell.extend(c.escape_unicode()) } else { cell.push(c) }
+    }
+    cell
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +109,7 @@ mod tests {
     fn a_value_says_nothing_to_the_terminal() {
         assert_eq!(printable(b"a\x1b[2Jb\tc"), "a\\u{1b}[2Jb\tc");
         assert_eq!((bytes(None), bytes(Some(b""))), ("null".to_owned(), "empty".to_owned()));
+        assert_eq!(cell("a\x1b[2Jb\tc\nd\u{202e}e\u{e9}"), "a\\u{1b}[2Jb\\u{9}c\\u{a}d\\u{202e}e\u{e9}");
         let dumped = bytes(Some(b"{\"a\":\xff\x1b}"));
         assert!(dumped.contains("7b 22 61 22 3a ff 1b 7d") && dumped.ends_with("{\"a\":..}"), "{dumped}");
     }
