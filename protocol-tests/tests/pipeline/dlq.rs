@@ -69,7 +69,7 @@ async fn write(context: &Context, dead: &[Dead]) {
 }
 
 async fn back(context: &Context, filter: &Filter) -> Replayed {
-    dlq::back_to_input(context, DLQ, filter, false, &Progress::default()).await.unwrap()
+    dlq::back_to_input(context, DLQ, filter, false, &Progress::default()).await.unwrap().0
 }
 
 fn only(reason: &str) -> Filter {
@@ -89,7 +89,7 @@ async fn the_aggregators_letters_go_back_as_they_were_once_whoever_told_of_them(
     let tombstone = Dead { value: None, ..Dead::new("aggregate", "tombstone", (2, 9)) };
     let again = || Dead::new("aggregate", "bad_price", (0, 1));
     write(&context, &[again(), again(), tombstone, Dead::new("merge", "bad_field", (0, 5))]).await;
-    let dry = dlq::back_to_input(&context, DLQ, &Filter::default(), true, &Progress::default()).await.unwrap();
+    let (dry, _) = dlq::back_to_input(&context, DLQ, &Filter::default(), true, &Progress::default()).await.unwrap();
     assert_eq!((dry.sent, cluster.records(T).unwrap().len()), (2, 0), "a dry run sends nothing");
     let first = back(&context, &Filter::default()).await;
     assert_eq!((first.read, first.sent, first.repeated), (4, 2, 1));
@@ -127,6 +127,31 @@ async fn a_filter_leaves_the_others_for_the_next_replay() {
     assert_eq!((rest.read, rest.sent), (2, 2));
     assert_eq!(values(&cluster), ["(0, 1)", "(0, 2)", "(0, 3)", "(0, 4)"], "each once");
     assert_eq!(back(&context, &Filter::default()).await, Replayed::default());
+}
+
+/// One letter that the topic can't take was the end of every replay.
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_the_topic_refuses_stays_and_the_others_go() {
+    let builder = TestCluster::builder().in_memory().topic(DLQ, 1);
+    let cluster = builder.topic_with(T, 1, [("max.message.bytes", "2000")]).start().await.unwrap();
+    let context = Context::new(cluster.client().await.unwrap());
+    // Not compressible.
+    let mut random = fastrand::Rng::with_seed(1);
+    let large = (0..5_000).map(|_| random.alphanumeric()).collect::<String>();
+    let dead = |offset| Dead::new("aggregate", "bad_price", (0, offset));
+    write(&context, &[dead(1), Dead { value: Some(large.clone()), ..dead(2) }, dead(3)]).await;
+    let replay =
+        async || dlq::back_to_input(&context, DLQ, &Filter::default(), false, &Progress::default()).await.unwrap();
+    let (first, refused) = replay().await;
+    assert_eq!((first.read, first.sent, first.refused), (3, 2, 1), "{refused:?}");
+    assert!(first.receipt().balanced && refused[0].original == "clicks[0]@2", "{refused:?}");
+    assert_eq!(committed(&context).await, ["(0, 1)", "(0, 3)"]);
+    let (second, _) = replay().await;
+    assert_eq!((second.read, second.sent, second.refused), (1, 0, 1), "it is taken up again, and only it");
+    write(&context, &[dead(4)]).await;
+    let (third, _) = replay().await;
+    assert_eq!((third.read, third.sent, third.refused), (2, 1, 1));
+    assert_eq!(committed(&context).await, ["(0, 1)", "(0, 3)", "(0, 4)"]);
 }
 
 /// A replay that is dropped at any instant, as kill -9 drops it, and started again until it gets through: readers of what

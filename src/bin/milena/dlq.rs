@@ -205,10 +205,9 @@ impl Replay<'_> {
             return Err(Failure::config(format!("{}: there is no such file", path.display())));
         }
         let back = dlq::back_to_input(self.context, topic, &filter, self.dry_run, &self.progress);
-        let mut all = progress::beside_scan(self.progress.clone(), back).await?;
+        let (mut all, mut refusals) = progress::beside_scan(self.progress.clone(), back).await?;
         let dry = if self.dry_run { " (dry run: nothing was)" } else { "" };
-        println!("back to {input}: {} sent{dry}, {} repeated", all.sent, all.repeated);
-        let mut refusals = Vec::new();
+        println!("back to {input}: {} sent{dry}, {} repeated, {} still refused", all.sent, all.repeated, all.refused);
         for what in [What::Purchases, What::Windows] {
             let (part, refused) = self.sink(what, &filter).await?;
             if part.read > 0 {

@@ -1,8 +1,9 @@
 //! The aggregator's letters go back to `T`, each in one Kafka transaction with how far the replay is: kill -9 at any
 //! instant neither loses nor doubles one.
 
-use super::{Done, Filter, Letter, Replayed, group, input_of, missing};
+use super::{Done, Filter, Letter, Refusal, Replayed, group, input_of, missing};
 use crate::consumer::Records;
+use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::ids::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
 use crate::pipeline::context::Context;
 use crate::pipeline::dead_letter::Stage;
@@ -18,6 +19,8 @@ type Sent = HashSet<(i32, i64)>;
 /// Sends the aggregator's letters back to `T`, with their key, value, headers and timestamp, to the partition that they
 /// came from. An original that has several letters, as two groups over one topic make them, is sent once.
 ///
+/// A letter that `T` refuses, since it is too large, say, stays and is named; the next replay takes it up again.
+///
 /// A dry run sends and remembers nothing. Another replay of this queue that is under way is fenced. A wish to stop ends it
 /// after the transaction in hand.
 ///
@@ -29,10 +32,10 @@ pub async fn back_to_input(
     filter: &Filter,
     dry_run: bool,
     progress: &Progress,
-) -> Result<Replayed> {
+) -> Result<(Replayed, Vec<Refusal>)> {
     let input = input_of(dlq)?;
     if filter.stage.is_some_and(|stage| stage != Stage::Aggregate) {
-        return Ok(Replayed::default()); // and nothing is behind us
+        return Ok((Replayed::default(), Vec::new())); // and nothing is behind us
     }
     let admin = context.client.admin();
     let partitions = topics::partitions(&admin, input).await?;
@@ -48,21 +51,31 @@ pub async fn back_to_input(
         }
     }
     let mut sent = sent_before(context, dlq, input, &done, progress).await?;
-    let from = |partition, begin| done.get(&partition).map_or(begin, Done::next);
+    let from = |partition, begin| done.get(&partition).map_or(begin, Done::first);
     let mut scan = Scan::open(context, dlq, from).await?.ok_or_else(|| missing(dlq))?;
-    let mut replayed = Replayed::default();
+    let (mut replayed, mut stay) = (Replayed::default(), Vec::new());
     while let Some(records) = scan.next(context, progress).await? {
-        let letters = choose(&scan, &records, &done, filter, input, &mut sent, &mut replayed);
-        let mut offsets = HashMap::new();
+        let mut letters = choose(&scan, &records, &mut done, filter, input, &mut sent, &mut replayed);
         for name in records.partitions() {
             let Some(position) = scan.position(name.partition) else { continue };
-            let done = done.entry(name.partition).or_default();
-            done.reach(position, filter);
-            offsets
-                .insert(name, OffsetAndMetadata { metadata: done.metadata(), ..OffsetAndMetadata::new(done.next()) });
+            done.entry(name.partition).or_default().reach(position, filter);
         }
-        if let Some(producer) = &mut producer {
-            send(producer, dlq, input, partitions, &letters, offsets).await?;
+        while let Some(producer) = &mut producer {
+            let committed = |name: &TopicPartition| {
+                let done = done.get(&name.partition)?;
+                Some(OffsetAndMetadata { metadata: done.metadata(), ..OffsetAndMetadata::new(done.next()) })
+            };
+            let names = records.partitions().into_iter();
+            let offsets = names.filter_map(|name| committed(&name).map(|offset| (name, offset))).collect();
+            let Some((at, error)) = send(producer, dlq, input, partitions, &letters, offsets).await? else { break };
+            // That transaction is gone, and the letter is left where it is: once more without it.
+            let letter = letters.remove(at);
+            sent.remove(&(letter.partition, letter.offset));
+            let record = letter.record();
+            if !done.entry(record.partition()).or_default().leave(record.offset()) {
+                return Err(refused(dlq, &letter, &error));
+            }
+            stay.push(Refusal { original: letter.place(), why: error.to_string() });
         }
         replayed.sent += letters.len() as u64;
     }
@@ -70,14 +83,15 @@ pub async fn back_to_input(
     if let Some(producer) = producer {
         producer.close(Context::FAREWELL).await?;
     }
-    Ok(replayed)
+    replayed.refused = stay.len() as u64;
+    Ok((replayed, stay))
 }
 
 /// The letters among these that are to be sent now.
 fn choose<'r>(
     scan: &Scan,
     records: &'r Records,
-    done: &BTreeMap<i32, Done>,
+    done: &mut BTreeMap<i32, Done>,
     filter: &Filter,
     input: &str,
     sent: &mut Sent,
@@ -107,6 +121,9 @@ fn choose<'r>(
             replayed.skip("not_selected");
             continue;
         }
+        if let Some(done) = done.get_mut(&record.partition()) {
+            done.take(record.offset());
+        }
         replayed.read += 1;
         if sent.insert((letter.partition, letter.offset)) {
             letters.push(letter);
@@ -117,6 +134,7 @@ fn choose<'r>(
     letters
 }
 
+/// The transaction; or which letter is refused for its own sake, and why, and nothing was sent.
 async fn send(
     producer: &mut TransactionalProducer,
     dlq: &str,
@@ -124,19 +142,47 @@ async fn send(
     partitions: i32,
     letters: &[Letter<'_>],
     offsets: HashMap<TopicPartition, OffsetAndMetadata>,
-) -> Result<()> {
+) -> Result<Option<(usize, Error)>> {
     let transaction = producer.begin().await?;
     let mut deliveries = Vec::with_capacity(letters.len());
-    for letter in letters {
-        let delivery = transaction.send(original(letter, input, partitions)).await;
-        deliveries.push((letter, delivery.map_err(|error| refused(dlq, letter, &error))?));
+    let mut failed = None;
+    for (at, letter) in letters.iter().enumerate() {
+        match transaction.send(original(letter, input, partitions)).await {
+            Ok(delivery) => deliveries.push((at, delivery)),
+            Err(error) => {
+                failed = Some((at, error));
+                break;
+            }
+        }
     }
-    for (letter, delivery) in deliveries {
-        delivery.await.map_err(|error| refused(dlq, letter, &error))?;
+    for (at, delivery) in deliveries {
+        let Err(error) = delivery.await else { continue };
+        // Others go down with the one that is to blame.
+        if is_its_own(&error) || failed.is_none() {
+            failed = Some((at, error));
+            if failed.as_ref().is_some_and(|(_, error)| is_its_own(error)) {
+                break;
+            }
+        }
+    }
+    if let Some((at, error)) = failed {
+        if !is_its_own(&error) {
+            return Err(letters.get(at).map_or_else(|| error.clone().into(), |letter| refused(dlq, letter, &error)));
+        }
+        transaction.abort().await?;
+        return Ok(Some((at, error)));
     }
     transaction.send_offsets(offsets, ConsumerGroupMetadata::standalone(group(dlq))).await?;
     transaction.commit().await?;
-    Ok(())
+    Ok(None)
+}
+
+/// Whether it is this record that can't be in `T`, whatever else is sent.
+fn is_its_own(error: &Error) -> bool {
+    use ErrorCode::{InvalidRecord, InvalidTimestamp, MessageTooLarge, RecordListTooLarge};
+    error.kind() == ErrorKind::RecordTooLarge
+        || matches!(error.code(), Some(InvalidRecord | InvalidTimestamp | MessageTooLarge | RecordListTooLarge))
+            && error.kind() != ErrorKind::BatchRejected
 }
 
 /// The record as it was, for the partition where it was.
@@ -158,7 +204,7 @@ fn original<'a>(letter: &Letter<'a>, input: &'a str, partitions: i32) -> Produce
     letter.headers().fold(record, ProducerRecord::raw_header)
 }
 
-fn refused(dlq: &str, letter: &Letter<'_>, error: &crate::error::Error) -> PipelineError {
+fn refused(dlq: &str, letter: &Letter<'_>, error: &Error) -> PipelineError {
     let record = letter.record();
     PipelineError::Log(format!(
         "{dlq}[{}]@{}, which was {}, could not be sent back: {error}; what was sent before it is remembered",
