@@ -1,12 +1,13 @@
 """The sink of the mission's original design, in Python on confluent-kafka and psycopg2: what milena's is measured against.
 
-  sink_python.py record|batch BOOTSTRAP TOPIC URL ROWS [SECONDS]
+  sink_python.py record|unwaited|batch BOOTSTRAP TOPIC URL ROWS [SECONDS]
 
-`record` is the original: a poll, an INSERT, a commit of the database and one of Kafka's offset for every purchase.
+`record` is the original: a poll, an INSERT, a commit of the database and one of Kafka's offset for every purchase, both waited
+for, as the original aggregator's is. `unwaited` is the same with commits to Kafka that nobody waits for.
 `batch` is what a careful author makes of it: 5,000 records at once, execute_values, one commit. Neither is exactly once:
 rows and offsets are committed apart. Ends after so many rows, or so many seconds.
 """
-import json, sys, time
+import functools, json, sys, time
 import confluent_kafka, psycopg2
 from psycopg2.extras import execute_values
 
@@ -25,7 +26,7 @@ def row_of(message):
     return (message.offset(), event["event_id"], event["user_id"], event["product_id"], event["price"], event["timestamp"])
 
 
-def by_record(consumer, connection, cursor, is_over):
+def by_record(consumer, connection, cursor, is_over, asynchronous=False):
     rows = 0
     while not is_over(rows):
         message = consumer.poll(1.0)
@@ -33,7 +34,7 @@ def by_record(consumer, connection, cursor, is_over):
             continue
         cursor.execute(INSERT + "(%s, %s, %s, %s, %s, %s)" + CONFLICT, row)
         connection.commit()
-        consumer.commit(message=message)
+        consumer.commit(message=message, asynchronous=asynchronous)
         rows += 1
 
 
@@ -59,7 +60,8 @@ def main():
     })
     consumer.subscribe([topic])
     connection = psycopg2.connect(url)
-    work = {"record": by_record, "batch": by_batch}[mode]
+    unwaited = functools.partial(by_record, asynchronous=True)
+    work = {"record": by_record, "unwaited": unwaited, "batch": by_batch}[mode]
     work(consumer, connection, connection.cursor(), lambda rows: rows >= int(wanted) or time.monotonic() > until)
     consumer.close()
 

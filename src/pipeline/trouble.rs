@@ -5,6 +5,8 @@ use tokio::time::Instant;
 
 /// Without a failure for so long, it is over: consumers repeat theirs once a second, and other waits are shorter.
 const QUIET: Duration = Duration::from_secs(5);
+/// Without a heartbeat that was taken for so long, the brokers are away: the longest interval is KIP-848's, five seconds.
+const DEAF: Duration = Duration::from_secs(12);
 
 /// One kind of trouble. `what` is said in front of the error.
 #[derive(Debug)]
@@ -12,11 +14,13 @@ pub(super) struct Trouble {
     what: &'static str,
     /// Its first and its last failure.
     lasts: Option<(Instant, Instant)>,
+    /// When it was last asked for heartbeats.
+    listened: Option<Instant>,
 }
 
 impl Trouble {
     pub(super) fn new(what: &'static str) -> Self {
-        Self { what, lasts: None }
+        Self { what, lasts: None, listened: None }
     }
 
     /// It has failed. True if that is news.
@@ -29,6 +33,18 @@ impl Trouble {
             tracing::debug!(%error, "{} fails", self.what);
         }
         is_new
+    }
+
+    /// To be asked now and then: brokers that are away are no error of a consumer that waits for records, but they take no
+    /// heartbeats.
+    pub(super) fn listen(&mut self, now: Instant, last_heartbeat: impl FnOnce() -> Option<std::time::Instant>) {
+        if self.listened.is_some_and(|at| now.saturating_duration_since(at) < Duration::from_secs(1)) {
+            return;
+        }
+        self.listened = Some(now);
+        if last_heartbeat().is_some_and(|at| now.saturating_duration_since(at.into()) >= DEAF) {
+            self.failed(now, &"the group's coordinator has taken no heartbeat for a while");
+        }
     }
 
     /// To be asked now and then: whether it is over, which is told once.
@@ -60,5 +76,20 @@ mod tests {
         }
         assert_eq!((begun, over), (1, 1));
         assert!(trouble.failed(start + Duration::from_secs(400), &"again"), "the next outage is news");
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::disallowed_methods, reason = "time is paused")]
+    async fn brokers_that_take_no_heartbeat_are_away() {
+        let (mut trouble, start) = (Trouble::new("reading"), Instant::now());
+        trouble.listen(start, || None);
+        assert!(trouble.lasts.is_none(), "not a member yet");
+        for second in 0..60 {
+            let last = start + Duration::from_secs(if second < 40 { 0 } else { second });
+            let now = start + Duration::from_secs(second);
+            trouble.listen(now, || Some(last.into_std()));
+            assert_eq!(trouble.lasts.is_some(), (12..=44).contains(&second), "second {second}");
+            trouble.is_over(now);
+        }
     }
 }

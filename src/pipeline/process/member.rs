@@ -152,6 +152,7 @@ impl<S: Stage> Member<S> {
             if self.tended.elapsed() >= TEND {
                 self.tended = Instant::now();
                 self.shared.job.metrics.alive(self.tended);
+                self.trouble.listen(self.tended, || consumer.metrics().last_heartbeat);
                 self.trouble.is_over(self.tended);
                 self.tend(consumer);
                 self.say_if_spare();

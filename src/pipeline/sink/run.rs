@@ -303,7 +303,9 @@ impl<S: Store + 'static> Shell<S> {
             }
             self.start_job(&mut asked).await?;
             self.gauges.look(&self.consumer, self.config.topic());
-            self.trouble.is_over(Instant::now());
+            let now = Instant::now();
+            self.trouble.listen(now, || self.consumer.metrics().last_heartbeat);
+            self.trouble.is_over(now);
             // Here, since nothing may come after the last batch.
             if !self.lag.is_empty() && self.lag_written.elapsed() >= LAG_INTERVAL {
                 self.write_lag().await;
