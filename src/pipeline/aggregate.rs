@@ -1,4 +1,4 @@
-//! The aggregator: it reads `T`, asks [`PartitionWindows`](crate::pipeline::window::PartitionWindows), and writes rows and
+//! The aggregator: it reads `T`, asks [`PartitionWindows`], and writes rows and
 //! watermarks to `T.windows`, late records to `T.late`, dead ones to `T.dlq`, all in one transaction with the offset.
 //!
 //! There is no state store: what a new owner needs beside the log is in the offset's metadata. `process` has the order of

@@ -136,7 +136,7 @@ impl Scan {
     }
 }
 
-/// Hands every record of a topic to `each`, from its beginning to its end as of now; a topic that isn't there is empty.
+/// Hands every record of a topic to `each`, from its beginning to its end as of now. False if the topic isn't there.
 ///
 /// # Errors
 /// The brokers', or a sentence if it was asked to stop before the end.
@@ -145,8 +145,8 @@ pub async fn all(
     topic: &str,
     progress: &Progress,
     mut each: impl FnMut(&ConsumerRecord<'_>),
-) -> Result<()> {
-    let Some(mut scan) = Scan::open(context, topic, |_, begin| begin).await? else { return Ok(()) };
+) -> Result<bool> {
+    let Some(mut scan) = Scan::open(context, topic, |_, begin| begin).await? else { return Ok(false) };
     while let Some(records) = scan.next(context, progress).await? {
         for record in &records {
             if scan.is_wanted(&record) {
@@ -156,7 +156,7 @@ pub async fn all(
     }
     let is_through = scan.is_through();
     scan.close().await?;
-    if is_through { Ok(()) } else { Err(stopped()) }
+    if is_through { Ok(true) } else { Err(stopped()) }
 }
 
 /// Half a look proves nothing.

@@ -5,7 +5,7 @@ use crate::consumer::ConsumerRecord;
 use crate::pipeline::context::Context;
 use crate::pipeline::dead_letter::Stage;
 use crate::pipeline::error::Result;
-use crate::pipeline::scan::{Progress, Scan, stopped};
+use crate::pipeline::scan::{self, Progress};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -135,23 +135,8 @@ pub async fn find<T>(
 }
 
 /// Every record of the queue.
-async fn each(
-    context: &Context,
-    dlq: &str,
-    progress: &Progress,
-    mut each: impl FnMut(&ConsumerRecord<'_>),
-) -> Result<()> {
-    let mut scan = Scan::open(context, dlq, |_, begin| begin).await?.ok_or_else(|| missing(dlq))?;
-    while let Some(records) = scan.next(context, progress).await? {
-        for record in &records {
-            if scan.is_wanted(&record) {
-                each(&record);
-            }
-        }
-    }
-    let is_through = scan.is_through();
-    scan.close().await?;
-    if is_through { Ok(()) } else { Err(stopped()) }
+async fn each(context: &Context, dlq: &str, progress: &Progress, each: impl FnMut(&ConsumerRecord<'_>)) -> Result<()> {
+    if scan::all(context, dlq, progress, each).await? { Ok(()) } else { Err(missing(dlq)) }
 }
 
 #[derive(Default)]
