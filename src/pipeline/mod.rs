@@ -7,7 +7,8 @@
 //!                +-> sink (purchases) -> database
 //! ```
 //!
-//! `event`, `timestamp`, `window`, `merge::state`, `rows` and `receipt` are values without clock, socket or task.
+//! `event`, `timestamp`, `window`, `merge::state`, `counts`, `rows`, `receipt`, `knobs` and `flink` are values without clock, socket or
+//! task. `process` is the shell in which `aggregate` and `merge` are exactly once; `sink` has its own.
 
 pub mod aggregate;
 pub mod board;
