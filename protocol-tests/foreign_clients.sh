@@ -7,6 +7,7 @@
 #   foreign_clients.sh [--jobs N] [--list] [NAME-OR-PART-OF-ONE ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. protocol-tests/embedded_broker
 
 venv=${MILENA_VENV:-target/venv}
 binary=${MILENA_BIN:-${CARGO_TARGET_DIR:-target}/debug/milena}
@@ -31,17 +32,8 @@ printf 'rootLogger.level=off\n' >"$FOREIGN_BUILD/log4j2.properties"
 
 if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
   [ -n "${MILENA_BIN:-}" ] || cargo build --quiet --features cli --bin milena
-  out=$(mktemp)
-  "$binary" broker --listen 127.0.0.1:0 --brokers 3 >"$out" &
-  broker=$!
-  trap 'kill "$broker" 2>/dev/null || true; wait "$broker" 2>/dev/null || true; rm -f "$out"' EXIT
-  for _ in $(seq 100); do
-    grep -q '^BOOTSTRAP=' "$out" && break
-    kill -0 "$broker" || { echo "the broker did not start" >&2; exit 1; }
-    sleep 0.1
-  done
-  KAFKA_BOOTSTRAP=$(sed -n 's/^BOOTSTRAP=//p' "$out")
-  [ -n "$KAFKA_BOOTSTRAP" ] || { echo "the broker did not say where it listens" >&2; exit 1; }
+  trap stop_embedded_broker EXIT
+  embedded_broker "$binary" --brokers 3
 fi
 
 PYTHONPATH=protocol-tests PYTHONDONTWRITEBYTECODE=1 timeout 600 "$venv/bin/python" -m foreign "$KAFKA_BOOTSTRAP" "$@"

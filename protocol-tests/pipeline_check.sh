@@ -3,6 +3,7 @@
 # Runs against the broker at KAFKA_BOOTSTRAP, or else against `milena broker`. POSTGRES_URL fills a real table besides.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. protocol-tests/embedded_broker
 
 venv=${MILENA_VENV:-target/venv}
 binary=${MILENA_BIN:-${CARGO_TARGET_DIR:-target}/debug/milena}
@@ -12,15 +13,7 @@ binary=${MILENA_BIN:-${CARGO_TARGET_DIR:-target}/debug/milena}
 
 [ -n "${MILENA_BIN:-}" ] || cargo build --quiet --features cli --bin milena
 if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
-  out=$(mktemp)
-  "$binary" broker --listen 127.0.0.1:0 >"$out" &
-  broker=$!
-  trap 'kill "$broker" 2>/dev/null || true; wait "$broker" 2>/dev/null || true; rm -f "$out"' EXIT
-  for _ in $(seq 100); do
-    grep -q '^BOOTSTRAP=' "$out" && break
-    kill -0 "$broker" || { echo "the broker did not start" >&2; exit 1; }
-    sleep 0.1
-  done
-  KAFKA_BOOTSTRAP=$(sed -n 's/^BOOTSTRAP=//p' "$out")
+  trap stop_embedded_broker EXIT
+  embedded_broker "$binary"
 fi
 timeout 600 "$venv/bin/python" protocol-tests/pipeline_check.py "$binary" "$KAFKA_BOOTSTRAP" ${POSTGRES_URL:+"$POSTGRES_URL"}

@@ -5,6 +5,7 @@
 # MILENA_BIN: another binary than the debug one. Needs Python 3; its packages go to a venv under ${MILENA_VENV:-target/venv}.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. protocol-tests/embedded_broker
 
 venv=${MILENA_VENV:-target/venv}
 binary=${MILENA_BIN:-${CARGO_TARGET_DIR:-target}/debug/milena}
@@ -19,15 +20,8 @@ ends=()
 cleanup() { local end; for end in "${ends[@]}"; do eval "$end" || true; done; }
 trap cleanup EXIT
 if [ -z "${KAFKA_BOOTSTRAP:-}" ] && [ -n "$short" ]; then
-  out=$(mktemp)
-  "$binary" broker --listen 127.0.0.1:0 >"$out" &
-  ends+=("kill $!; wait $!; rm -f $out")
-  for _ in $(seq 100); do
-    grep -q '^BOOTSTRAP=' "$out" && break
-    sleep 0.1
-  done
-  KAFKA_BOOTSTRAP=$(sed -n 's/^BOOTSTRAP=//p' "$out")
-  [ -n "$KAFKA_BOOTSTRAP" ] || { echo "the broker did not say where it listens" >&2; exit 1; }
+  ends+=(stop_embedded_broker)
+  embedded_broker "$binary"
 elif [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
   export KFM_DIR=${KFM_DIR:-$PWD/.kafka} KFM_PORT=${KFM_PORT:-19092}
   ends+=("protocol-tests/kafka wipe")

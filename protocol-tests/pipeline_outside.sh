@@ -5,20 +5,13 @@
 # POSTGRES_URL (of a user who may create databases): poison for a real table besides.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. protocol-tests/embedded_broker
 binary=${MILENA_BIN:-${CARGO_TARGET_DIR:-target}/debug/milena}
 [ -n "${MILENA_BIN:-}" ] || cargo build --quiet --features cli --bin milena
 python=$(protocol-tests/venv)
 if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
-  out=$(mktemp)
-  "$binary" broker --listen 127.0.0.1:0 >"$out" &
-  broker=$!
-  trap 'kill "$broker" 2>/dev/null || true; wait "$broker" 2>/dev/null || true; rm -f "$out"' EXIT
-  for _ in $(seq 100); do
-    grep -q '^BOOTSTRAP=' "$out" && break
-    kill -0 "$broker" || { echo "the broker did not start" >&2; exit 1; }
-    sleep 0.1
-  done
-  KAFKA_BOOTSTRAP=$(sed -n 's/^BOOTSTRAP=//p' "$out")
+  trap stop_embedded_broker EXIT
+  embedded_broker "$binary"
 fi
 [ $# -gt 0 ] || set -- poison late edges
 for part in "$@"; do
