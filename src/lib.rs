@@ -84,6 +84,8 @@ pub mod properties;
 pub mod record;
 #[cfg(feature = "test-broker")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod topic_regex;
 internal! {
     mod machine;

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("connect", &["error"]),
     ("settings", &["error"]),
     ("topic_regex", &[]),
+    ("tls", &[]),
     ("wire", &["error", "ids"]),
     ("record", &["error", "ids"]),
     ("machine", &["error", "ids", "record", "topic_regex", "wire"]), // sans-IO: no socket, clock or task
@@ -25,8 +26,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record"]),
     (
         "pipeline",
-        &["admin", "broker", "client", "consumer", "error", "ids", "producer", "properties", "record", "testing"],
-    ), // public API only
+        &["admin", "broker", "client", "consumer", "error", "ids", "producer", "properties", "record", "testing", "tls"],
+    ), // public API only, and the TLS that a database shares
 ];
 
 #[test]

@@ -30,7 +30,6 @@ pub mod sqlstate;
 #[cfg(feature = "postgres")]
 mod sslmode;
 #[cfg(feature = "postgres")]
-mod tls;
 mod writer;
 
 pub use run::{SinkConfig, run};
