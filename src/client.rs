@@ -1,6 +1,7 @@
 //! [`Client`]: what producers, consumers and the admin of one cluster share: connections, metadata, clock.
 
 mod config;
+mod security;
 pub use config::ClientConfig;
 
 use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
@@ -44,7 +45,7 @@ impl Client {
     /// A client that connects when it is first used.
     ///
     /// # Errors
-    /// `Config` for a bad address or an empty list; `State` outside of a tokio runtime: there is no hidden one.
+    /// `Config` for a bad address or an empty list, and for what is wrong with TLS or SASL, naming the property; `State` outside of a tokio runtime: there is no hidden one.
     pub fn new(config: ClientConfig) -> Result<Self> {
         let tasks = Tasks::new()?;
         let mut seeds = fastrand::Rng::with_seed(config.seed.unwrap_or_else(|| fastrand::u64(..)));
@@ -54,6 +55,7 @@ impl Client {
                 connection: ConnectionConfig {
                     client_id: config.client_id.as_str().into(),
                     setup_timeout: config.connection_setup_timeout,
+                    security: config.security.build(config.clock)?,
                 },
                 reconnect_backoff: config.reconnect_backoff,
                 reconnect_backoff_max: config.reconnect_backoff_max,

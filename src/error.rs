@@ -52,6 +52,8 @@ pub enum ErrorKind {
     LogTruncation,
     /// The application may not do this: authentication or authorization failed.
     Denied,
+    /// TLS: the peer's certificate is not good enough, ours is not good enough for the peer, or they have nothing in common.
+    Tls,
     /// A value outside of what the call takes.
     InvalidArgument,
     /// Went down with its transaction, which was aborted.
@@ -125,11 +127,16 @@ impl Error {
             | ErrorCode::TransactionalIdAuthorizationFailed
             | ErrorCode::DelegationTokenAuthorizationFailed
             | ErrorCode::SaslAuthenticationFailed => {
-                return Self::new(ErrorKind::Denied).message(code.name()).with(|inner| inner.code = Some(code));
+                return Self::denied(code, code.name());
             }
             code => ErrorKind::Broker(code),
         };
         Self::new(kind)
+    }
+
+    /// A broker's no to who we are, in words.
+    pub(crate) fn denied(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::with_message(ErrorKind::Denied, message).with(|inner| inner.code = Some(code))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -254,7 +261,11 @@ impl Error {
             (None, ErrorKind::Broker(code)) => code.is_fatal(),
             (None, kind) => matches!(
                 kind,
-                ErrorKind::Closed | ErrorKind::Denied | ErrorKind::UnsupportedVersion | ErrorKind::Config
+                ErrorKind::Closed
+                    | ErrorKind::Denied
+                    | ErrorKind::Tls
+                    | ErrorKind::UnsupportedVersion
+                    | ErrorKind::Config
             ),
         }
     }
@@ -324,6 +335,7 @@ impl fmt::Display for Error {
                 ErrorKind::NoOffset => "no offset to start from, and auto.offset.reset is none",
                 ErrorKind::LogTruncation => "the log was truncated below the position",
                 ErrorKind::Denied => "not allowed",
+                ErrorKind::Tls => "no TLS with this peer",
                 ErrorKind::Aborted => "the transaction was aborted",
                 ErrorKind::BatchRejected => "the broker refused another record of the same batch",
                 ErrorKind::InvalidArgument | ErrorKind::Broker(_) => "an argument is outside of what the call takes",

@@ -82,6 +82,8 @@ pub mod pipeline;
 pub mod producer;
 pub mod properties;
 pub mod record;
+pub mod sasl;
+pub mod secret;
 #[cfg(feature = "test-broker")]
 pub mod testing;
 #[cfg(feature = "tls")]

@@ -12,17 +12,80 @@ use crate::client::ClientConfig;
 use crate::consumer::ConsumerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::producer::ProducerConfig;
+use crate::secret::Secret;
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// Keys with their values; of a key that is given twice, the last counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Keys with their values; of a key that is given twice, the last counts. Passwords and keys are not shown by `Debug`, and
+/// overwritten in memory when this is dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Secret>,
 }
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(key, value)| if is_secret(key) { (key, "…") } else { (key, value) };
+        f.debug_map().entries(self.iter().map(shown)).finish()
+    }
+}
+
+/// Java's and librdkafka's properties that mean nothing here: sizes of buffers that there are not, classes of Java. A file
+/// that has them is read all the same.
+const WITHOUT_EFFECT: &[&str] = &[
+    "api.version.fallback.ms",
+    "api.version.request",
+    "api.version.request.timeout.ms",
+    "auto.include.jmx.reporter",
+    "broker.address.family",
+    "broker.address.ttl",
+    "broker.version.fallback",
+    "builtin.features",
+    "client.dns.lookup",
+    "config.providers",
+    "connections.max.idle.ms",
+    "debug",
+    "enable.metrics.push",
+    "interceptor.classes",
+    "key.deserializer",
+    "key.serializer",
+    "log.connection.close",
+    "log.queue",
+    "log.thread.name",
+    "log_level",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "receive.buffer.bytes",
+    "security.providers",
+    "send.buffer.bytes",
+    "socket.blocking.max.ms",
+    "socket.connection.setup.timeout.max.ms",
+    "socket.keepalive.enable",
+    "socket.max.fails",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "ssl.curves.list",
+    "ssl.keymanager.algorithm",
+    "ssl.provider",
+    "ssl.secure.random.implementation",
+    "ssl.sigalgs.list",
+    "ssl.trustmanager.algorithm",
+    "statistics.interval.ms",
+    "topic.metadata.refresh.fast.interval.ms",
+    "topic.metadata.refresh.sparse",
+    "value.deserializer",
+    "value.serializer",
+];
 
 impl Properties {
     /// Reads the text of a properties file: `key=value`, `key: value` or `key value` on each line, `#` and `!` begin a
-    /// comment, a backslash at the end continues the line.
+    /// comment, a backslash at the end continues the line, and elsewhere takes the next letter as it is (`\\n`, `\\t`, `\\u00e9`
+    /// as Java has them). A backslash in a password is written twice.
     ///
     /// # Errors
     /// `Config` for a key that none of the three knows, with the nearest one that they know.
@@ -34,35 +97,41 @@ impl Properties {
             if continued.is_empty() && (line.is_empty() || line.starts_with(['#', '!'])) {
                 continue;
             }
-            if let Some(part) = line.strip_suffix('\\') {
-                continued.push_str(part);
+            let backslashes = line.len() - line.trim_end_matches('\\').len();
+            if backslashes % 2 == 1 {
+                continued.push_str(&line[..line.len() - 1]);
                 continue;
             }
-            let whole = std::mem::take(&mut continued) + line;
-            let (key, value) =
-                whole.split_once(|c: char| c == '=' || c == ':' || c.is_whitespace()).unwrap_or((&whole, ""));
-            let value = value.trim_start();
-            let value = value.strip_prefix(['=', ':']).unwrap_or(value); // `key = value`
-            properties.insert(key, value.trim())?;
+            let whole = Secret::from(std::mem::take(&mut continued) + line);
+            let (key, value) = halves(whole.expose());
+            properties.insert(unescaped(key).expose(), unescaped(value.trim()).expose())?;
+        }
+        if !continued.is_empty() {
+            let (key, value) = halves(&continued);
+            properties.insert(unescaped(key).expose(), unescaped(value.trim()).expose())?;
         }
         Ok(properties)
     }
 
-    /// Adds or replaces one.
+    /// Adds or replaces one. What Java or librdkafka has and we have no use for is left out, with a line in the log.
     ///
     /// # Errors
     /// `Config` for a key that neither client nor producer nor consumer knows.
     pub fn insert(&mut self, key: &str, value: &str) -> Result<()> {
+        if WITHOUT_EFFECT.contains(&key) || key.starts_with("sasl.kerberos.") {
+            tracing::info!("the property {key} has no effect here");
+            return Ok(());
+        }
         if !keys().any(|known| known == key) {
             return Err(unknown(key));
         }
-        self.values.insert(key.to_owned(), value.to_owned());
+        self.values.insert(key.to_owned(), value.into());
         Ok(())
     }
 
-    /// What is set, by key.
+    /// What is set, by key, secrets included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.values.iter().map(|(key, value)| (key.as_str(), value.expose()))
     }
 
     /// The client's settings: its defaults, and what is set here.
@@ -91,7 +160,7 @@ impl Properties {
 
     fn apply<T>(&self, mut config: T, set: impl Fn(&mut T, &str, &str) -> Result<bool>) -> Result<T> {
         for (key, value) in &self.values {
-            set(&mut config, key, value)?; // `false`: one of the other two's
+            set(&mut config, key, value.expose())?; // `false`: one of the other two's
         }
         Ok(config)
     }
@@ -99,7 +168,57 @@ impl Properties {
 
 /// Every key that one of the three takes.
 pub fn keys() -> impl Iterator<Item = &'static str> {
-    ClientConfig::KEYS.iter().chain(ProducerConfig::KEYS).chain(ConsumerConfig::KEYS).copied()
+    ClientConfig::keys().chain(ProducerConfig::KEYS.iter().chain(ConsumerConfig::KEYS).copied())
+}
+
+/// Whether the value of this property is a password, a key, or holds one, and must not be shown.
+pub fn is_secret(key: &str) -> bool {
+    ["password", "secret", "jaas", "key.pem", "keystore.key", "oauthbearer.config"]
+        .iter()
+        .any(|word| key.contains(word))
+}
+
+/// The key, and what stands behind the first blank, `=` or `:` that is not escaped.
+fn halves(line: &str) -> (&str, &str) {
+    let mut escaped = false;
+    let end = line.find(|c: char| {
+        let is_end = !escaped && (c == '=' || c == ':' || c.is_whitespace());
+        escaped = !escaped && c == '\\';
+        is_end
+    });
+    let (key, rest) = line.split_at(end.unwrap_or(line.len()));
+    let rest = rest.trim_start(); // `key = value`
+    (key, rest.strip_prefix(['=', ':']).unwrap_or(rest))
+}
+
+fn unescaped(text: &str) -> Secret {
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\\' {
+            plain.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('n') => plain.push('\n'),
+            Some('r') => plain.push('\r'),
+            Some('t') => plain.push('\t'),
+            Some('f') => plain.push('\u{c}'),
+            Some('u') => {
+                let code = letters.as_str().get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+                match code.and_then(char::from_u32) {
+                    Some(letter) => {
+                        plain.push(letter);
+                        letters = letters.as_str().get(4..).unwrap_or_default().chars();
+                    }
+                    None => plain.push('u'),
+                }
+            }
+            Some(other) => plain.push(other),
+            None => {}
+        }
+    }
+    plain.into()
 }
 
 fn unknown(key: &str) -> Error {
@@ -122,6 +241,36 @@ mod tests {
         let properties = Properties::parse(text).unwrap();
         let expected = [("bootstrap.servers", "a:1,b:2"), ("client.id", "a=b"), ("group.id", "g"), ("linger.ms", "20")];
         assert_eq!(properties.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn escapes_are_java_s_and_a_line_may_go_on() {
+        let text =
+            "client.id = a\\=b\\u00e9\\\\\ngroup.id: x\\\n   y\nssl.ca.pem=-----BEGIN\\nB\nsasl.password = p=w:x \\\n";
+        let properties = Properties::parse(text).unwrap();
+        let expected =
+            [("client.id", "a=bé\\"), ("group.id", "xy"), ("sasl.password", "p=w:x"), ("ssl.ca.pem", "-----BEGIN\nB")];
+        assert_eq!(properties.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut properties = Properties::default();
+        for key in keys().filter(|key| is_secret(key)) {
+            properties.insert(key, "hush").unwrap();
+        }
+        properties.insert("client.id", "me").unwrap();
+        let shown = format!("{properties:?}");
+        assert!(!shown.contains("hush") && shown.contains("\"me\"") && shown.contains("sasl.jaas.config"), "{shown}");
+    }
+
+    #[test]
+    fn what_means_nothing_here_is_left_out_and_nothing_else_is() {
+        let properties = Properties::parse("key.serializer=a.b.C\nsasl.kerberos.service.name=kafka").unwrap();
+        assert_eq!(properties.iter().count(), 0);
+        for key in WITHOUT_EFFECT {
+            assert!(!keys().any(|known| known == *key), "{key} has an effect");
+        }
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What a client is made with.
 
+use super::security::{self, SecuritySettings};
 use crate::connect::Connect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{clock::NetClock, tcp::Tcp};
+use crate::sasl::SaslMechanism;
 use crate::settings;
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use std::{sync::Arc, time::Duration};
 
 /// Kafka's port, for addresses without one.
@@ -23,6 +27,7 @@ pub struct ClientConfig {
     pub(super) reconnect_backoff_max: Duration,
     pub(super) connection_setup_timeout: Duration,
     pub(super) connect: Arc<dyn Connect>,
+    pub(super) security: SecuritySettings,
     pub(super) clock: NetClock,
     pub(super) seed: Option<u64>,
 }
@@ -41,6 +46,7 @@ impl Default for ClientConfig {
             reconnect_backoff_max: Duration::from_secs(1),
             connection_setup_timeout: Duration::from_secs(10),
             connect: Arc::new(Tcp),
+            security: SecuritySettings::default(),
             clock: NetClock::System,
             seed: None,
         }
@@ -48,8 +54,8 @@ impl Default for ClientConfig {
 }
 
 impl ClientConfig {
-    /// Every property that [`ClientConfig::set`] takes.
-    pub const KEYS: &[&str] = &[
+    /// Every property that [`ClientConfig::set`] takes, but for those of security.
+    const OWN_KEYS: &[&str] = &[
         "bootstrap.servers",
         "metadata.broker.list",
         "client.id",
@@ -62,8 +68,12 @@ impl ClientConfig {
         "reconnect.backoff.ms",
         "reconnect.backoff.max.ms",
         "socket.connection.setup.timeout.ms",
-        "security.protocol",
     ];
+
+    /// Every property that [`ClientConfig::set`] takes.
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        Self::OWN_KEYS.iter().chain(security::KEYS).copied()
+    }
 
     /// For the cluster behind these brokers: `host`, `host:port` or comma lists of them. Without a port, 9092.
     pub fn new(bootstrap_servers: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
@@ -112,13 +122,27 @@ impl ClientConfig {
         self
     }
 
-    /// `socket.connection.setup.timeout.ms`: connecting and finding out versions, together. Default: 10 s.
+    /// `socket.connection.setup.timeout.ms`: connecting, the TLS handshake, finding out versions and SASL, all
+    /// together (KIP-601). Default: 10 s.
     pub fn connection_setup_timeout(mut self, timeout: Duration) -> Self {
         self.connection_setup_timeout = timeout;
         self
     }
 
-    /// How streams to brokers are made. Default: TCP.
+    /// TLS: `security.protocol` is `SSL`, or `SASL_SSL` with [`Self::sasl`]. Default: none.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.security.tls = Some(tls);
+        self
+    }
+
+    /// Who we are: `security.protocol` is `SASL_PLAINTEXT`, or `SASL_SSL` with TLS. Default: nobody.
+    pub fn sasl(mut self, mechanism: impl SaslMechanism) -> Self {
+        self.security.sasl = Some(Arc::new(mechanism));
+        self
+    }
+
+    /// How streams to brokers are made; TLS goes on top. Default: TCP.
     pub fn connect(mut self, connect: impl Connect) -> Self {
         self.connect = Arc::new(connect);
         self
@@ -160,11 +184,7 @@ impl ClientConfig {
             "reconnect.backoff.ms" => self.reconnect_backoff = settings::millis(key, value)?,
             "reconnect.backoff.max.ms" => self.reconnect_backoff_max = settings::millis(key, value)?,
             "socket.connection.setup.timeout.ms" => self.connection_setup_timeout = settings::millis(key, value)?,
-            "security.protocol" if value.eq_ignore_ascii_case("PLAINTEXT") => {}
-            "security.protocol" => {
-                return Err(settings::invalid(key, value, &"only PLAINTEXT is there yet; TLS and SASL come later"));
-            }
-            _ => return Ok(false),
+            _ => return Ok(self.security.set(key, value)),
         }
         Ok(true)
     }
@@ -219,8 +239,8 @@ mod tests {
 
     #[test]
     fn every_listed_key_is_taken() {
-        for key in ClientConfig::KEYS {
-            let value = match *key {
+        for key in ClientConfig::keys() {
+            let value = match key {
                 "security.protocol" => "PLAINTEXT",
                 _ => "1000",
             };

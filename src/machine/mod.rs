@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `backoff` | how long to wait before the next try |
 //! | `negotiation` | which versions a broker speaks |
+//! | `sasl` | what is said of who we are, and when it is said again |
 //! | `connection` | which answer belongs to which request, when to give a connection up |
 //! | `group` | a consumer's side of its group: membership, assignors, and the machine of it all |
 //! | `coordinator` | which broker coordinates a group or a transactional id |
@@ -35,6 +36,7 @@ pub mod negotiation;
 pub mod offset_commit;
 pub mod offset_fetch;
 pub mod partitioner;
+pub mod sasl;
 pub mod sender;
 pub mod subscription;
 mod sync;

@@ -205,8 +205,9 @@ impl Brokers {
             sleep_until(at).await;
         }
         let (host, port, node) = self.place(peer)?;
-        let opening =
-            Connection::open(&*self.connect, (&host, port), node, &self.config.connection, &self.tasks, &self.traffic);
+        let seed = self.state().random.u64(..);
+        let common = (&self.tasks, &self.traffic, seed);
+        let opening = Connection::open(&*self.connect, (&host, port), node, &self.config.connection, common);
         let opened = match timeout_at(deadline, opening).await {
             Ok(opened) => opened,
             Err(_) => {

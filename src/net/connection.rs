@@ -3,12 +3,15 @@
 //! is read and dropped.
 
 use super::frames::{FrameReader, broken};
+use super::renewal::{Identity, Renewal, Renewing};
+use super::security::{Security, authenticate};
 use crate::connect::{BoxStream, Connect};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::NodeId;
 use crate::machine::connection::InFlightRequests;
 use crate::machine::negotiation::{Negotiation, Step};
 use crate::net::tasks::Tasks;
+use crate::sasl::SaslPeer;
 use crate::wire::api_versions::{BrokerVersions, api_name};
 use crate::wire::messages::{ApiVersionsRequest, ProduceRequest};
 use crate::wire::{Request, frame::MAX_FRAME, request};
@@ -42,8 +45,10 @@ pub enum Answer {
 pub struct ConnectionConfig {
     /// `client.id`.
     pub client_id: Arc<str>,
-    /// `socket.connection.setup.timeout.ms`: connect and ApiVersions together (KIP-601).
+    /// `socket.connection.setup.timeout.ms`: connect, TLS, ApiVersions and SASL together (KIP-601).
     pub setup_timeout: Duration,
+    /// TLS and SASL.
+    pub security: Security,
 }
 
 /// What crossed connections: shared by all of a client's.
@@ -71,12 +76,14 @@ struct Shared {
     address: Arc<str>,
     versions: BrokerVersions,
     correlation_id: AtomicI32,
+    /// When to say again who we are, if ever; set before anybody else has a handle.
+    renewal: OnceLock<Option<Renewal>>,
     /// Why the connection is of no use any more.
     poison: OnceLock<Error>,
 }
 
 #[derive(Debug)]
-struct Outgoing {
+pub(super) struct Outgoing {
     correlation_id: i32,
     api_key: i16,
     pieces: Vec<Bytes>,
@@ -86,37 +93,44 @@ struct Outgoing {
 }
 
 impl Connection {
-    /// Connects, asks for the broker's versions, and starts the task, which ends when `tasks` are closing.
+    /// Connects, asks for the broker's versions, starts the task, which ends when `tasks` are closing, and says who we are.
     ///
     /// # Errors
-    /// `Connection`, `Timeout` or `Malformed`, naming the address. Dropping the future gives the attempt up.
+    /// `Connection`, `Timeout`, `Malformed`, `Tls` or `Denied`, naming the address. Dropping the future gives the attempt up.
     pub async fn open(
         connect: &dyn Connect,
         (host, port): (&str, u16),
         node: Option<NodeId>,
         config: &ConnectionConfig,
-        tasks: &Tasks,
-        traffic: &Arc<Traffic>,
+        (tasks, traffic, seed): (&Tasks, &Arc<Traffic>, u64),
     ) -> Result<Self> {
         let address: Arc<str> = format!("{host}:{port}").into();
-        let setup = Self::set_up(connect, host, port, config);
         let place = |error: Error| node.into_iter().fold(error.address(address.clone()), Error::node);
-        let (stream, frames, versions) = match timeout_at(Instant::now() + config.setup_timeout, setup).await {
-            Ok(done) => done.map_err(place)?,
-            Err(_) => {
-                let message = format!("not connected within {} ms", config.setup_timeout.as_millis());
-                return Err(place(Error::with_message(ErrorKind::Timeout, message).certainty(Certainty::NotSent)));
-            }
+        let deadline = Instant::now() + config.setup_timeout;
+        let late = |_| {
+            let message = format!("not connected within {} ms", config.setup_timeout.as_millis());
+            place(Error::with_message(ErrorKind::Timeout, message).certainty(Certainty::NotSent))
         };
+        let set_up = timeout_at(deadline, Self::set_up(connect, host, port, config)).await;
+        let (stream, frames, versions) = set_up.map_err(late)?.map_err(place)?;
         let shared = Arc::new(Shared {
             client_id: config.client_id.clone(),
             node,
             address: address.clone(),
             versions,
             correlation_id: AtomicI32::new(1),
+            renewal: OnceLock::new(),
             poison: OnceLock::new(),
         });
+        let mut random = fastrand::Rng::with_seed(seed);
+        let identity = config.security.sasl.clone().map(|mechanism| Identity {
+            mechanism,
+            peer: SaslPeer::new(host, port),
+            timeout: config.setup_timeout,
+            random: random.fork(),
+        });
         let (outgoing, incoming) = mpsc::unbounded_channel();
+        let connection = Self { shared: shared.clone(), outgoing };
         let task = Task {
             stream,
             frames,
@@ -126,11 +140,21 @@ impl Connection {
             in_flight: InFlightRequests::default(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
+            answered: false,
+            identity: identity.clone(),
+            renewal: None,
+            renewing: None,
+            held: None,
             shared: shared.clone(),
             traffic: traffic.clone(),
         };
         tasks.spawn(task.run(tasks.clone()));
-        Ok(Self { shared, outgoing })
+        if let Some(Identity { mechanism, peer, .. }) = &identity {
+            let authenticated = timeout_at(deadline, authenticate(&connection, &**mechanism, peer, deadline)).await;
+            let authenticated = authenticated.map_err(late)?.map_err(|error| error.certainty(Certainty::NotSent))?;
+            let _ = shared.renewal.set(Renewal::new(&authenticated, random.f64()));
+        }
+        Ok(connection)
     }
 
     async fn set_up(
@@ -142,8 +166,9 @@ impl Connection {
         let mut negotiation = Negotiation::default();
         loop {
             let connected = connect.connect(host, port).await;
-            let mut stream =
-                connected.map_err(|error| broken(&error).certainty(Certainty::NotSent).caused_by(error))?;
+            let stream = connected.map_err(|error| broken(&error).certainty(Certainty::NotSent).caused_by(error))?;
+            let secured = config.security.secure(stream, host).await;
+            let mut stream = secured.map_err(|error| error.certainty(Certainty::NotSent))?;
             let mut frames = FrameReader::new(MAX_FRAME);
             match negotiate(&mut negotiation, &mut stream, &mut frames, &config.client_id).await {
                 Ok(versions) => return Ok((stream, frames, versions)),
@@ -263,18 +288,35 @@ async fn negotiate(
         let version = negotiation.version();
         let frame = request::encode_request::<ApiVersionsRequest>(&negotiation.request(), version, 0, client_id)?;
         stream.write_all(&frame).await.map_err(|error| broken(&error))?;
-        let answer = poll_fn(|cx| frames.poll_frame(cx, stream)).await?;
+        let answer = poll_fn(|cx| frames.poll_frame(cx, stream)).await;
+        let answer = answer.map_err(|error| not_kafka(frames.buffered()).unwrap_or(error))?;
         let answer = answer.ok_or_else(|| {
             Error::with_message(
                 ErrorKind::Connection,
                 "the peer closed the connection instead of answering ApiVersions",
             )
-            .hint("a TLS listener spoken to in plaintext does this")
+            .hint("a TLS listener spoken to in plaintext does this: see security.protocol and the port")
         })?;
         match negotiation.handle_response(answer)? {
             Step::Ask(_) => {}
             Step::Done(versions) => return Ok(versions),
         }
+    }
+}
+
+/// What a peer that answers otherwise than Kafka may be, by the first bytes that it sends.
+fn not_kafka(first: &[u8]) -> Option<Error> {
+    match first {
+        // An alert, or a handshake, of any version.
+        [0x15 | 0x16, 0x03, ..] => Some(
+            Error::with_message(ErrorKind::Tls, "a TLS listener spoken to in plaintext")
+                .hint("set security.protocol to SSL or SASL_SSL, or take the plaintext port"),
+        ),
+        [b'H', b'T', b'T', b'P', ..] => Some(
+            Error::with_message(ErrorKind::Malformed, "an HTTP server, and no Kafka broker")
+                .hint("see the port in bootstrap.servers"),
+        ),
+        _ => None,
     }
 }
 
@@ -290,6 +332,15 @@ struct Task {
     in_flight: InFlightRequests<oneshot::Sender<Result<Bytes>>>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
+    /// Whether the peer has answered anything that was asked through here.
+    answered: bool,
+    /// Who we are, if the broker is to know.
+    identity: Option<Identity>,
+    /// When it is to hear it again, if ever; `None` before it has heard it again once, when `shared` has the time.
+    renewal: Option<Option<Renewal>>,
+    renewing: Option<Renewing>,
+    /// The request that came when the broker took none any more.
+    held: Option<Outgoing>,
     shared: Arc<Shared>,
     traffic: Arc<Traffic>,
 }
@@ -312,7 +363,11 @@ impl Task {
         for waiter in self.unanswered.drain(..) {
             let _ = waiter.send(Err(cause.clone().certainty(Certainty::PossiblySent)));
         }
-        while let Some(request) = self.incoming.recv().await {
+        let mut next = self.held.take();
+        while let Some(request) = match next.take() {
+            Some(held) => Some(held),
+            None => self.incoming.recv().await,
+        } {
             let error = cause.clone().api(api_name(request.api_key)).certainty(Certainty::NotSent);
             let _ = request.waiter.send(Err(error));
         }
@@ -328,17 +383,10 @@ impl Task {
                     Poll::Pending => break,
                 }
             }
-            let mut gone = false;
-            loop {
-                match self.incoming.poll_recv(cx) {
-                    Poll::Ready(Some(request)) => self.take(request),
-                    Poll::Ready(None) => {
-                        gone = true;
-                        break;
-                    }
-                    Poll::Pending => break,
-                }
-            }
+            let gone = match self.poll_incoming(cx) {
+                Ok(gone) => gone,
+                Err(error) => return Poll::Ready(Some(error)),
+            };
             match self.poll_write(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(error)),
                 Poll::Ready(Ok(())) => {
@@ -368,6 +416,54 @@ impl Task {
         }
     }
 
+    /// Takes what there is to send; `true` when nobody can send any more.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        loop {
+            if let Some(mut renewing) = self.renewing.take() {
+                match renewing.poll(cx, |request| self.take(request)) {
+                    Poll::Ready(authentication) => {
+                        let random = self.identity.as_mut().map_or(0.0, |identity| identity.random.f64());
+                        self.renewal = Some(Renewal::new(&authentication?, random));
+                        if let Some(held) = self.held.take() {
+                            self.take(held);
+                        }
+                    }
+                    Poll::Pending => {
+                        let must_wait = renewing.has_begun() || self.held.is_some();
+                        self.renewing = Some(renewing);
+                        if must_wait {
+                            return Ok(false);
+                        }
+                    }
+                }
+            }
+            match self.incoming.poll_recv(cx) {
+                Poll::Ready(Some(request)) => self.take_or_hold(request),
+                Poll::Ready(None) => return Ok(true),
+                Poll::Pending => return Ok(false),
+            }
+        }
+    }
+
+    /// With the first request after 85 to 95 % of its time a connection says again who it is. After all of it the broker would
+    /// close the connection on anything else.
+    fn take_or_hold(&mut self, request: Outgoing) {
+        let Some(identity) = &self.identity else { return self.take(request) };
+        let renewal = self.renewal.as_ref().or_else(|| self.shared.renewal.get());
+        let Some(&Some(Renewal { due, expires })) = renewal else { return self.take(request) };
+        let now = Instant::now();
+        if now >= due && self.renewing.is_none() {
+            let (outgoing, requests) = mpsc::unbounded_channel();
+            let connection = Connection { shared: self.shared.clone(), outgoing };
+            self.renewing = Some(Renewing::new(identity, connection, requests));
+        }
+        if now >= expires {
+            self.held = Some(request);
+        } else {
+            self.take(request);
+        }
+    }
+
     fn take(&mut self, request: Outgoing) {
         if request.api_key == ProduceRequest::KEY {
             self.traffic.produce_requests.fetch_add(1, Ordering::Relaxed);
@@ -388,11 +484,20 @@ impl Task {
         let frame = self.frames.poll_frame(cx, &mut self.stream);
         self.traffic.received.fetch_add(self.frames.received() - before, Ordering::Relaxed);
         let Some(frame) = ready!(frame)? else {
-            return Poll::Ready(Err(Error::with_message(ErrorKind::Connection, "the peer closed the connection")));
+            return Poll::Ready(Err(self.closed_by_peer()));
         };
         let waiter = self.in_flight.handle_frame(&frame)?;
+        self.answered = true;
         let _ = waiter.send(Ok(frame)); // whoever asked may have gone
         Poll::Ready(Ok(()))
+    }
+
+    fn closed_by_peer(&self) -> Error {
+        let error = Error::with_message(ErrorKind::Connection, "the peer closed the connection");
+        if self.answered || self.in_flight.is_empty() || self.identity.is_some() {
+            return error;
+        }
+        error.hint("a SASL listener does this to who does not say who it is: see security.protocol")
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -48,8 +48,12 @@ async fn accept(peer: &mut DuplexStream) {
 }
 
 async fn open(connect: &Pipes, tasks: &Tasks) -> Result<Connection> {
-    let config = ConnectionConfig { client_id: "me".into(), setup_timeout: Duration::from_secs(10) };
-    Connection::open(connect, ("b1", 9092), Some(NodeId(1)), &config, tasks, &Arc::default()).await
+    let config = ConnectionConfig {
+        client_id: "me".into(),
+        setup_timeout: Duration::from_secs(10),
+        security: Security::default(),
+    };
+    Connection::open(connect, ("b1", 9092), Some(NodeId(1)), &config, (tasks, &Arc::default(), 7)).await
 }
 
 async fn opened() -> (Connection, DuplexStream, Tasks) {
@@ -166,7 +170,11 @@ async fn a_peer_that_accepts_and_says_nothing_is_given_up_within_the_setup_timeo
 async fn produce_requests_are_counted_and_others_are_not() {
     let (connect, [mut peer]) = pipes::<1>();
     let (tasks, traffic) = (Tasks::new().unwrap(), Arc::<Traffic>::default());
-    let config = ConnectionConfig { client_id: "me".into(), setup_timeout: Duration::from_secs(10) };
+    let config = ConnectionConfig {
+        client_id: "me".into(),
+        setup_timeout: Duration::from_secs(10),
+        security: Security::default(),
+    };
     let opening = Connection::open(&connect, ("b1", 9092), None, &config, &tasks, &traffic);
     let (connection, ()) = tokio::join!(opening, accept(&mut peer));
     let connection = connection.unwrap();

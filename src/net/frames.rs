@@ -37,6 +37,11 @@ impl FrameReader {
         self.received
     }
 
+    /// What has arrived and is no frame yet.
+    pub fn buffered(&self) -> &[u8] {
+        &self.input
+    }
+
     /// The next frame without its length; `None` at the end of the stream between two frames.
     pub fn poll_frame<S: AsyncRead + Unpin>(
         &mut self,

@@ -6,6 +6,8 @@
 //! | `drive` | the loop that gives a machine a clock and a caller |
 //! | `tasks` | spawns, and counts what lives |
 //! | `tcp` | sockets |
+//! | `security`, `tls` | what stands before the first request: TLS, and who we are |
+//! | `renewal` | saying again who we are |
 //! | `frames` | frames out of a stream, large ones into buffers that are used again |
 //! | `connection` | one socket, one task, many callers |
 //! | `brokers` | connections by node and purpose |
@@ -16,5 +18,9 @@ pub mod clock;
 pub mod connection;
 pub mod drive;
 pub mod frames;
+mod renewal;
+pub mod security;
 pub mod tasks;
 pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -44,6 +44,58 @@ pub(crate) fn advice(error: &rustls::Error) -> Option<&'static str> {
     })
 }
 
+/// What a failed handshake is, in a sentence and with a hint; `None` where the connection just broke and another may not.
+pub(crate) fn explain(error: &rustls::Error, host: &str) -> Option<(String, &'static str)> {
+    use CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(certificate) = error else {
+        return advice(error)
+            .map(|advice| (format!("{advice} ({error})"), "look at the broker's log, which says more"));
+    };
+    Some(match certificate {
+        Bad::UnknownIssuer => (
+            "the broker's certificate is of a CA that is not trusted".to_owned(),
+            "name the CA's file by ssl.ca.location (Java: ssl.truststore.location)",
+        ),
+        Bad::NotValidForNameContext { presented, .. } => (
+            format!("the broker's certificate is not for `{host}`, but for {}", names(presented)),
+            "connect by a name that is in it (bootstrap.servers, the brokers' advertised.listeners), or give up \
+             knowing whom you talk to: ssl.endpoint.identification.algorithm=none",
+        ),
+        Bad::ExpiredContext { time, not_after } => (
+            format!(
+                "the broker's certificate expired {} ago",
+                span(time.as_secs().saturating_sub(not_after.as_secs()))
+            ),
+            "renew it, or set the clock of this machine right",
+        ),
+        Bad::NotValidYetContext { time, not_before } => (
+            format!(
+                "the broker's certificate begins to be valid in {}, by the clock of this machine",
+                span(not_before.as_secs().saturating_sub(time.as_secs()))
+            ),
+            "one of the two clocks is wrong",
+        ),
+        other => (format!("the broker's certificate is no good: {other}"), "have the broker show another one"),
+    })
+}
+
+/// rustls shows a name as `DnsName("localhost")`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        name.split_once('(').map_or(name.as_str(), |(_, rest)| rest).trim_matches(['"', ')']).to_owned()
+    };
+    if presented.is_empty() { "nothing".to_owned() } else { presented.iter().map(bare).collect::<Vec<_>>().join(", ") }
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7_200 => format!("{} minutes", seconds / 60),
+        7_200..172_800 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

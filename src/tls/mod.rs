@@ -3,13 +3,15 @@
 //! The provider (graviola) is handed to each configuration; nothing is installed for the whole process, so an application
 //! that uses rustls with another one is not disturbed.
 
+mod config;
 mod failure;
 mod pem;
 mod roots;
 mod verifier;
 
-pub(crate) use failure::{advice, cause};
-pub(crate) use pem::{certificates, private_key};
+pub use config::TlsConfig;
+pub(crate) use failure::{advice, cause, explain};
+pub(crate) use pem::Pem;
 pub(crate) use roots::{roots, system_roots};
 pub use rustls;
 pub(crate) use verifier::Verifier;

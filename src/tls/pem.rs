@@ -1,41 +1,180 @@
-//! Certificates and keys out of PEM.
+//! Certificates and keys out of PEM: files, or text as it stands in a property.
 
+use crate::secret::Secret;
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::path::Path;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+use std::time::SystemTime;
+use zeroize::Zeroizing;
 
-/// The certificates of a PEM file, at least one.
-///
-/// # Errors
-/// A sentence that names the file.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found {
-        Ok(found) if found.is_empty() => Err(wrong(&"no certificate in PEM")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(wrong(&error)),
+/// Where PEM comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Pem {
+    /// Read anew for each configuration.
+    File(PathBuf),
+    /// As it is. All on one line, with blanks for line ends, is what Java's property files have.
+    Text(Secret),
+}
+
+impl Display for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Text(_) => f.write_str("the text given"),
+        }
     }
 }
 
-/// The private key of a PEM file.
-///
-/// # Errors
-/// A sentence that names the file; a key with a passphrase is not read.
-pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("{}: no private key in PEM without passphrase: {error}", path.display()))
+impl Pem {
+    /// What changes when the file does.
+    pub(crate) fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let Self::File(path) = self else { return None };
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
+    fn read(&self) -> Result<Zeroizing<String>, String> {
+        match self {
+            Self::File(path) => {
+                let bytes = std::fs::read(path).map_err(|error| format!("{self}: {error}"))?;
+                let text = String::from_utf8(bytes).map(Zeroizing::new);
+                text.map_err(|error| {
+                    drop(Zeroizing::new(error.into_bytes()));
+                    format!("{self}: no PEM, but binary (DER, JKS or PKCS#12?)")
+                })
+            }
+            Self::Text(text) => Ok(in_lines(text.expose())),
+        }
+    }
+
+    /// Its certificates, at least one, in their order.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        let text = self.read()?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        match found {
+            Ok(found) if found.is_empty() => Err(format!("{self}: no certificate in PEM")),
+            Ok(found) => Ok(found),
+            Err(error) => Err(format!("{self}: {error}")),
+        }
+    }
+
+    /// Its private key: PKCS#8, PKCS#1 or SEC1, or PKCS#8 encrypted with a password by PBES2.
+    ///
+    /// # Errors
+    /// A sentence that names the file, and nothing of the key.
+    pub(crate) fn private_key(&self, password: Option<&Secret>) -> Result<PrivateKeyDer<'static>, String> {
+        let text = self.read()?;
+        if let Some(encrypted) = section(&text, "ENCRYPTED PRIVATE KEY") {
+            let password = password.ok_or_else(|| format!("{self}: the key is encrypted, and there is no password"))?;
+            return decrypted(encrypted, password).map_err(|why| format!("{self}: {why}"));
+        }
+        if text.contains("Proc-Type: 4,ENCRYPTED") {
+            return Err(format!(
+                "{self}: the key is encrypted in OpenSSL's old way; `openssl pkcs8 -topk8` makes PKCS#8 of it"
+            ));
+        }
+        PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| format!("{self}: no private key in PEM"))
+    }
+}
+
+fn decrypted(pem: &str, password: &Secret) -> Result<PrivateKeyDer<'static>, String> {
+    let (_, document) = SecretDocument::from_pem(pem).map_err(|error| error.to_string())?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|error| error.to_string())?;
+    if encrypted.encryption_algorithm.pbes2().is_none() {
+        return Err("the key is encrypted by PBES1; `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes PBES2 of it".into());
+    }
+    let key = encrypted.decrypt(password.expose()).map_err(|_| "the password does not open the key".to_owned())?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
+}
+
+/// The first section of this label, its lines of dashes included.
+fn section<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    let end = format!("-----END {label}-----");
+    let start = text.find(&format!("-----BEGIN {label}-----"))?;
+    let length = text.get(start..)?.find(&end)? + end.len();
+    text.get(start..start + length)
+}
+
+/// Dashes and base64 on lines of their own, as PEM has it.
+fn in_lines(text: &str) -> Zeroizing<String> {
+    let mut lines = Zeroizing::new(String::with_capacity(text.len() + 64));
+    let mut rest = text.trim();
+    while let Some(start) = rest.find("-----BEGIN ") {
+        let marked = &rest[start..];
+        let Some(head) = marked[5..].find("-----").map(|at| at + 10) else { break };
+        let (head_line, body) = marked.split_at(head);
+        let Some(foot) = body.find("-----END ") else { break };
+        let (body, tail) = body.split_at(foot);
+        let Some(tail_end) = tail[5..].find("-----").map(|at| at + 10) else { break };
+        for line in std::iter::once(head_line).chain(wrapped(body)).chain(std::iter::once(&tail[..tail_end])) {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+        rest = &tail[tail_end..];
+    }
+    if lines.is_empty() { Zeroizing::new(text.to_owned()) } else { lines }
+}
+
+/// Headers (`Proc-Type: …`) stay on their lines; base64 has neither blanks nor more than 64 characters on a line.
+fn wrapped(body: &str) -> impl Iterator<Item = &str> {
+    body.lines().flat_map(|line| match line.contains(": ") {
+        true => vec![line],
+        false => line.split_whitespace().flat_map(chunks).collect(),
+    })
+}
+
+fn chunks(word: &str) -> Vec<&str> {
+    let mut rest = word;
+    let mut chunks = Vec::new();
+    while let Some((chunk, more)) = rest.split_at_checked(64).filter(|(_, more)| !more.is_empty()) {
+        chunks.push(chunk);
+        rest = more;
+    }
+    chunks.push(rest);
+    chunks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// `openssl genpkey -algorithm ed25519`, and the same by `openssl pkcs8 -topk8 -passout pass:open`.
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIDRO0zuvMJRLMyi31YwyyakdqaKmo36GK/xbxT/03hFG\n-----END PRIVATE KEY-----\n";
+    const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhaNiTM48qzPwICCAAw\nDAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEDMqwOSaGuzTS8zXjg4bc/kEQMYE\nsGtUEbtl6SAmSQsyKmXNH64pZuE+0AQ4K9wduZW6fckfEKQoXhpBMYZJsmZJ7l1+\nWhcT+gJnQUx+H7Ak9Oo=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+
+    fn text(pem: &str) -> Pem {
+        Pem::Text(pem.into())
+    }
+
     #[test]
     fn files_that_are_none_are_named() {
-        let here = Path::new("Cargo.toml");
-        assert!(certificates(here).unwrap_err().contains("Cargo.toml: no certificate"));
-        assert!(private_key(here).unwrap_err().contains("without passphrase"));
-        assert!(certificates(Path::new("no/such.pem")).unwrap_err().contains("no/such.pem"));
+        let here = Pem::File("Cargo.toml".into());
+        assert!(here.certificates().unwrap_err().contains("Cargo.toml: no certificate"));
+        assert!(here.private_key(None).unwrap_err().contains("Cargo.toml: no private key"));
+        assert!(Pem::File("no/such.pem".into()).certificates().unwrap_err().contains("no/such.pem"));
+    }
+
+    #[test]
+    fn a_key_is_opened_by_its_password_and_by_no_other() {
+        let plain = text(KEY).private_key(None).unwrap();
+        let opened = text(ENCRYPTED).private_key(Some(&"open".into())).unwrap();
+        assert_eq!(plain.secret_der(), opened.secret_der());
+        let wrong = text(ENCRYPTED).private_key(Some(&"sesame".into())).unwrap_err();
+        assert!(wrong.contains("does not open"), "{wrong}");
+        assert!(text(ENCRYPTED).private_key(None).unwrap_err().contains("no password"));
+        let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----";
+        assert!(text(old).private_key(None).unwrap_err().contains("topk8"));
+    }
+
+    #[test]
+    fn pem_on_one_line_is_read_as_java_reads_it() {
+        let one_line = ENCRYPTED.replace('\n', " ");
+        let opened = text(&one_line).private_key(Some(&"open".into())).unwrap();
+        assert_eq!(opened.secret_der(), text(KEY).private_key(None).unwrap().secret_der());
     }
 }

@@ -1,6 +1,7 @@
 //! `milena config show`: the effective values with their origin, secrets masked.
 
 use crate::args::{Global, Result, Role};
+use milena::properties::is_secret;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,8 +27,4 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_secret(key: &str) -> bool {
-    ["password", "secret", "jaas", "token", "key.pem"].iter().any(|word| key.contains(word))
 }

@@ -16,7 +16,7 @@
 //!
 //! <https://www.postgresql.org/docs/current/libpq-ssl.html>
 
-use crate::tls::{self, Verifier};
+use crate::tls::{self, Pem, Verifier};
 use rustls::ClientConfig;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
@@ -136,7 +136,10 @@ impl Tls {
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => builder
-                .with_client_auth_cert(tls::certificates(certificate)?, tls::private_key(key)?)
+                .with_client_auth_cert(
+                    Pem::File(certificate.clone()).certificates()?,
+                    Pem::File(key.clone()).private_key(None)?,
+                )
                 .map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()))?,
             _ => builder.with_no_client_auth(),
         };
@@ -150,7 +153,7 @@ impl Tls {
         verifier.name = self.mode == Mode::VerifyFull;
         let roots = match (&self.root, self.mode) {
             (Some(path), _) if path != Path::new(SYSTEM) => {
-                verifier.pinned = tls::certificates(path)?;
+                verifier.pinned = Pem::File(path.clone()).certificates()?;
                 tls::roots(&verifier.pinned).map_err(|error| format!("{}: {error}", path.display()))?
             }
             (Some(_), _) | (None, Mode::VerifyCa | Mode::VerifyFull) => {
