@@ -87,7 +87,7 @@ impl Client {
         let client = Self::new(config)?;
         let deadline = client.api_deadline();
         client.retry_connecting(deadline).await?;
-        client.wait_for(deadline, |cluster| (cluster.generation > 0).then_some(())).await?;
+        client.refreshed(0, deadline).await?;
         Ok(client)
     }
 
@@ -244,10 +244,11 @@ impl Client {
     /// A picture of the cluster newer than `generation`.
     ///
     /// # Errors
-    /// `Timeout`, with the reason if no broker can be reached.
+    /// `Timeout`, with the reason if no broker can be reached; at once, if we are refused (`Denied`, `Tls`).
     pub(crate) async fn refreshed(&self, generation: u64, deadline: Instant) -> Result<Arc<Cluster>> {
+        let before = self.cluster();
         self.refresh(generation);
-        self.wait_for(deadline, |cluster| (cluster.generation > generation).then(|| cluster.clone())).await
+        self.wait_for(&before, deadline, |cluster| (cluster.generation > generation).then(|| cluster.clone())).await
     }
 
     /// A topic, once it is known; it is kept fresh from then on.
@@ -259,14 +260,15 @@ impl Client {
         if let Some(topic) = self.inner.cluster.borrow().topics.get(name) {
             return Ok(topic.clone());
         }
-        let generation = self.cluster().generation;
+        let before = self.cluster();
+        let generation = before.generation;
         self.want_topics([name.into()], auto_create);
         let known = |cluster: &Arc<Cluster>| match (cluster.topics.get(name), cluster.errors.get(name)) {
             (Some(topic), _) => Some(Ok(topic.clone())),
             (None, Some(error)) if !error.is_retriable() && cluster.generation > generation => Some(Err(*error)),
             _ => None,
         };
-        match self.wait_for(deadline, known).await {
+        match self.wait_for(&before, deadline, known).await {
             Ok(Ok(topic)) => Ok(topic),
             Ok(Err(code)) => Err(Error::broker(code).api("Metadata").topic(name)),
             Err(error) => {
@@ -281,13 +283,24 @@ impl Client {
         }
     }
 
-    async fn wait_for<T>(&self, deadline: Instant, ready: impl Fn(&Arc<Cluster>) -> Option<T>) -> Result<T> {
+    /// Waits for a picture, or for a refusal that is news against `before`.
+    async fn wait_for<T>(
+        &self,
+        before: &Cluster,
+        deadline: Instant,
+        ready: impl Fn(&Arc<Cluster>) -> Option<T>,
+    ) -> Result<T> {
         let mut cluster = self.watch_cluster();
         let waiting = async {
             loop {
-                let found = ready(&cluster.borrow_and_update());
-                if let Some(found) = found {
+                let now = cluster.borrow_and_update().clone();
+                if let Some(found) = ready(&now) {
                     return Ok(found);
+                }
+                if let (count, Some(refusal)) = &now.refusals
+                    && *count > before.refusals.0
+                {
+                    return Err(refusal.clone());
                 }
                 if cluster.changed().await.is_err() {
                     return Err(Error::with_message(ErrorKind::Closed, "the client is closed"));
@@ -320,7 +333,7 @@ impl Client {
         loop {
             match self.inner.brokers.any(deadline.into()).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) if error.is_closed() => return Err(error),
+                Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => self.wait_to_retry(&mut backoff, deadline, error).await?,
             }
         }

@@ -20,6 +20,9 @@ use std::{sync::Arc, time::Duration, time::Instant};
 /// after the other.
 const PROPAGATION: Duration = Duration::from_secs(30);
 
+/// How long a cluster that refuses us is left alone, unless somebody asks.
+const REFUSED: Duration = Duration::from_secs(30);
+
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -49,6 +52,8 @@ pub struct Cluster {
     pub listed: Option<Arc<BTreeMap<Arc<str>, bool>>>,
     /// Why the last answer had nothing of a topic that was asked for.
     pub errors: HashMap<Arc<str>, ErrorCode>,
+    /// How often the cluster has refused us, and the last time why: a wrong password, a certificate that is no good.
+    pub refusals: (u64, Option<Error>),
 }
 
 /// One topic.
@@ -315,6 +320,12 @@ impl Metadata {
         None
     }
 
+    fn on_refused(&mut self, error: Error) {
+        let cluster = Arc::make_mut(&mut self.cluster);
+        cluster.refusals = (cluster.refusals.0 + 1, Some(error));
+        self.changed = true;
+    }
+
     /// As for a listing.
     fn on_answer(&mut self, now: Instant, response: MetadataResponse) -> Option<Duration> {
         let mut cluster = Cluster::clone(&self.cluster);
@@ -424,10 +435,13 @@ impl Machine for Metadata {
     fn handle_response(&mut self, now: Instant, id: RequestId, response: Result<MetadataResponse, Error>) {
         let Some(at) = self.asked.iter().position(|asked| *asked == id) else { return };
         self.asked.swap_remove(at);
+        let refused = response.as_ref().err().filter(|error| error.is_fatal()).cloned();
+        let refused = refused.map(|error| self.on_refused(error)).is_some();
         let again = match self.listing {
             Some(Listing::Asked(listing)) if listing == id => self.on_listing(now, &response),
             _ => response.map_or(Some(Duration::ZERO), |response| self.on_answer(now, response)),
         };
+        let again = again.map(|least| if refused { least.max(REFUSED) } else { least });
         if self.asked.is_empty() && self.again {
             self.ask();
         } else if let Some(least) = again {

@@ -241,3 +241,17 @@ fn a_topic_that_is_gone_for_good_is_listed_no_longer() {
     }
     assert!(seconds >= 30, "brokers learn of changes one after the other: {seconds} s");
 }
+
+#[test]
+fn a_refusal_is_told_and_then_nobody_is_asked_for_half_a_minute_but_on_demand() {
+    let (mut metadata, now) = machine();
+    let (id, _) = metadata.poll_request().unwrap();
+    let refusal = Error::denied(ErrorCode::SaslAuthenticationFailed, "wrong password");
+    metadata.handle_response(now, id, Err(refusal));
+    let cluster = metadata.poll_event().unwrap();
+    assert_eq!((cluster.generation, cluster.refusals.0), (0, 1));
+    assert!(cluster.refusals.1.as_ref().unwrap().to_string().contains("wrong password"));
+    assert!(metadata.poll_timeout().unwrap() >= now + Duration::from_secs(30));
+    metadata.want(["clicks".into()], false);
+    assert!(metadata.poll_request().is_some(), "somebody asks");
+}

@@ -196,6 +196,8 @@ struct Node {
     /// The broker has asked us to wait (KIP-219).
     muted_until: Option<Instant>,
     backoff: Backoff,
+    /// Why there is no connection.
+    trouble: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -454,11 +456,13 @@ impl Machine for Sender {
             Ok(_) => {
                 node.link = Link::Up;
                 node.connections += 1;
+                node.trouble = None;
             }
             Err(error) => {
                 let wait = node.backoff.next_wait();
                 tracing::debug!(node = id.0, %error, "no connection to send to");
                 node.link = Link::Down { not_before: Some(now + wait) };
+                node.trouble = Some(error);
                 self.events.push_back(SenderEvent::StaleMetadata(self.cluster.generation));
             }
         }
@@ -571,7 +575,7 @@ impl Machine for Sender {
 impl Node {
     fn new(backoff: Backoff) -> Self {
         let link = Link::Down { not_before: None };
-        Self { link, connections: 0, in_flight: 0, ready: VecDeque::new(), muted_until: None, backoff }
+        Self { link, connections: 0, in_flight: 0, ready: VecDeque::new(), muted_until: None, trouble: None, backoff }
     }
 }
 

@@ -132,7 +132,7 @@ impl Brokers {
     /// A connection to whoever answers: one that is open, a node, or a bootstrap address, each tried once.
     ///
     /// # Errors
-    /// The last one tried, if none answered.
+    /// What another attempt does not help against, if one of them said that, or what the last one said.
     pub async fn any(&self, deadline: Instant) -> Result<Connection> {
         let (open, mut nodes, mut bootstrap) = self.candidates();
         if let Some(connection) = open {
@@ -143,6 +143,7 @@ impl Brokers {
         for peer in nodes {
             match self.open(peer, Purpose::General, deadline).await {
                 Ok(connection) => return Ok(connection),
+                Err(_) if last.is_fatal() => {}
                 Err(error) => last = error,
             }
         }

@@ -28,6 +28,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout_at};
 
+/// What the first answer, to ApiVersions, is shorter than. Whatever begins with a greater length is no Kafka.
+const FIRST_FRAME: usize = 1 << 20;
+
 /// Slices given to one vectored write.
 const SLICES: usize = 32;
 
@@ -169,9 +172,12 @@ impl Connection {
             let stream = connected.map_err(|error| broken(&error).certainty(Certainty::NotSent).caused_by(error))?;
             let secured = config.security.secure(stream, host).await;
             let mut stream = secured.map_err(|error| error.certainty(Certainty::NotSent))?;
-            let mut frames = FrameReader::new(MAX_FRAME);
+            let mut frames = FrameReader::new(FIRST_FRAME);
             match negotiate(&mut negotiation, &mut stream, &mut frames, &config.client_id).await {
-                Ok(versions) => return Ok((stream, frames, versions)),
+                Ok(versions) => {
+                    frames.set_limit(MAX_FRAME);
+                    return Ok((stream, frames, versions));
+                }
                 Err(error) if error.kind() == ErrorKind::Connection && negotiation.handle_disconnected() => {}
                 Err(error) => return Err(error.certainty(Certainty::NotSent)),
             }

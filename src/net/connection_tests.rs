@@ -175,7 +175,7 @@ async fn produce_requests_are_counted_and_others_are_not() {
         setup_timeout: Duration::from_secs(10),
         security: Security::default(),
     };
-    let opening = Connection::open(&connect, ("b1", 9092), None, &config, &tasks, &traffic);
+    let opening = Connection::open(&connect, ("b1", 9092), None, &config, (&tasks, &traffic, 7));
     let (connection, ()) = tokio::join!(opening, accept(&mut peer));
     let connection = connection.unwrap();
     for (key, id) in [(0, 76), (12, 77), (0, 78)] {
@@ -183,4 +183,162 @@ async fn produce_requests_are_counted_and_others_are_not() {
         connection.send(key, id, vec![piece.into()], Answer::None, Duration::from_secs(1)).await.unwrap();
     }
     assert_eq!(traffic.produce_requests.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_no_plaintext_kafka_is_told_by_its_first_bytes() {
+    let alert: &[u8] = &[0x15, 3, 3, 0, 2, 2, 0x46];
+    for (bytes, kind, what) in [
+        (alert, ErrorKind::Tls, "TLS listener spoken to in plaintext; set security.protocol"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ErrorKind::Malformed, "HTTP server"),
+    ] {
+        let (connect, [mut peer]) = pipes::<1>();
+        let tasks = Tasks::new().unwrap();
+        let (opened, ()) = tokio::join!(open(&connect, &tasks), async {
+            peer.write_all(bytes).await.unwrap();
+            drop(peer);
+        });
+        let error = opened.unwrap_err();
+        assert!(error.kind() == kind && error.to_string().contains(what), "{error}");
+        assert!(!error.is_retriable());
+    }
+}
+
+mod renewal {
+    //! KIP-368, against a peer that this test plays.
+
+    use super::*;
+    use crate::net::security::Security;
+    use crate::sasl::{Plain, SaslMechanism, SaslMessage, SaslSession, Starting};
+    use crate::wire::messages::{
+        SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+    };
+
+    async fn open_as(mechanism: impl SaslMechanism, connect: &Pipes, tasks: &Tasks) -> Result<Connection> {
+        let security = Security::new(Some(Arc::new(mechanism)));
+        let config = ConnectionConfig { client_id: "me".into(), setup_timeout: Duration::from_secs(10), security };
+        Connection::open(connect, ("b1", 9092), Some(NodeId(1)), &config, (tasks, &Arc::default(), 7)).await
+    }
+
+    fn has_sasl() -> ApiVersionsResponse {
+        let api = |key, max| ApiVersion::default().with_api_key(key).with_min_version(0).with_max_version(max);
+        ApiVersionsResponse::default().with_api_keys(vec![api(12, 4), api(17, 1), api(18, 4), api(36, 2)])
+    }
+
+    /// Reads a request of this kind and answers it.
+    async fn serve<R: Request>(peer: &mut DuplexStream, response: R::Response) {
+        let (key, version, id, _) = read(peer).await.unwrap();
+        assert_eq!(key, R::KEY);
+        answer::<R>(peer, &response, version, id).await;
+    }
+
+    async fn authenticate(peer: &mut DuplexStream, lifetime_ms: i64) {
+        serve::<SaslHandshakeRequest>(peer, SaslHandshakeResponse::default()).await;
+        let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(lifetime_ms);
+        serve::<SaslAuthenticateRequest>(peer, response).await;
+    }
+
+    async fn opened_for(lifetime_ms: i64) -> (Connection, DuplexStream, Tasks) {
+        let (connect, [mut peer]) = pipes::<1>();
+        let tasks = Tasks::new().unwrap();
+        let (connection, ()) = tokio::join!(open_as(Plain::new("alice", "pw"), &connect, &tasks), async {
+            serve::<ApiVersionsRequest>(&mut peer, has_sasl()).await;
+            authenticate(&mut peer, lifetime_ms).await;
+        });
+        (connection.unwrap(), peer, tasks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_says_again_who_it_is_before_its_time_is_up_and_nothing_comes_in_between() {
+        let (connection, mut peer, _tasks) = opened_for(100_000).await;
+        let early = tokio::spawn(beat(&connection));
+        serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+        early.await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(96)).await;
+        let first = tokio::spawn(beat(&connection));
+        let (key, version, id, _) = read(&mut peer).await.unwrap();
+        assert_eq!(key, 12, "what came before is under way");
+        let (handshake, handshake_version, handshake_id, _) = read(&mut peer).await.unwrap();
+        assert_eq!(handshake, 17);
+        let second = tokio::spawn(beat(&connection));
+        tokio::task::yield_now().await;
+        answer::<HeartbeatRequest>(&mut peer, &HeartbeatResponse::default(), version, id).await;
+        first.await.unwrap().unwrap();
+        let shaken = SaslHandshakeResponse::default();
+        answer::<SaslHandshakeRequest>(&mut peer, &shaken, handshake_version, handshake_id).await;
+        let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(100_000);
+        serve::<SaslAuthenticateRequest>(&mut peer, response).await; // and not the second heartbeat
+        serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+        second.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_its_time_a_connection_sends_nothing_before_it_has_said_who_it_is() {
+        let (connection, mut peer, _tasks) = opened_for(10_000).await;
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let call = tokio::spawn(beat(&connection));
+            authenticate(&mut peer, 10_000).await;
+            serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+            call.await.unwrap().unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let call = tokio::spawn(beat(&connection));
+        authenticate(&mut peer, 0).await;
+        serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+        call.await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let call = tokio::spawn(beat(&connection));
+        serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await; // the broker has said: for ever
+        call.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_authentication_that_fails_ends_the_connection_and_loses_nothing_silently() {
+        let (connection, mut peer, tasks) = opened_for(10_000).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let held = tokio::spawn(beat(&connection));
+        serve::<SaslHandshakeRequest>(&mut peer, SaslHandshakeResponse::default()).await;
+        serve::<SaslAuthenticateRequest>(&mut peer, SaslAuthenticateResponse::default().with_error_code(58)).await;
+        let error = held.await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.delivery_certainty()), (ErrorKind::Connection, Some(Certainty::NotSent)));
+        assert!(error.to_string().contains("could not authenticate again"), "{error}");
+        tokio::task::yield_now().await;
+        assert_eq!(tasks.live(), 0);
+    }
+
+    /// Waits for its token for a long time.
+    #[derive(Debug)]
+    struct Slow;
+
+    impl SaslMechanism for Slow {
+        fn name(&self) -> &str {
+            "SLOW"
+        }
+
+        fn start<'a>(&'a self, _: &'a crate::sasl::SaslPeer) -> Starting<'a> {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                Ok((SaslMessage::default(), Box::new(crate::sasl::SaidAll("SLOW")) as Box<dyn SaslSession>))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_go_on_while_a_mechanism_waits_for_its_token() {
+        let (connect, [mut peer]) = pipes::<1>();
+        let tasks = Tasks::new().unwrap();
+        let (connection, ()) = tokio::join!(open_as(Slow, &connect, &tasks), async {
+            serve::<ApiVersionsRequest>(&mut peer, has_sasl()).await;
+            authenticate(&mut peer, 100_000).await;
+        });
+        let connection = connection.unwrap();
+        tokio::time::sleep(Duration::from_secs(95)).await;
+        for _ in 0..3 {
+            let call = tokio::spawn(beat(&connection));
+            serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+            call.await.unwrap().unwrap();
+        }
+        authenticate(&mut peer, 100_000).await;
+    }
 }

@@ -32,6 +32,11 @@ impl FrameReader {
         Self { limit, input: BytesMut::new(), large: None, lent: VecDeque::new(), received: 0 }
     }
 
+    /// Refuses frames longer than this from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Bytes read so far.
     pub fn received(&self) -> u64 {
         self.received

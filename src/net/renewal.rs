@@ -54,7 +54,11 @@ pub(super) struct Renewing {
 
 impl Renewing {
     /// `connection` is the same but for its queue, whose other end is `requests`.
-    pub(super) fn new(identity: &Identity, connection: Connection, requests: mpsc::UnboundedReceiver<Outgoing>) -> Self {
+    pub(super) fn new(
+        identity: &Identity,
+        connection: Connection,
+        requests: mpsc::UnboundedReceiver<Outgoing>,
+    ) -> Self {
         let Identity { mechanism, peer, timeout, .. } = identity.clone();
         let authentication = Box::pin(async move {
             let deadline = Instant::now() + timeout;
@@ -72,7 +76,11 @@ impl Renewing {
     }
 
     /// Hands its requests to `take`. Ready when it has been done.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut take: impl FnMut(Outgoing)) -> Poll<Result<Authentication>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Outgoing),
+    ) -> Poll<Result<Authentication>> {
         if let Poll::Ready(done) = self.authentication.as_mut().poll(cx) {
             return Poll::Ready(done);
         }

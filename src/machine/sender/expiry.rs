@@ -31,7 +31,8 @@ impl Sender {
         let mut next = earliest(self.accumulator.open_deadline(), open.map(|batch| batch.deadline).min());
         for index in 0..self.partitions.len() {
             while let Some(batch) = self.take_expired(now, index) {
-                self.fail(batch, timed_out());
+                let error = self.why_unsent(index);
+                self.fail(batch, error);
             }
             let Some(partition) = self.partitions[index].as_ref() else { continue };
             next = match partition.queue.front() {
@@ -41,6 +42,17 @@ impl Sender {
             };
         }
         self.next_expiry = next;
+    }
+
+    /// What a batch fails with whose time is up: where its leader can't be reached, or refuses us, that is the reason.
+    fn why_unsent(&self, index: usize) -> Error {
+        let leader = self.partitions[index].as_ref().and_then(|partition| partition.leader);
+        let trouble = leader.and_then(|id| self.nodes.get(&id)?.trouble.clone());
+        match trouble {
+            Some(error) if error.is_fatal() => error.certainty(Certainty::NotSent),
+            Some(error) => timed_out().message(format!("{TIMED_OUT}: {error}")).caused_by(error),
+            None => timed_out(),
+        }
     }
 
     pub(super) fn take_expired(&mut self, now: Instant, index: usize) -> Option<ProducerBatch> {
@@ -120,6 +132,8 @@ impl Sender {
     }
 }
 
+const TIMED_OUT: &str = "not acknowledged within delivery.timeout.ms";
+
 fn timed_out() -> Error {
-    Error::with_message(ErrorKind::Timeout, "not acknowledged within delivery.timeout.ms").certainty(Certainty::NotSent)
+    Error::with_message(ErrorKind::Timeout, TIMED_OUT).certainty(Certainty::NotSent)
 }

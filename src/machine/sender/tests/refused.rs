@@ -292,3 +292,34 @@ fn a_leader_whose_address_is_not_known_is_looked_for_in_the_metadata() {
     assert!(rig.turn().is_empty());
     assert_eq!(rig.stale, [1]);
 }
+
+#[test]
+fn a_batch_that_expires_says_why_its_leader_was_not_reached() {
+    for (cause, kind, said) in [
+        (Error::with_message(ErrorKind::Connection, "connection refused"), ErrorKind::Timeout, "connection refused"),
+        (Error::denied(ErrorCode::SaslAuthenticationFailed, "no more"), ErrorKind::Denied, "no more"),
+    ] {
+        let mut rig = Rig::new(&[1]);
+        let ticket = rig.append(0);
+        rig.accumulator.flush();
+        let mut now = rig.clock.now();
+        rig.sender.handle_ready(now, Waker::noop());
+        while ticket.result().is_none() {
+            while let Some((id, request)) = rig.sender.poll_request() {
+                match request {
+                    SenderRequest::Connect(_) => rig.sender.handle_response(now, id, Err(cause.clone())),
+                    SenderRequest::InitProducerId(_) => {
+                        let given = InitProducerIdResponse::default().with_producer_id(7.into());
+                        rig.sender.handle_response(now, id, Ok(SenderResponse::ProducerId(given)));
+                    }
+                    SenderRequest::Produce(_) | SenderRequest::Transaction(_) => panic!("there is no connection"),
+                }
+            }
+            now = rig.sender.poll_timeout().expect("it goes on trying");
+            rig.sender.handle_timeout(now);
+        }
+        assert_eq!(certainty(&ticket), (kind, Certainty::NotSent));
+        let error = ticket.result().unwrap().unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
