@@ -11,6 +11,7 @@
 
 import base64
 import json
+import os
 import select
 import sys
 import time
@@ -41,9 +42,18 @@ def say_record(message):
     )
 
 
+def config(bootstrap, **properties):
+    """How to get there: what the file KAFKA_PROPERTIES says of security, if there is one. And `properties`."""
+    found = {"bootstrap.servers": bootstrap}
+    if path := os.environ.get("KAFKA_PROPERTIES"):
+        with open(path) as lines:
+            found |= dict(line.strip().split("=", 1) for line in lines if line.strip())
+    return found | {name.replace("_", "."): value for name, value in properties.items()}
+
+
 def produce(bootstrap, topic, codec):
     # Several records in a batch.
-    producer = Producer({"bootstrap.servers": bootstrap, "compression.type": codec, "linger.ms": 100})
+    producer = Producer(config(bootstrap, compression_type=codec, linger_ms=100))
     lines = [json.loads(line) for line in sys.stdin]
     reports = [None] * len(lines)
 
@@ -73,7 +83,7 @@ def produce(bootstrap, topic, codec):
 
 
 def consume(bootstrap, topic, count):
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
+    consumer = Consumer(config(bootstrap, group_id="unused", enable_auto_commit=False))
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
     deadline, seen = time.monotonic() + 30, 0
@@ -91,16 +101,15 @@ def consume(bootstrap, topic, count):
 
 
 def member(bootstrap, topic, group, assignor):
-    config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest"}
     if assignor == "consumer":
-        config["group.protocol"] = assignor  # the coordinator assigns
+        protocol = {"group_protocol": assignor}  # the coordinator assigns
     else:
-        config |= {
-            "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 500,
-            "partition.assignment.strategy": "range,roundrobin" if assignor == "default" else assignor,
+        protocol = {
+            "session_timeout_ms": 6000,
+            "heartbeat_interval_ms": 500,
+            "partition_assignment_strategy": "range,roundrobin" if assignor == "default" else assignor,
         }
-    consumer = Consumer(config)
+    consumer = Consumer(config(bootstrap, group_id=group, auto_offset_reset="earliest", **protocol))
     held = set()
 
     def assigned(_, partitions):

@@ -3,7 +3,11 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -61,9 +65,23 @@ public class Peer {
     }
   }
 
-  static void produce(String bootstrap, String topic, String codec) throws Exception {
+  /** How to get there: what the file KAFKA_JAVA_PROPERTIES says of security, if there is one. */
+  static Properties config(String bootstrap) {
     Properties config = new Properties();
+    String file = System.getenv("KAFKA_JAVA_PROPERTIES");
+    if (file != null) {
+      try (var in = Files.newInputStream(Path.of(file))) {
+        config.load(in);
+      } catch (IOException error) {
+        throw new UncheckedIOException(error);
+      }
+    }
     config.put("bootstrap.servers", bootstrap);
+    return config;
+  }
+
+  static void produce(String bootstrap, String topic, String codec) throws Exception {
+    Properties config = config(bootstrap);
     config.put("compression.type", codec);
     config.put("linger.ms", "100"); // several records in a batch
     try (var producer = new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer());
@@ -87,8 +105,7 @@ public class Peer {
   }
 
   static void consume(String bootstrap, String topic, int count) {
-    Properties config = new Properties();
-    config.put("bootstrap.servers", bootstrap);
+    Properties config = config(bootstrap);
     config.put("enable.auto.commit", "false");
     try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
       List<TopicPartition> all = new ArrayList<>();
@@ -107,8 +124,7 @@ public class Peer {
   }
 
   static void settled(String bootstrap, String topic, String group) throws Exception {
-    Properties config = new Properties();
-    config.put("bootstrap.servers", bootstrap);
+    Properties config = config(bootstrap);
     config.put("enable.auto.commit", "false");
     config.put("group.id", group);
     config.put("isolation.level", "read_committed");
@@ -142,8 +158,7 @@ public class Peer {
   }
 
   static void member(String bootstrap, String topic, String group, String strategy) throws Exception {
-    Properties config = new Properties();
-    config.put("bootstrap.servers", bootstrap);
+    Properties config = config(bootstrap);
     config.put("group.id", group);
     config.put("auto.offset.reset", "earliest");
     if (strategy.equals("consumer")) {
@@ -180,7 +195,7 @@ public class Peer {
   }
 
   static void move(String bootstrap, TopicPartition partition) throws Exception {
-    try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+    try (Admin admin = Admin.create(config(bootstrap))) {
       List<Integer> replicas = new ArrayList<>();
       for (Node node : describe(bootstrap, partition).replicas()) replicas.add(node.id());
       Collections.rotate(replicas, -1);
@@ -198,8 +213,7 @@ public class Peer {
 
   /** By a new consumer each time: nothing is remembered, and unlike the admin's answer it has had one name in all versions. */
   static PartitionInfo describe(String bootstrap, TopicPartition partition) {
-    Properties config = new Properties();
-    config.put("bootstrap.servers", bootstrap);
+    Properties config = config(bootstrap);
     try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
       List<PartitionInfo> all = consumer.partitionsFor(partition.topic());
       return all.stream().filter(info -> info.partition() == partition.partition()).findFirst().orElseThrow();

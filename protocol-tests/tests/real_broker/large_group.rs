@@ -3,8 +3,7 @@
 #![allow(clippy::print_stdout, reason = "figures for who asks with --nocapture")]
 
 use crate::groups::config;
-use crate::{PATIENCE, bootstrap, fresh, topic};
-use milena::client::{Client, ClientConfig};
+use crate::{PATIENCE, connect, fresh, topic};
 use milena::consumer::{ConsumerConfig, Event};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -51,7 +50,7 @@ impl Owners {
 
 /// A process of its own, as far as the broker can see.
 async fn member(number: usize, topic: String, config: ConsumerConfig, owners: Arc<Mutex<Owners>>) {
-    let client = Client::connect(ClientConfig::new(bootstrap().split(','))).await.expect("the broker answers");
+    let client = connect().await;
     let mut consumer = client.consumer(config).expect("the configuration is sound");
     consumer.subscribe([topic]).await.expect("subscribed");
     loop {
@@ -85,7 +84,7 @@ async fn until(members: &mut JoinSet<()>, owners: &Mutex<Owners>, count: usize) 
 
 /// The time from the newcomer's subscription to its last partition.
 pub(crate) async fn join(assignor: &str, change: fn(ConsumerConfig) -> ConsumerConfig) -> Duration {
-    let client = crate::connect().await;
+    let client = connect().await;
     let (topic, group) = (topic(&client, "large", PARTITIONS as i32, 1).await, fresh("large"));
     let owners = Arc::new(Mutex::new(Owners::default()));
     let mut members = JoinSet::new();

@@ -4,9 +4,8 @@
 use crate::peer::Peer;
 use crate::sample::{read_numbers, write_numbers};
 use crate::wiretap::{Moment, Say, Wiretap};
-use crate::{PATIENCE, bootstrap, connect, ends, topic};
+use crate::{PATIENCE, bootstrap, client_config, connect, connect_with, ends, topic};
 use milena::broker::ApiKey;
-use milena::client::{Client, ClientConfig};
 use milena::connect::{BoxStream, Connect, Connecting};
 use milena::consumer::{ConsumerConfig, OffsetReset};
 use milena::ids::TopicPartition;
@@ -156,9 +155,7 @@ async fn records_are_read_from_the_replica_in_our_rack() {
     let ports: Vec<u16> = bootstrap().split(',').map(|at| at.rsplit(':').next().unwrap().parse().unwrap()).collect();
     for (number, port) in ports.iter().enumerate() {
         let counting = Counting::default();
-        let reader = Client::connect(ClientConfig::new(bootstrap().split(',')).connect(counting.clone()))
-            .await
-            .expect("the broker of KAFKA_BOOTSTRAP answers");
+        let reader = connect_with(client_config().connect(counting.clone())).await;
         let config = ConsumerConfig::default()
             .auto_offset_reset(OffsetReset::Earliest)
             .client_rack(format!("rack{}", number + 1));

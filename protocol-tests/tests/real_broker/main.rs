@@ -10,6 +10,7 @@
 //! `--skip chaos` leaves the nodes alive, `--skip limits` the release build alone: these have scripts of their own,
 //! `chaos.sh` and `limits.sh`.
 
+mod admin;
 mod chaos;
 mod codecs;
 mod commits;
@@ -26,6 +27,7 @@ mod mixed_groups;
 mod offsets;
 mod patterns;
 mod peer;
+mod plan;
 mod purge;
 mod refused_retry;
 mod rejected;
@@ -39,7 +41,9 @@ use milena::admin::NewTopic;
 use milena::client::{Client, ClientConfig};
 use milena::error::Result;
 use milena::ids::TopicPartition;
+use milena::properties::Properties;
 use std::env;
+use std::fs;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -51,8 +55,23 @@ fn bootstrap() -> String {
     env::var("KAFKA_BOOTSTRAP").expect("KAFKA_BOOTSTRAP=host:port says where the broker is")
 }
 
+/// How every client of ours gets there: `KAFKA_BOOTSTRAP`, and what the file `KAFKA_PROPERTIES` says of security, if there
+/// is one.
+fn client_config() -> ClientConfig {
+    let properties = env::var("KAFKA_PROPERTIES").map_or_else(
+        |_| String::new(),
+        |path| fs::read_to_string(&path).unwrap_or_else(|error| panic!("KAFKA_PROPERTIES={path}: {error}")),
+    );
+    let config = Properties::parse(&properties).and_then(|properties| properties.client());
+    config.expect("the properties are sound").bootstrap_servers(bootstrap().split(','))
+}
+
 async fn connect() -> Client {
-    Client::connect(ClientConfig::new(bootstrap().split(','))).await.expect("the broker of KAFKA_BOOTSTRAP answers")
+    connect_with(client_config()).await
+}
+
+async fn connect_with(config: ClientConfig) -> Client {
+    Client::connect(config).await.expect("the broker of KAFKA_BOOTSTRAP answers")
 }
 
 /// A name that no earlier run has used.

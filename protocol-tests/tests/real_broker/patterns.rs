@@ -1,8 +1,8 @@
 //! Topics by a pattern that the client matches, in classic groups.
 
-use crate::{PATIENCE, bootstrap, connect, fresh};
+use crate::{PATIENCE, client_config, connect, connect_with, fresh};
 use milena::admin::{Admin, NewTopic};
-use milena::client::{Client, ClientConfig};
+use milena::client::Client;
 use milena::consumer::{Consumer, ConsumerConfig, TopicPattern};
 use milena::error::{ErrorCode, ErrorKind};
 use std::collections::BTreeMap;
@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Listings are two seconds old at most.
 async fn client() -> Client {
-    let config = ClientConfig::new(bootstrap().split(',')).metadata_max_age(Duration::from_secs(2));
-    Client::connect(config).await.expect("the broker of KAFKA_BOOTSTRAP answers")
+    connect_with(client_config().metadata_max_age(Duration::from_secs(2))).await
 }
 
 async fn create(admin: &Admin, topics: &[(&str, i32)]) {

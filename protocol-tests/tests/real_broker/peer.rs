@@ -116,10 +116,14 @@ impl Peer {
     }
 }
 
-/// `Peer.java` as classes, compiled once for all tests: `java Peer.java` would do it at each start.
+/// `Peer.java` as classes, compiled once for all tests, or before, into `PEER_CLASSES`: `java Peer.java` would do it at each
+/// start.
 fn compiled(jars: &str) -> &'static str {
     static CLASSES: OnceLock<String> = OnceLock::new();
     CLASSES.get_or_init(|| {
+        if let Ok(classes) = env::var("PEER_CLASSES") {
+            return classes;
+        }
         let classes = format!("{}/peer-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
         let source = format!("{}/java/Peer.java", env!("CARGO_MANIFEST_DIR"));
         let mut javac = std::process::Command::new("javac");

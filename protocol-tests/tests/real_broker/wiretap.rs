@@ -1,8 +1,9 @@
 //! TCP with a listener on it that knows the frames of Kafka's protocol: says which request is about to be sent, was sent
 //! and was answered, and cuts the connection, or the process, where it is told to.
 
+use crate::{client_config, connect_with};
 use milena::broker::ApiKey;
-use milena::client::{Client, ClientConfig};
+use milena::client::Client;
 use milena::connect::{BoxStream, Connect, Connecting};
 use milena::net::tcp::Tcp;
 use std::collections::HashMap;
@@ -45,9 +46,7 @@ impl Wiretap {
 
     /// A client all of whose connections are listened to.
     pub(crate) async fn client(self) -> Client {
-        let bootstrap = crate::bootstrap();
-        let config = ClientConfig::new(bootstrap.split(',')).connect(self);
-        Client::connect(config).await.expect("the broker of KAFKA_BOOTSTRAP answers")
+        connect_with(client_config().connect(self)).await
     }
 }
 

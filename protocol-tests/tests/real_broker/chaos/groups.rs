@@ -5,8 +5,8 @@
 use super::nodes::Nodes;
 use super::proxy::Proxy;
 use super::{all_in_sync, number, read_all};
-use crate::{PATIENCE, bootstrap, connect, fresh, topic};
-use milena::client::{Client, ClientConfig};
+use crate::{PATIENCE, client_config, connect, fresh, topic};
+use milena::client::Client;
 use milena::ids::TopicPartition;
 use protocol_tests::etl::{self, Chain, Journal, MEMBERS, Member, PARTITIONS, Variant};
 use protocol_tests::history::{History, Log, check_chain};
@@ -324,7 +324,7 @@ async fn a_member_of_a_group() {
     };
     let (calm, over, close) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false), AtomicBool::new(false));
     let journal = Telling { calm: calm.clone() };
-    let config = ClientConfig::new(bootstrap().split(',')).connect(Proxy::new(number(own))).request_timeout(5 * SECOND);
+    let config = client_config().connect(Proxy::new(number(own))).request_timeout(5 * SECOND);
     let client = Client::new(config).expect("the settings are sound");
     let listening = async {
         let mut input = BufReader::new(tokio::io::stdin()).lines();

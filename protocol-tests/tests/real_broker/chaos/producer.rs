@@ -3,8 +3,7 @@
 use super::nodes::Nodes;
 use super::proxy::Proxy;
 use super::{all_in_sync, number, read_all};
-use crate::{PATIENCE, bootstrap, connect, topic};
-use milena::client::{Client, ClientConfig};
+use crate::{PATIENCE, client_config, connect, connect_with, topic};
 use milena::producer::{Delivery, Producer, ProducerConfig, ProducerRecord};
 use milena::record::compression::Compression;
 use protocol_tests::ledger::{Promise, RecordId, Told, audit};
@@ -33,8 +32,8 @@ async fn nothing_is_lost_doubled_or_reordered_while_brokers_die() {
 
     let request_timeout = Duration::from_secs(random.pick(&[5, 10, 30]));
     let proxy = Proxy::new(random.below(u64::MAX));
-    let config = ClientConfig::new(bootstrap().split(',')).connect(proxy.clone());
-    let client = Client::connect(config.request_timeout(request_timeout)).await.expect("the cluster is up");
+    let config = client_config().connect(proxy.clone());
+    let client = connect_with(config.request_timeout(request_timeout)).await;
     let config = ProducerConfig::default()
         .buffer_memory(MEMORY)
         .batch_size(random.pick(&[1_000, 16_384, 100_000]))
