@@ -54,7 +54,8 @@ async fn topics_come_change_and_go() {
     admin.alter_configs(&name, changes).await.expect("changed");
     expect(&[("max.message.bytes", "100000")]).await;
     let refused = admin.alter_configs(&name, [("max.message.bytes", Some("many".to_owned()))]).await;
-    assert_eq!(refused.unwrap_err().code(), Some(ErrorCode::InvalidConfig));
+    let code = refused.unwrap_err().code(); // the second is what ZooKeeper's controllers say
+    assert!(matches!(code, Some(ErrorCode::InvalidConfig | ErrorCode::InvalidRequest)), "{code:?}");
 
     let deleted = admin.delete_topics([&name]).await.expect("the controller answers");
     deleted[&name].as_ref().expect("deleted");

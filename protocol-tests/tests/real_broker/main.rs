@@ -74,6 +74,13 @@ async fn connect_with(config: ClientConfig) -> Client {
     Client::connect(config).await.expect("the broker of KAFKA_BOOTSTRAP answers")
 }
 
+/// Whether it is known, by `KAFKA_VERSION`, that this is an Apache Kafka before `release`.
+fn is_before(release: [u32; 3]) -> bool {
+    let version = env::var("KAFKA_VERSION").unwrap_or_default();
+    let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+    parts.len() == 3 && parts < release.to_vec()
+}
+
 /// A name that no earlier run has used.
 fn fresh(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -2,11 +2,9 @@
 //! and nothing of the batch is in the log.
 
 use crate::codecs::assert_same;
-use crate::emulation::tested_release;
 use crate::peer::Peer;
 use crate::sample::{Sample, one_batch, write_together};
-use crate::{PATIENCE, connect, ends, topic_with};
-use milena::broker::Emulation;
+use crate::{PATIENCE, connect, ends, is_before, topic_with};
 use milena::client::Client;
 use milena::error::{Certainty, ErrorCode, ErrorKind};
 use milena::record::compression::Compression;
@@ -72,7 +70,7 @@ async fn all_but(topic: &str, samples: &[Sample], code: ErrorCode, culprits: &[(
                 codes.push(error.code());
                 named += 1;
             }
-            let one_by_one = tested_release() == Some(Emulation::Kafka24) && codes.len() == 1;
+            let one_by_one = is_before([2, 5, 0]) && codes.len() == 1;
             assert!(one_by_one || codes == vec![Some(code); culprits.len()], "{codes:?}, and {code:?} is for all");
             left = others;
         }

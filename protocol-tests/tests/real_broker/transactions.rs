@@ -3,7 +3,7 @@
 
 use crate::peer::Peer;
 use crate::wiretap::{Moment, Say, Wiretap};
-use crate::{PATIENCE, connect, fresh, topic_with};
+use crate::{PATIENCE, connect, fresh, is_before, topic_with};
 use milena::broker::ApiKey;
 use milena::client::Client;
 use milena::consumer::{ConsumerConfig, IsolationLevel, OffsetReset};
@@ -15,9 +15,10 @@ use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
 
 const PARTITIONS: i32 = 3;
 /// Records of one transaction in each partition.
@@ -35,12 +36,18 @@ struct Names {
     topic: String,
     group: String,
     id: String,
+    late: Option<Late>,
 }
 
 impl Names {
     async fn new(client: &Client) -> Self {
         let topic = led_topic(client, "transactions", PARTITIONS).await;
-        Self { topic, group: fresh("group"), id: fresh("id") }
+        Self::of(client, topic, fresh("group"), fresh("id")).await
+    }
+
+    async fn of(client: &Client, topic: String, group: String, id: String) -> Self {
+        let late = if is_before([3, 9, 1]) { Some(Late::new(client, &group).await) } else { None };
+        Self { topic, group, id, late }
     }
 
     async fn producer(&self, client: &Client) -> TransactionalProducer {
@@ -50,6 +57,9 @@ impl Names {
 
     /// What belongs into the transaction that is called `name`: records of each partition, and the group's offsets.
     async fn fill(&self, transaction: &Transaction<'_>, name: i64) -> Result<()> {
+        if let Some(late) = &self.late {
+            late.wait().await;
+        }
         for n in 0..PARTITIONS * RECORDS {
             let value = format!("{name}:{n}");
             let record = ProducerRecord::new(&self.topic).partition(n % PARTITIONS).value(&value);
@@ -86,6 +96,44 @@ impl Names {
         let last = seen.keys().last().map(|last| (0..PARTITIONS).map(|n| (n, *last)).collect()).unwrap_or_default();
         assert_eq!(committed, last, "the group's offsets are those of the last transaction");
         seen.into_keys().collect()
+    }
+}
+
+/// Kafka before 3.9.1 goes through a group's offsets some time after it has said that a transaction is at its end, and takes
+/// those that the next one has sent meanwhile for the last one's (KAFKA-17507). It does so in the order of the ends: once the
+/// end of a transaction of our own has come to be, all before it have.
+struct Late {
+    client: Client,
+    group: String,
+    partition: TopicPartition,
+    last: Mutex<(TransactionalProducer, i64)>,
+}
+
+impl Late {
+    async fn new(client: &Client, group: &str) -> Self {
+        let partition = TopicPartition::new(led_topic(client, "late", 1).await, 0);
+        let producer = client.transactional_producer(fresh("late"), ProducerConfig::default()).await;
+        let last = Mutex::new((producer.expect("the coordinator gives an epoch"), 0));
+        Self { client: client.clone(), group: group.to_owned(), partition, last }
+    }
+
+    async fn wait(&self) {
+        let (producer, count) = &mut *self.last.lock().await;
+        *count += 1;
+        let offsets = [(self.partition.clone(), OffsetAndMetadata::new(*count))].into();
+        let transaction = producer.begin().await.expect("begun");
+        let group = ConsumerGroupMetadata::standalone(&*self.group);
+        transaction.send_offsets(offsets, group).await.expect("taken");
+        transaction.commit().await.expect("committed");
+        let start = Instant::now();
+        loop {
+            let committed = self.client.admin().list_group_offsets(&self.group).await.expect("the coordinator answers");
+            if committed.get(&self.partition).is_some_and(|offset| offset.committed.offset == *count) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "the offsets of a transaction are not there after {PATIENCE:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -238,8 +286,9 @@ async fn many_producers_of_one_client_keep_out_of_each_others_way() {
     let topic = led_topic(&client, "many", PARTITIONS).await;
     let mut tasks = Vec::new();
     for n in 0..12_i64 {
-        let (client, names) = (client.clone(), Names { topic: topic.clone(), group: fresh("group"), id: fresh("id") });
+        let (client, topic) = (client.clone(), topic.clone());
         tasks.push(tokio::spawn(async move {
+            let names = Names::of(&client, topic, fresh("group"), fresh("id")).await;
             let mut producer = names.producer(&client).await;
             for name in 10 * n + 1..=10 * n + 6 {
                 let transaction = producer.begin().await.expect("begun");
@@ -357,7 +406,6 @@ async fn whenever_the_process_dies_its_heir_goes_on_and_nothing_is_seen_in_part(
 async fn the_process_that_dies() {
     let Ok(told) = env::var(CHILD) else { return };
     let [death, topic, group, id] = told.split(',').collect::<Vec<_>>()[..] else { panic!("{CHILD}={told}") };
-    let names = Names { topic: topic.into(), group: group.into(), id: id.into() };
     let (_, api, moment) = DEATHS.into_iter().find(|(name, ..)| *name == death).expect("one of DEATHS");
     let armed = Arc::new(AtomicBool::new(api == ApiKey::InitProducerId));
     let wiretap = Wiretap::new({
@@ -369,6 +417,7 @@ async fn the_process_that_dies() {
             Say::GoOn
         }
     });
+    let names = Names::of(&connect().await, topic.into(), group.into(), id.into()).await;
     let client = wiretap.client().await;
     let mut producer = names.producer(&client).await;
     names.commit(&mut producer, 1).await.expect("committed");
