@@ -29,7 +29,6 @@ mod seen;
 pub mod sqlstate;
 #[cfg(feature = "postgres")]
 mod sslmode;
-#[cfg(feature = "postgres")]
 mod writer;
 
 pub use run::{SinkConfig, run};
