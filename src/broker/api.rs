@@ -64,6 +64,8 @@ pub(super) struct Handling {
 pub(super) enum Answer {
     /// A whole frame to send.
     Frame(Bytes),
+    /// One to send before the connection ends.
+    Last(Bytes),
     /// Nothing to send.
     None,
     /// The connection ends here.
@@ -74,6 +76,11 @@ impl Answer {
     /// With another frame in the place of the one to send.
     pub(super) fn map(self, with: impl FnOnce(Bytes) -> Bytes) -> Self {
         if let Self::Frame(frame) = self { Self::Frame(with(frame)) } else { self }
+    }
+
+    /// After which the connection ends.
+    pub(super) fn last(self) -> Self {
+        if let Self::Frame(frame) = self { Self::Last(frame) } else { Self::Close }
     }
 }
 
@@ -222,6 +229,7 @@ apis! {
     SyncGroup, SyncGroupRequest;
     DescribeGroups, DescribeGroupsRequest;
     ListGroups, ListGroupsRequest;
+    SaslHandshake, SaslHandshakeRequest, without_throttle_time;
     ApiVersions, ApiVersionsRequest;
     CreateTopics, CreateTopicsRequest;
     DeleteTopics, DeleteTopicsRequest;
@@ -239,6 +247,7 @@ apis! {
     DescribeConfigs, DescribeConfigsRequest;
     AlterConfigs, AlterConfigsRequest;
     DescribeLogDirs, DescribeLogDirsRequest;
+    SaslAuthenticate, SaslAuthenticateRequest, without_throttle_time;
     CreatePartitions, CreatePartitionsRequest;
     DeleteGroups, DeleteGroupsRequest;
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest;

@@ -27,6 +27,7 @@ impl Api for ApiVersionsRequest {
         if on.version >= 3 && !(legal(&self.client_software_name) && legal(&self.client_software_version)) {
             return self.refuse(ErrorCode::InvalidRequest);
         }
+        on.session().versions_told();
         let emulation = on.shared.emulation;
         let response = listing(emulation, ApiKey::ALL);
         if on.version < 3 || !emulation.has_features() {

@@ -200,7 +200,7 @@ impl AuthorizerSettings {
 
 impl Context {
     fn caller(&self) -> (&str, &str) {
-        (&self.principal, self.client_host.trim_start_matches('/'))
+        (&self.principal, self.caller.host.trim_start_matches('/'))
     }
 
     /// Whether who asks may do this, and if not, the code that says so.

@@ -1,6 +1,7 @@
 //! What a cluster is made of, and its start.
 
 use super::connection::{self, Endpoint};
+use super::security::{SaslSettings, Security};
 use super::state::{Settings, State};
 use super::{BrokerClock, Emulation, Shared, Tasks, TestCluster};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +23,7 @@ pub struct Builder {
     listen: Option<String>,
     topics: Vec<Wanted>,
     settings: Settings,
+    pub(super) sasl: SaslSettings,
     /// Or why there is no such broker.
     emulation: Result<Emulation, String>,
     unix_millis: Option<i64>,
@@ -35,6 +37,7 @@ impl Default for Builder {
             listen: None,
             topics: Vec::new(),
             settings: Settings::default(),
+            sasl: SaslSettings::default(),
             emulation: Ok(Emulation::default()),
             unix_millis: None,
         }
@@ -207,8 +210,8 @@ impl Builder {
     }
 
     /// Has every broker check what callers may do, as Kafka's `StandardAuthorizer` does by the ACLs that are created. `super.users`,
-    /// as `User:name`, may do everything; nobody else anything, to begin with. A connection is `User:ANONYMOUS`, or who it is
-    /// [said to be](TestCluster::connector_as). Default: no authorizer, and ACLs are `SECURITY_DISABLED`.
+    /// as `User:name`, may do everything; nobody else anything, to begin with. A connection is who it has
+    /// [proved to be](Self::sasl) or is [said to be](TestCluster::connector_as), else `User:ANONYMOUS`. Default: no authorizer, and ACLs are `SECURITY_DISABLED`.
     pub fn authorizer(mut self, super_users: &[&str]) -> Self {
         let owned = super_users.iter().map(|user| (*user).to_owned());
         self.settings.authorizer.get_or_insert_default().super_users = owned.collect();
@@ -232,8 +235,8 @@ impl Builder {
     /// Starts the cluster. When this returns, every broker accepts connections.
     ///
     /// # Errors
-    /// `Config` for no broker, one that can't be [emulated](Self::emulate), or a topic that can't be, `Connection` if a port
-    /// can't be had, `State` outside of a tokio runtime.
+    /// `Config` for no broker, one that can't be [emulated](Self::emulate), a topic that can't be or an unknown SASL mechanism,
+    /// `Connection` if a port can't be had, `State` outside of a tokio runtime.
     pub async fn start(self) -> Result<TestCluster> {
         let needs_one = |_| Error::with_message(ErrorKind::State, "a test cluster needs a tokio runtime");
         let runtime = Handle::try_current().map_err(needs_one)?;
@@ -245,11 +248,15 @@ impl Builder {
             Some(millis) => BrokerClock::starting_at(millis),
             None => BrokerClock::starting_now(),
         };
+        let (security, credentials) = Security::start(self.sasl)?;
+        let mut state = State::new(self.settings, clock.unix_millis());
+        state.scram = credentials;
         let shared = Arc::new(Shared {
             runtime,
-            state: Mutex::new(State::new(self.settings, clock.unix_millis())),
+            state: Mutex::new(state),
             clock,
             emulation,
+            security,
             deadlines: Notify::new(),
             resumed: Notify::new(),
             tasks: Tasks::default(),

@@ -5,8 +5,9 @@
 use super::api::{self, Answer, ApiKey, Handling};
 use super::control::{self, Verdict};
 use super::fetch_sessions::FetchSessions;
+use super::sasl::session::{Admission, Session};
 use super::state::Node;
-use super::{Caller, Context, Shared, Tasks, api_versions};
+use super::{Caller, Context, Shared, Tasks, api_versions, sasl};
 use crate::connect::{BoxStream, Connect, Connecting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
@@ -104,7 +105,8 @@ async fn accept(shared: Arc<Shared>, node: NodeId, listener: TcpListener) {
             Ok((stream, peer)) => {
                 // Answers are written whole; Nagle's algorithm could only hold them back.
                 let _ = stream.set_nodelay(true);
-                serve(&shared, node, Box::new(stream), Caller::anonymous(&format!("/{}", peer.ip())));
+                let caller = Caller::new(&format!("/{}", peer.ip()), shared.security.session());
+                serve(&shared, node, Box::new(stream), caller);
             }
             // Out of file descriptors, most likely: others may close theirs.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -140,13 +142,13 @@ fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, caller: Caller) 
 async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, caller: Caller) -> Result<()> {
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
+        let limit = caller.session().frame_limit(MAX_REQUEST);
         let frame = loop {
-            if let Some(frame) = take_frame(&mut buffer, MAX_REQUEST)? {
+            if let Some(frame) = take_frame(&mut buffer, limit)? {
                 break frame;
             }
             // A length from outside sizes no allocation: the buffer grows with what has arrived.
-            let missing =
-                frame_length(&buffer, MAX_REQUEST)?.map_or(0, |length| (length + 4).saturating_sub(buffer.len()));
+            let missing = frame_length(&buffer, limit)?.map_or(0, |length| (length + 4).saturating_sub(buffer.len()));
             buffer.reserve(missing.clamp(16 << 10, buffer.len().max(64 << 10)));
             if stream.read_buf(&mut buffer).await.map_err(broken)? == 0 {
                 return Ok(());
@@ -158,6 +160,10 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, cal
         match answer {
             // A peer that has gone may have sent more before, which is served as over TCP: the read says when it ends.
             Answer::Frame(frame) => drop(stream.write_all(&frame).await),
+            Answer::Last(frame) => {
+                let _ = stream.write_all(&frame).await;
+                return Ok(());
+            }
             Answer::None => {}
             Answer::Close => return Ok(()),
         }
@@ -174,12 +180,34 @@ pub(super) async fn answer(
     frame: Bytes,
     caller: &Caller,
 ) -> Result<(Answer, Duration)> {
+    let context = |version, client_id: &str| Context {
+        shared: Arc::clone(shared),
+        node,
+        version,
+        client_id: client_id.into(),
+        principal: caller.session().principal(),
+        caller: caller.clone(),
+        request_bytes: frame.len() + 4,
+    };
+    if caller.session().awaits_bare_token() {
+        let answer = sasl::bare_token(&context(0, ""), &frame);
+        return Ok((answer, Duration::ZERO));
+    }
     let (key, version, correlation_id) = peek_request(&frame)?;
     // Apache closes the connection on an API or version that it does not have; only ApiVersions is answered.
     let served = ApiKey::from_wire(key).and_then(|api| Some((api, shared.emulation.versions(api)?)));
     let Some((api, (min, max))) = served else {
         return Err(Error::with_message(ErrorKind::UnsupportedVersion, format!("API {key} v{version} is not served")));
     };
+    let admission = caller.session().admit(api, shared.clock.now(), &mut shared.security.counts());
+    match admission {
+        Admission::Close => return Ok((Answer::Close, Duration::ZERO)),
+        Admission::Fail => {
+            tokio::time::sleep(shared.security.sasl.failure_delay).await;
+            return Ok((Answer::Close, Duration::ZERO));
+        }
+        Admission::Serve | Admission::Refuse(_) => {}
+    }
     if version < min || version > max {
         let answer = match api {
             ApiKey::ApiVersions => api_versions::too_new(shared.emulation, correlation_id)?,
@@ -188,6 +216,12 @@ pub(super) async fn answer(
         return Ok((answer, Duration::ZERO));
     }
     let request_bytes = frame.len() + 4;
+    if let Admission::Refuse(code) = admission {
+        let how = Handling { apply: false, refusal: Some(code), script: None, throttle: Duration::ZERO };
+        let (answer, _) = api::dispatch(api, context(version, &client_id(&frame)), frame.clone(), how).await?;
+        tokio::time::sleep(shared.security.sasl.failure_delay).await;
+        return Ok((answer.last(), Duration::ZERO));
+    }
     let judged = shared.state().judge(api, node, &frame);
     if let Some(delay) = judged.delay {
         tokio::time::sleep(delay).await;
@@ -199,22 +233,17 @@ pub(super) async fn answer(
     };
     let (mut answer, mut throttle) = (Answer::None, judged.throttle);
     if judged.apply || refusal.is_some() {
-        let context = Context {
-            shared: Arc::clone(shared),
-            node,
-            version,
-            client_id: client_id(&frame).into(),
-            client_host: Arc::clone(&caller.host),
-            principal: Arc::clone(&caller.principal),
-            request_bytes,
-        };
         let how = Handling { apply: judged.apply, refusal, script, throttle: judged.throttle };
-        (answer, throttle) = api::dispatch(api, context, frame, how).await?;
+        (answer, throttle) = api::dispatch(api, context(version, &client_id(&frame)), frame.clone(), how).await?;
+        if caller.session().has_failed() {
+            tokio::time::sleep(shared.security.sasl.failure_delay).await;
+            answer = answer.last();
+        }
     }
     if let Some(delay) = judged.delay_answer {
         tokio::time::sleep(delay).await;
     }
-    let response_bytes = if let Answer::Frame(frame) = &answer { frame.len() } else { 0 };
+    let response_bytes = if let Answer::Frame(frame) | Answer::Last(frame) = &answer { frame.len() } else { 0 };
     shared.state().control.count((api, version), request_bytes, response_bytes);
     match judged.then {
         Verdict::Answer | Verdict::Refuse(_) | Verdict::Script(_) => Ok((answer, throttle)),
@@ -239,18 +268,19 @@ fn broken(error: io::Error) -> Error {
 #[derive(Debug)]
 pub(super) struct InMemory {
     shared: Weak<Shared>,
-    caller: Caller,
+    /// As whom, if nothing is asked.
+    principal: Option<Arc<str>>,
 }
 
 impl InMemory {
     /// Where its connections come from.
-    pub(super) const HOST: &str = "/127.0.0.1";
+    const HOST: &str = "/127.0.0.1";
 
-    pub(super) fn new(shared: &Arc<Shared>, caller: Caller) -> Self {
-        Self { shared: Arc::downgrade(shared), caller }
+    pub(super) fn new(shared: &Arc<Shared>, principal: Option<Arc<str>>) -> Self {
+        Self { shared: Arc::downgrade(shared), principal }
     }
 
-    async fn open(shared: Weak<Shared>, caller: Caller, host: String, port: u16) -> io::Result<BoxStream> {
+    async fn open(shared: Weak<Shared>, principal: Option<Arc<str>>, host: String, port: u16) -> io::Result<BoxStream> {
         let refused = |why: &str| io::Error::new(io::ErrorKind::ConnectionRefused, format!("{host}:{port}: {why}"));
         let shared = shared.upgrade().ok_or_else(|| refused("the test cluster is gone"))?;
         let node = {
@@ -263,7 +293,8 @@ impl InMemory {
         };
         shared.can_connect(node).await;
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        if serve(&shared, node, Box::new(ours), caller) {
+        let session = principal.map_or_else(|| shared.security.session(), Session::open);
+        if serve(&shared, node, Box::new(ours), Caller::new(Self::HOST, session)) {
             Ok(Box::new(theirs))
         } else {
             Err(refused("this broker is down"))
@@ -273,6 +304,6 @@ impl InMemory {
 
 impl Connect for InMemory {
     fn connect(&self, host: &str, port: u16) -> Connecting {
-        Box::pin(Self::open(Weak::clone(&self.shared), self.caller.clone(), host.to_owned(), port))
+        Box::pin(Self::open(Weak::clone(&self.shared), self.principal.clone(), host.to_owned(), port))
     }
 }

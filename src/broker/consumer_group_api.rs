@@ -108,7 +108,7 @@ fn checked(request: &ConsumerGroupHeartbeatRequest, on: &Context) -> Result<Beat
         assignor: owned(request.server_assignor.as_ref()),
         owned: partitions,
         client_id: Arc::clone(&on.client_id),
-        client_host: Arc::clone(&on.client_host),
+        client_host: Arc::clone(&on.caller.host),
     })
 }
 

@@ -76,7 +76,7 @@ impl AsJoin for JoinGroupRequest {
             member_id: self.member_id.to_string(),
             instance_id: owned(self.group_instance_id.as_ref()),
             client_id: on.client_id.clone(),
-            client_host: on.client_host.clone(),
+            client_host: on.caller.host.clone(),
             session_timeout: millis(self.session_timeout_ms),
             rebalance_timeout: millis(rebalance_timeout),
             protocol_type: self.protocol_type.to_string(),

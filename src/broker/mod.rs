@@ -35,6 +35,8 @@
 //! | `groups group_api` | classic groups: what they decide, and the wire |
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `authorizer acls` | who may do what, and the wire |
+//! | `security` | what listeners ask of who connects |
+//! | `sasl` | who is it, by its mechanisms, and for how long |
 //! | `scram` | users' credentials |
 //! | `quotas quota_api` | client quotas: whom they hold for and how, and the wire |
 //! | `control` | faults on command, the request log |
@@ -81,7 +83,9 @@ mod quotas;
 mod reassignments;
 mod replication;
 mod resource_configs;
+mod sasl;
 mod scram;
+mod security;
 mod server_assignors;
 mod state;
 mod topic_partitions;
@@ -96,10 +100,13 @@ pub use control::{Fault, RequestCount, ScriptedRequest};
 pub use emulation::Emulation;
 pub use inspect::{ConsumerGroupMember, FetchSessionCount, StoredRecord};
 pub use network::Link;
+pub use security::{AuthenticationCount, BearerToken, InvalidBearerToken};
 
 use crate::connect::Connect;
 use crate::ids::NodeId;
 use connection::{Endpoint, InMemory, client_id};
+use sasl::session::Session;
+use security::Security;
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
@@ -133,14 +140,13 @@ impl TestCluster {
 
     /// Reaches the brokers of an [in-memory](Builder::in_memory) cluster. It refuses once the cluster is dropped.
     pub fn connector(&self) -> Arc<dyn Connect> {
-        Arc::new(InMemory::new(&self.shared, Caller::anonymous(InMemory::HOST)))
+        Arc::new(InMemory::new(&self.shared, None))
     }
 
     /// The same for somebody in particular, as if every connection had said who it is (`User:name`): for ACLs and quotas. No
-    /// password is asked for.
+    /// password is asked for, whatever the cluster asks of [others](Self::connector).
     pub fn connector_as(&self, principal: impl Into<String>) -> Arc<dyn Connect> {
-        let principal = principal.into().into();
-        Arc::new(InMemory::new(&self.shared, Caller { principal, ..Caller::anonymous(InMemory::HOST) }))
+        Arc::new(InMemory::new(&self.shared, Some(principal.into().into())))
     }
 
     /// The cluster's clock.
@@ -177,6 +183,7 @@ struct Shared {
     state: Mutex<State>,
     clock: BrokerClock,
     emulation: Emulation,
+    security: Security,
     /// A deadline has come nearer: the timekeeper has to look again.
     deadlines: Notify,
     /// A paused broker goes on, or the network is whole again.
@@ -245,18 +252,24 @@ impl Drop for TaskToken {
     }
 }
 
+/// Who has not said who it is.
+const ANONYMOUS: &str = "User:ANONYMOUS";
+
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
 struct Caller {
     /// `/address`.
     host: Arc<str>,
-    /// `User:name`: nobody in particular, until there is a listener that asks.
-    principal: Arc<str>,
+    session: Arc<Mutex<Session>>,
 }
 
 impl Caller {
-    fn anonymous(host: &str) -> Self {
-        Self { host: host.into(), principal: "User:ANONYMOUS".into() }
+    fn new(host: &str, session: Session) -> Self {
+        Self { host: host.into(), session: Arc::new(Mutex::new(session)) }
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,8 +280,8 @@ struct Context {
     node: NodeId,
     version: i16,
     client_id: Arc<str>,
-    client_host: Arc<str>,
-    /// `User:name`.
+    caller: Caller,
+    /// `User:name`, as of this request.
     principal: Arc<str>,
     /// Of the request's frame, length included.
     request_bytes: usize,
@@ -277,6 +290,10 @@ struct Context {
 impl Context {
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state()
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.caller.session()
     }
 
     fn now(&self) -> Instant {

@@ -21,6 +21,8 @@ use crate::wire::messages::{
     DescribeUserScramCredentialsResponse,
 };
 use bytes::Bytes;
+use pbkdf2::pbkdf2_hmac;
+use sha2::{Sha256, Sha512};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often the password was hashed, at least and at most.
@@ -46,6 +48,24 @@ pub(super) struct Credential {
     pub iterations: i32,
     pub salt: Bytes,
     pub salted_password: Bytes,
+}
+
+impl Credential {
+    /// Of a password, with a salt of its own.
+    pub(super) fn of_password(mechanism: Mechanism, password: &str) -> Result<Self, getrandom::Error> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt)?;
+        let hashed = |mut salted: Vec<u8>| {
+            let iterations = MIN_ITERATIONS.unsigned_abs();
+            match mechanism {
+                Mechanism::Sha256 => pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, iterations, &mut salted),
+                Mechanism::Sha512 => pbkdf2_hmac::<Sha512>(password.as_bytes(), &salt, iterations, &mut salted),
+            }
+            salted
+        };
+        let salted_password = hashed(vec![0; if mechanism == Mechanism::Sha256 { 32 } else { 64 }]).into();
+        Ok(Self { iterations: MIN_ITERATIONS, salt: Bytes::copy_from_slice(&salt), salted_password })
+    }
 }
 
 /// By user and mechanism.

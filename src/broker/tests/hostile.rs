@@ -36,7 +36,7 @@ async fn no_request_makes_the_broker_panic() {
     println!("MILENA_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let (_, frames) = versions::sweep_everything().await;
-    let caller = Caller::anonymous("/127.0.0.1");
+    let caller = Caller::new("/127.0.0.1", Session::open(ANONYMOUS.into()));
     let mut answered = 0;
     for frame in &frames {
         let cluster = TestCluster::builder().topic("t", 2).in_memory().start().await.unwrap();

@@ -19,6 +19,7 @@ mod quotas;
 mod racks;
 mod records;
 mod replication;
+mod sasl;
 mod scram;
 mod transactions;
 mod versions;

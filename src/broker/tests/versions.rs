@@ -116,6 +116,8 @@ pub(super) async fn sweep_everything() -> (Vec<ApiKey>, Vec<Bytes>) {
             if version < 3 { return request; }
             request.with_client_software_name("peer".into()).with_client_software_version("1".into())
         };
+        SaslHandshake, SaslHandshakeRequest, |_| schema::SaslHandshakeRequest::default().with_mechanism("PLAIN".into());
+        SaslAuthenticate, SaslAuthenticateRequest, |_| schema::SaslAuthenticateRequest::default().with_auth_bytes(Bytes::from_static(b"\0a\0b"));
         CreateTopics, CreateTopicsRequest, |version| {
             use schema::create_topics_request::CreatableTopic;
             let topic = |name: String| CreatableTopic::default().with_name(TopicName(name.into())).with_num_partitions(2).with_replication_factor(1);
