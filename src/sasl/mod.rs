@@ -1,7 +1,7 @@
 //! SASL: how a client says who it is.
 //!
-//! [`Plain`] and [`Scram`] take a name and a password. Whatever else a broker wants (Kerberos, a cloud's signed tokens) is a
-//! [`SaslMechanism`] of your own:
+//! [`Plain`] and [`Scram`] take a name and a password, [`OAuthBearer`] a token of a [`TokenProvider`]. Whatever else a broker
+//! wants (Kerberos) is a [`SaslMechanism`] of your own:
 //!
 //! ```no_run
 //! use milena::sasl::Scram;
@@ -9,13 +9,15 @@
 //! let me = Scram::sha512("alice", "alice-secret");
 //! ```
 
+mod oauthbearer;
 mod plain;
 mod scram;
 
+pub use oauthbearer::{Fetching, OAuthBearer, Token, TokenProvider, UnsecuredJwt};
 pub use plain::Plain;
 pub use scram::Scram;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -36,12 +38,14 @@ pub struct SaslPeer {
     pub host: Arc<str>,
     /// Its port.
     pub port: u16,
+    /// The client's wall clock, in milliseconds since 1970: for what is signed or has a lifetime.
+    pub unix_millis: i64,
 }
 
 impl SaslPeer {
     /// For tests of a mechanism.
-    pub fn new(host: impl Into<Arc<str>>, port: u16) -> Self {
-        Self { host: host.into(), port }
+    pub fn new(host: impl Into<Arc<str>>, port: u16, unix_millis: i64) -> Self {
+        Self { host: host.into(), port, unix_millis }
     }
 }
 
@@ -79,6 +83,11 @@ pub trait SaslSession: Send + 'static {
     /// # Errors
     /// The connection is closed, and the error goes to whoever waits for it.
     fn challenge(&mut self, message: &[u8]) -> Result<Option<SaslMessage>>;
+
+    /// The broker has said no, and `error` is what it said: the place to add what the mechanism knows of it.
+    fn refused(&mut self, error: Error) -> Error {
+        error
+    }
 }
 
 /// The session of a mechanism that says everything in its first message: nothing may come back.
@@ -86,7 +95,6 @@ pub(crate) struct SaidAll(pub &'static str);
 
 impl SaslSession for SaidAll {
     fn challenge(&mut self, message: &[u8]) -> Result<Option<SaslMessage>> {
-        use crate::error::{Error, ErrorKind};
         if message.is_empty() {
             return Ok(None);
         }
