@@ -77,13 +77,12 @@ impl SecuritySettings {
     /// `Config`, naming the property; never the value of a secret one.
     pub(super) fn build(&self, clock: NetClock) -> Result<Security> {
         let (tls, sasl) = self.protocol()?;
-        let security = Security::new(if sasl { Some(self.mechanism()?) } else { None });
+        let security = Security::new(if sasl { Some(self.mechanism()?) } else { None }, clock);
         if !tls {
-            let _ = clock;
             return Ok(security);
         }
         #[cfg(feature = "tls")]
-        return security.with_tls(self.tls_config()?, clock);
+        return security.with_tls(self.tls_config()?);
         #[cfg(not(feature = "tls"))]
         Err(wrong("security.protocol", "this build has no TLS: it needs the feature `tls`"))
     }

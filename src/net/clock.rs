@@ -4,9 +4,10 @@ use crate::machine::Clock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic time is tokio's, so that paused time is honoured; wall time depends on the kind.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub enum NetClock {
     /// The machine's coarse wall clock: a tick behind at most (1 to 4 ms), for 5 ns instead of 40.
+    #[default]
     System,
     /// Wall time that moves with tokio's clock from a start: for virtual time (`start_paused`).
     Virtual {

@@ -11,7 +11,6 @@ use crate::ids::NodeId;
 use crate::machine::connection::InFlightRequests;
 use crate::machine::negotiation::{Negotiation, Step};
 use crate::net::tasks::Tasks;
-use crate::sasl::SaslPeer;
 use crate::wire::api_versions::{BrokerVersions, api_name};
 use crate::wire::messages::{ApiVersionsRequest, ProduceRequest};
 use crate::wire::{Request, frame::MAX_FRAME, request};
@@ -128,7 +127,9 @@ impl Connection {
         let mut random = fastrand::Rng::with_seed(seed);
         let identity = config.security.sasl.clone().map(|mechanism| Identity {
             mechanism,
-            peer: SaslPeer::new(host, port),
+            host: host.into(),
+            port,
+            clock: config.security.clock,
             timeout: config.setup_timeout,
             random: random.fork(),
         });
@@ -152,8 +153,10 @@ impl Connection {
             traffic: traffic.clone(),
         };
         tasks.spawn(task.run(tasks.clone()));
-        if let Some(Identity { mechanism, peer, .. }) = &identity {
-            let authenticated = timeout_at(deadline, authenticate(&connection, &**mechanism, peer, deadline)).await;
+        if let Some(identity) = &identity {
+            let peer = identity.peer();
+            let authenticating = authenticate(&connection, &*identity.mechanism, &peer, deadline);
+            let authenticated = timeout_at(deadline, authenticating).await;
             let authenticated = authenticated.map_err(late)?.map_err(|error| error.certainty(Certainty::NotSent))?;
             let _ = shared.renewal.set(Renewal::new(&authenticated, random.f64()));
         }

@@ -208,6 +208,7 @@ mod renewal {
     //! KIP-368, against a peer that this test plays.
 
     use super::*;
+    use crate::net::clock::NetClock;
     use crate::net::security::Security;
     use crate::sasl::{Plain, SaslMechanism, SaslMessage, SaslSession, Starting};
     use crate::wire::messages::{
@@ -215,7 +216,7 @@ mod renewal {
     };
 
     async fn open_as(mechanism: impl SaslMechanism, connect: &Pipes, tasks: &Tasks) -> Result<Connection> {
-        let security = Security::new(Some(Arc::new(mechanism)));
+        let security = Security::new(Some(Arc::new(mechanism)), NetClock::System);
         let config = ConnectionConfig { client_id: "me".into(), setup_timeout: Duration::from_secs(10), security };
         Connection::open(connect, ("b1", 9092), Some(NodeId(1)), &config, (tasks, &Arc::default(), 7)).await
     }

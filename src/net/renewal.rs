@@ -3,9 +3,11 @@
 //! What is under way is answered first, since a broker answers in order; from the first SASL request to the last answer nothing
 //! else is sent. While the mechanism is still getting its token, requests go on.
 
+use super::clock::NetClock;
 use super::connection::{Connection, Outgoing};
 use super::security::authenticate;
 use crate::error::{Error, ErrorKind, Result};
+use crate::machine::Clock;
 use crate::machine::sasl::Authentication;
 use crate::sasl::{SaslMechanism, SaslPeer};
 use std::future::Future;
@@ -20,11 +22,20 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub mechanism: Arc<dyn SaslMechanism>,
-    pub peer: SaslPeer,
+    pub host: Arc<str>,
+    pub port: u16,
+    pub clock: NetClock,
     /// How long it may take.
     pub timeout: Duration,
     /// For the time of the next one.
     pub random: fastrand::Rng,
+}
+
+impl Identity {
+    /// To whom, now.
+    pub(super) fn peer(&self) -> SaslPeer {
+        SaslPeer::new(self.host.clone(), self.port, self.clock.unix_millis())
+    }
 }
 
 /// When a connection says again who it is.
@@ -59,7 +70,7 @@ impl Renewing {
         connection: Connection,
         requests: mpsc::UnboundedReceiver<Outgoing>,
     ) -> Self {
-        let Identity { mechanism, peer, timeout, .. } = identity.clone();
+        let (peer, Identity { mechanism, timeout, .. }) = (identity.peer(), identity.clone());
         let authentication = Box::pin(async move {
             let deadline = Instant::now() + timeout;
             let failed = |error: Error| {

@@ -1,6 +1,5 @@
 //! What stands between a byte stream and the first request: TLS, and who we are.
 
-#[cfg(feature = "tls")]
 use super::clock::NetClock;
 use super::connection::Connection;
 #[cfg(feature = "tls")]
@@ -20,12 +19,14 @@ pub struct Security {
     tls: Option<Arc<Tls>>,
     /// Who we are; `None`: nobody asks.
     pub sasl: Option<Arc<dyn SaslMechanism>>,
+    /// For what is signed or has a lifetime.
+    pub clock: NetClock,
 }
 
 impl Security {
     /// Without TLS.
-    pub fn new(sasl: Option<Arc<dyn SaslMechanism>>) -> Self {
-        Self { sasl, ..Self::default() }
+    pub fn new(sasl: Option<Arc<dyn SaslMechanism>>, clock: NetClock) -> Self {
+        Self { sasl, clock, ..Self::default() }
     }
 
     /// Reads what TLS needs from files.
@@ -33,8 +34,8 @@ impl Security {
     /// # Errors
     /// `Config`, naming the property.
     #[cfg(feature = "tls")]
-    pub fn with_tls(mut self, config: crate::tls::TlsConfig, clock: NetClock) -> Result<Self> {
-        self.tls = Some(Arc::new(Tls::new(config, clock)?));
+    pub fn with_tls(mut self, config: crate::tls::TlsConfig) -> Result<Self> {
+        self.tls = Some(Arc::new(Tls::new(config, self.clock)?));
         Ok(self)
     }
 
@@ -92,7 +93,8 @@ pub async fn authenticate(
     loop {
         let request = authentication.request(&message).map_err(|error| connection.place(error))?;
         let answer = connection.call(&request, version, left()).await?;
-        let challenge = authentication.handle_response(answer).map_err(|error| connection.place(error))?;
+        let challenge =
+            authentication.handle_response(answer).map_err(|error| connection.place(session.refused(error)))?;
         let answering = tokio::task::spawn_blocking(move || {
             let next = session.challenge(&challenge);
             (session, next)
