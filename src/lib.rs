@@ -33,14 +33,15 @@
 //! - [`record`]: record batches, for those who have some in their hands.
 //! - [`properties`]: settings by Kafka's and librdkafka's names.
 //! - [`error`], [`ids`], [`connect`]: one error for everything, names for things, how streams to brokers are made.
+//! - [`sasl`], `oidc` (feature `oidc`): who we are, to brokers.
 //! - `broker`, `testing` (feature `test-broker`): `TestCluster`, a Kafka in this process, over TCP or in memory.
 //! - `pipeline` (feature `pipeline`): clickstream, windows, merge, sinks.
 //!
 //! # Features
 //!
-//! `gzip`, `snappy`, `lz4`, `zstd`: one codec each, all on by default, all in Rust. `test-broker`, `pipeline`,
-//! `postgres` (a sink), `cli` (the `milena` binary: everything). `unstable-internals` opens private modules to this
-//! repository's own tests and is not covered by semver.
+//! `gzip`, `snappy`, `lz4`, `zstd`: one codec each, all on by default, all in Rust. `oidc`: tokens for OAUTHBEARER from a
+//! token endpoint. `test-broker`, `pipeline`, `postgres` (a sink), `cli` (the `milena` binary: everything).
+//! `unstable-internals` opens private modules to this repository's own tests and is not covered by semver.
 //!
 //! # Guarantees
 //!
@@ -77,6 +78,8 @@ pub mod connect;
 pub mod consumer;
 pub mod error;
 pub mod ids;
+#[cfg(feature = "oidc")]
+pub mod oidc;
 #[cfg(feature = "pipeline")]
 pub mod pipeline;
 pub mod producer;

@@ -18,8 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &["error", "ids"]),
     ("record", &["error", "ids"]),
     ("machine", &["error", "ids", "record", "topic_regex", "wire"]), // sans-IO: no socket, clock or task
-    ("net", &["connect", "error", "ids", "machine", "sasl", "tls", "wire"]),
-    ("client", &["connect", "error", "ids", "machine", "net", "sasl", "secret", "settings", "tls", "wire"]),
+    ("net", &["connect", "error", "ids", "machine", "sasl", "secret", "tls", "wire"]),
+    ("oidc", &["connect", "error", "machine", "net", "sasl", "secret", "tls"]),
+    ("client", &["connect", "error", "ids", "machine", "net", "oidc", "sasl", "secret", "settings", "tls", "wire"]),
     ("producer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
     ("consumer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
     ("properties", &["client", "consumer", "error", "producer", "secret"]),
@@ -28,7 +29,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record"]),
     (
         "pipeline",
-        &["admin", "broker", "client", "consumer", "error", "ids", "producer", "properties", "record", "testing", "tls"],
+        &[
+            "admin",
+            "broker",
+            "client",
+            "consumer",
+            "error",
+            "ids",
+            "producer",
+            "properties",
+            "record",
+            "testing",
+            "tls",
+        ],
     ), // public API only, and the TLS that a database shares
 ];
 

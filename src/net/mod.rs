@@ -6,6 +6,7 @@
 //! | `drive` | the loop that gives a machine a clock and a caller |
 //! | `tasks` | spawns, and counts what lives |
 //! | `tcp` | sockets |
+//! | `http` | one POST, for token endpoints |
 //! | `security`, `tls` | what stands before the first request: TLS, and who we are |
 //! | `renewal` | saying again who we are |
 //! | `frames` | frames out of a stream, large ones into buffers that are used again |
@@ -18,6 +19,8 @@ pub mod clock;
 pub mod connection;
 pub mod drive;
 pub mod frames;
+#[cfg(feature = "oidc")]
+pub mod http;
 mod renewal;
 pub mod security;
 pub mod tasks;
