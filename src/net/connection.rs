@@ -433,6 +433,7 @@ impl Task {
                     Poll::Ready(authentication) => {
                         let random = self.identity.as_mut().map_or(0.0, |identity| identity.random.f64());
                         self.renewal = Some(Renewal::new(&authentication?, random));
+                        tracing::debug!(address = %self.shared.address, "authenticated again");
                         if let Some(held) = self.held.take() {
                             self.take(held);
                         }
