@@ -6,8 +6,7 @@ use crate::groups::{PARTITIONS, config, each_once, held, member, mixed, pair, po
 use crate::large_group::join;
 use crate::mixed_groups::{THREE, three};
 use crate::peer::Peer;
-use crate::{PATIENCE, connect, fresh, topic};
-use milena::admin::NewTopic;
+use crate::{PATIENCE, connect, fresh, of_one_replica, topic};
 use milena::consumer::{Consumer, TopicPattern};
 use milena::error::{Error, ErrorCode};
 use milena::ids::GenerationId;
@@ -107,7 +106,7 @@ async fn topics_that_the_coordinator_matches_are_read_also_those_made_later() {
     let pattern = |regex: &str| TopicPattern::new(regex).expect("an expression");
     let admin = client.admin();
     let create = async |name: &str| {
-        let topic = NewTopic::new(name, PARTITIONS, 1).config("retention.ms", "-1");
+        let topic = of_one_replica(name.to_owned(), PARTITIONS).config("retention.ms", "-1");
         admin.create_topics([topic]).await.expect("the topic is created");
         write(&client, name, 0..60).await;
     };

@@ -1,14 +1,14 @@
-//! One suite against any real broker, with other people's clients on the other side. Run by
-//! `protocol-tests/real_broker.sh VERSION [NODES]`, which starts an Apache Kafka, or by hand:
+//! One suite against any real broker, with other people's clients on the other side. Run by `protocol-tests/matrix`, which
+//! starts Apache Kafka, asks `plan.rs` what a cluster is for, and knows every variable; against a cluster that runs already
+//! by `protocol-tests/matrix at HOST:PORT`; or by hand, some tests of it:
 //!
 //! ```sh
 //! KAFKA_BOOTSTRAP=host:port KAFKA_JARS=folder PEER_PYTHON=$(protocol-tests/venv) \
-//!   cargo test -p protocol-tests --test real_broker -- --include-ignored
+//!   cargo test -p protocol-tests --test real_broker -- --include-ignored codecs::
 //! ```
-//! `KAFKA_JARS` holds the jars of the Java client (`protocol-tests/kafka resolve 4.3.1` gets them). On a cluster of one
-//! node add `--skip leader`, below Kafka 4.0 `--skip consumer_groups`, without a `KAFKA_VERSION` `--skip emulation`.
-//! `--skip chaos` leaves the nodes alive, `--skip limits` the release build alone: these have scripts of their own,
-//! `chaos.sh` and `limits.sh`.
+//! `KAFKA_JARS` holds the jars of the Java client (`protocol-tests/kafka resolve 4.3.1` gets them), `KAFKA_VERSION` is the
+//! release, if it is Apache's, `KAFKA_PROPERTIES` and `KAFKA_JAVA_PROPERTIES` are files with what security takes by
+//! librdkafka's and by Java's names. `chaos` and `limits` have scripts of their own, `chaos.sh` and `limits.sh`.
 
 mod admin;
 mod chaos;
@@ -89,17 +89,26 @@ fn fresh(what: &str) -> String {
 
 /// A new topic that keeps its records however old their timestamps are.
 async fn topic(client: &Client, what: &str, partitions: i32, replication: i16) -> String {
-    create(client, NewTopic::new(fresh(what), partitions, replication)).await.expect("the topic is created")
+    let topic = match replication {
+        1 => of_one_replica(fresh(what), partitions),
+        _ => NewTopic::new(fresh(what), partitions, replication),
+    };
+    create(client, topic).await.expect("the topic is created")
 }
 
 /// As [`topic`], of one replica, with these properties; not every broker has all of them. Its leaders know that they are:
 /// a batch of which one that is only about to become it has said NOT_LEADER_OR_FOLLOWER may have been written, for all
 /// that its producer knows.
 async fn topic_with(client: &Client, what: &str, partitions: i32, properties: &[(&str, &str)]) -> Result<String> {
-    let topic = NewTopic::new(fresh(what), partitions, 1);
+    let topic = of_one_replica(fresh(what), partitions);
     let name = create(client, properties.iter().fold(topic, |topic, (key, value)| topic.config(*key, *value))).await?;
     assert_eq!(ends(client, &name, partitions).await, vec![0; partitions as usize]);
     Ok(name)
+}
+
+/// One replica is enough for it: on a cluster of three nodes, old releases would want two.
+fn of_one_replica(name: String, partitions: i32) -> NewTopic {
+    NewTopic::new(name, partitions, 1).config("min.insync.replicas", "1")
 }
 
 async fn create(client: &Client, topic: NewTopic) -> Result<String> {
