@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("consumer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
     ("properties", &["client", "consumer", "error", "producer", "secret"]),
     ("admin", &["client", "error", "ids", "net", "wire"]),
-    ("broker", &["connect", "error", "ids", "record", "topic_regex", "wire"]), // shares bytes with the client, never logic
+    ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record"]),
     (
         "pipeline",

@@ -24,6 +24,8 @@ pub struct Builder {
     topics: Vec<Wanted>,
     settings: Settings,
     pub(super) sasl: SaslSettings,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<super::tls::Tls>,
     /// Or why there is no such broker.
     emulation: Result<Emulation, String>,
     unix_millis: Option<i64>,
@@ -38,6 +40,8 @@ impl Default for Builder {
             topics: Vec::new(),
             settings: Settings::default(),
             sasl: SaslSettings::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
             emulation: Ok(Emulation::default()),
             unix_millis: None,
         }
@@ -235,8 +239,8 @@ impl Builder {
     /// Starts the cluster. When this returns, every broker accepts connections.
     ///
     /// # Errors
-    /// `Config` for no broker, one that can't be [emulated](Self::emulate), a topic that can't be or an unknown SASL mechanism,
-    /// `Connection` if a port can't be had, `State` outside of a tokio runtime.
+    /// `Config` for no broker, one that can't be [emulated](Self::emulate), a topic, a SASL mechanism or a certificate that
+    /// can't be, `Connection` if a port can't be had, `State` outside of a tokio runtime.
     pub async fn start(self) -> Result<TestCluster> {
         let needs_one = |_| Error::with_message(ErrorKind::State, "a test cluster needs a tokio runtime");
         let runtime = Handle::try_current().map_err(needs_one)?;
@@ -248,7 +252,20 @@ impl Builder {
             Some(millis) => BrokerClock::starting_at(millis),
             None => BrokerClock::starting_now(),
         };
-        let (security, credentials) = Security::start(self.sasl)?;
+        let mut endpoints = Vec::new();
+        for i in 0..self.brokers {
+            endpoints.push(match &self.listen {
+                Some(address) => Endpoint::tcp(address, i as u16)?,
+                None => Endpoint::in_memory(NodeId(i as i32 + 1)),
+            });
+        }
+        #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS is added to it"))]
+        let (mut security, credentials) = Security::start(self.sasl)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls {
+            let hosts = endpoints.iter().map(|endpoint| endpoint.host_and_port().0.to_string());
+            security.tls = Some(tls.start(hosts.collect())?);
+        }
         let mut state = State::new(self.settings, clock.unix_millis());
         state.scram = credentials;
         let shared = Arc::new(Shared {
@@ -265,12 +282,8 @@ impl Builder {
         let timekeeper = connection::spawn(&shared, Arc::clone(&shared).keep_time()).abort_handle();
         let mut cluster = TestCluster { shared, timekeeper, bootstrap: String::new() };
         let mut addresses = Vec::new();
-        for i in 0..self.brokers {
+        for (i, endpoint) in endpoints.into_iter().enumerate() {
             let node = NodeId(i as i32 + 1);
-            let endpoint = match &self.listen {
-                Some(address) => Endpoint::tcp(address, i as u16)?,
-                None => Endpoint::in_memory(node),
-            };
             let rack = self.racks.get(i % self.racks.len().max(1)).map(|rack| rack.as_str().into());
             let (host, port) = connection::open_node(&cluster.shared, node, endpoint, rack).await?;
             addresses.push(format!("{host}:{port}"));

@@ -105,8 +105,7 @@ async fn accept(shared: Arc<Shared>, node: NodeId, listener: TcpListener) {
             Ok((stream, peer)) => {
                 // Answers are written whole; Nagle's algorithm could only hold them back.
                 let _ = stream.set_nodelay(true);
-                let caller = Caller::new(&format!("/{}", peer.ip()), shared.security.session());
-                serve(&shared, node, Box::new(stream), caller);
+                serve(&shared, node, Box::new(stream), format!("/{}", peer.ip()), None);
             }
             // Out of file descriptors, most likely: others may close theirs.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -114,8 +113,8 @@ async fn accept(shared: Arc<Shared>, node: NodeId, listener: TcpListener) {
     }
 }
 
-/// Serves a connection by a task of its own; `false` if the node does not accept any.
-fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, caller: Caller) -> bool {
+/// Serves a connection by a task of its own; `false` if the node does not accept any. A principal who is known is asked nothing.
+fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, host: String, known: Option<Arc<str>>) -> bool {
     let mut state = shared.state();
     if !state.nodes.get(&node).is_some_and(|node| node.alive) {
         return false;
@@ -124,7 +123,7 @@ fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, caller: Caller) 
     let task = spawn(shared, {
         let shared = Arc::clone(shared);
         async move {
-            if let Err(error) = converse(&shared, node, stream, caller).await {
+            if let Err(error) = attend(&shared, node, stream, &host, known).await {
                 tracing::debug!(%node, %error, "a connection to the test broker ends");
             }
             if let Some(node) = shared.state().nodes.get_mut(&node) {
@@ -139,7 +138,26 @@ fn serve(shared: &Arc<Shared>, node: NodeId, stream: BoxStream, caller: Caller) 
     true
 }
 
-async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, caller: Caller) -> Result<()> {
+async fn attend(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    stream: BoxStream,
+    host: &str,
+    known: Option<Arc<str>>,
+) -> Result<()> {
+    let (mut stream, session) = match known {
+        Some(principal) => (stream, Session::open(principal)),
+        None => {
+            shared.can_be_reached(node).await;
+            shared.security.secure(stream).await.map_err(broken)?
+        }
+    };
+    let outcome = converse(shared, node, &mut stream, Caller::new(host, session)).await;
+    let _ = stream.shutdown().await; // TLS says goodbye
+    outcome
+}
+
+async fn converse(shared: &Arc<Shared>, node: NodeId, stream: &mut BoxStream, caller: Caller) -> Result<()> {
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
         let limit = caller.session().frame_limit(MAX_REQUEST);
@@ -159,9 +177,9 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, cal
         shared.passes(node, &frame).await;
         match answer {
             // A peer that has gone may have sent more before, which is served as over TCP: the read says when it ends.
-            Answer::Frame(frame) => drop(stream.write_all(&frame).await),
+            Answer::Frame(frame) => drop(send(stream, &frame).await),
             Answer::Last(frame) => {
-                let _ = stream.write_all(&frame).await;
+                let _ = send(stream, &frame).await;
                 return Ok(());
             }
             Answer::None => {}
@@ -171,6 +189,11 @@ async fn converse(shared: &Arc<Shared>, node: NodeId, mut stream: BoxStream, cal
             tokio::time::sleep(throttle).await; // muted (KIP-219)
         }
     }
+}
+
+async fn send(stream: &mut BoxStream, frame: &[u8]) -> io::Result<()> {
+    stream.write_all(frame).await?;
+    stream.flush().await // TLS may hold some of it back
 }
 
 /// Serves one request frame (without its length). With the answer, how long the connection is then left alone.
@@ -293,8 +316,7 @@ impl InMemory {
         };
         shared.can_connect(node).await;
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        let session = principal.map_or_else(|| shared.security.session(), Session::open);
-        if serve(&shared, node, Box::new(ours), Caller::new(Self::HOST, session)) {
+        if serve(&shared, node, Box::new(ours), Self::HOST.to_owned(), principal) {
             Ok(Box::new(theirs))
         } else {
             Err(refused("this broker is down"))

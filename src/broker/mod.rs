@@ -36,6 +36,7 @@
 //! | `consumer_groups consumer_members server_assignors consumer_group_api` | groups of KIP-848, likewise |
 //! | `authorizer acls` | who may do what, and the wire |
 //! | `security` | what listeners ask of who connects |
+//! | `tls` | encryption, and certificates for brokers and clients |
 //! | `sasl` | who is it, by its mechanisms, and for how long |
 //! | `scram` | users' credentials |
 //! | `quotas quota_api` | client quotas: whom they hold for and how, and the wire |
@@ -88,6 +89,8 @@ mod scram;
 mod security;
 mod server_assignors;
 mod state;
+#[cfg(feature = "tls")]
+mod tls;
 mod topic_partitions;
 mod topics;
 mod transactions;
@@ -101,6 +104,8 @@ pub use emulation::Emulation;
 pub use inspect::{ConsumerGroupMember, FetchSessionCount, StoredRecord};
 pub use network::Link;
 pub use security::{AuthenticationCount, BearerToken, InvalidBearerToken};
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, Tls};
 
 use crate::connect::Connect;
 use crate::ids::NodeId;

@@ -160,6 +160,15 @@ impl Shared {
         .await;
     }
 
+    /// Returns when the broker is not paused, and nothing stands between it and clients that have said nothing yet.
+    pub(super) async fn can_be_reached(&self, node: NodeId) {
+        self.until(|state| {
+            let runs = state.nodes.get(&node).is_none_or(|node| node.paused.is_none());
+            runs && !state.cuts.contains(&Link::Clients(node))
+        })
+        .await;
+    }
+
     /// Returns when connections to the broker can be made.
     pub(super) async fn can_connect(&self, node: NodeId) {
         self.until(|state| !state.cuts.contains(&Link::Clients(node))).await;

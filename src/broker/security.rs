@@ -1,15 +1,20 @@
 //! What listeners ask of those who connect, and how often they were told.
 //!
-//! One security protocol holds for the whole cluster: PLAINTEXT, or SASL_PLAINTEXT with [`Builder::sasl`].
+//! One security protocol holds for the whole cluster: PLAINTEXT, SASL_PLAINTEXT with [`Builder::sasl`], SSL with `Builder::tls`,
+//! SASL_SSL with both.
 
 use super::sasl::Mechanism;
 use super::sasl::oauthbearer::{UnsecuredJws, Validator};
 use super::sasl::session::Session;
 use super::scram::{self, Credentials};
+#[cfg(feature = "tls")]
+use super::tls;
 use super::{Builder, TestCluster};
+use crate::connect::BoxStream;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -107,6 +112,8 @@ impl SaslSettings {
 #[derive(Debug)]
 pub(super) struct Security {
     pub sasl: SaslSettings,
+    #[cfg(feature = "tls")]
+    pub tls: Option<tls::Listener>,
     counts: Mutex<AuthenticationCount>,
 }
 
@@ -123,16 +130,37 @@ impl Security {
                 credentials.entry(user.clone()).or_default().insert(mechanism, credential);
             }
         }
-        Ok((Self { sasl, counts: Mutex::default() }, credentials))
+        let security = Self {
+            sasl,
+            #[cfg(feature = "tls")]
+            tls: None,
+            counts: Mutex::default(),
+        };
+        Ok((security, credentials))
     }
 
-    /// How a connection begins.
-    pub(super) fn session(&self) -> Session {
-        if self.sasl.mechanisms().is_empty() {
-            Session::open(super::ANONYMOUS.into())
+    /// What is spoken within the stream, and how the session begins: with whom the client has a certificate for, or with SASL.
+    pub(super) async fn secure(&self, stream: BoxStream) -> io::Result<(BoxStream, Session)> {
+        let (stream, certified) = self.shake_hands(stream).await?;
+        let session = if self.sasl.mechanisms().is_empty() {
+            Session::open(certified.unwrap_or_else(|| super::ANONYMOUS.into()))
         } else {
             Session::unauthenticated()
+        };
+        Ok((stream, session))
+    }
+
+    #[cfg(feature = "tls")]
+    async fn shake_hands(&self, stream: BoxStream) -> io::Result<(BoxStream, Option<Arc<str>>)> {
+        match &self.tls {
+            Some(tls) => tls.accept(stream).await,
+            None => Ok((stream, None)),
         }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn shake_hands(&self, stream: BoxStream) -> io::Result<(BoxStream, Option<Arc<str>>)> {
+        Ok((stream, None))
     }
 
     pub(super) fn counts(&self) -> MutexGuard<'_, AuthenticationCount> {

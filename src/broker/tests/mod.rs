@@ -21,6 +21,8 @@ mod records;
 mod replication;
 mod sasl;
 mod scram;
+#[cfg(feature = "tls")]
+mod tls;
 mod transactions;
 mod versions;
 

@@ -440,7 +440,7 @@ async fn no_token_makes_the_broker_panic() {
                 match random.u8(0..5) {
                     0 => token[at] = random.u8(..),
                     1 => token.insert(at, *random.choice(b",=\0\x01.an").unwrap()),
-                    2 => drop(token.remove(at)),
+                    2 if token.len() > 1 => drop(token.remove(at)),
                     3 => token.truncate(at + 1),
                     _ => token.extend_from_within(at..),
                 }
