@@ -1,6 +1,7 @@
 //! `milena broker`: the test broker on TCP, for any client. All of it is in memory and gone when it ends.
 
 use crate::args::{Global, Result, stop_on_signal};
+use crate::broker_security::SecurityArgs;
 use crate::fault::FaultSpec;
 use milena::broker::{Emulation, TestCluster};
 use milena::error::{Error, ErrorKind};
@@ -31,7 +32,7 @@ pub struct Args {
     /// The broker to pass for, in its versions and habits: 2.4, 2.8, 3.9, 4.3, redpanda, event-hubs.
     #[arg(long, value_name = "BROKER", default_value_t)]
     emulate: Emulation,
-    /// Checks ACLs, as Kafka with a StandardAuthorizer; everybody is User:ANONYMOUS
+    /// Checks ACLs, as Kafka with a StandardAuthorizer; without --tls-client-auth and --sasl everybody is User:ANONYMOUS
     #[arg(long)]
     authorizer: bool,
     /// Who may do everything all the same. Repeatable
@@ -48,6 +49,8 @@ pub struct Args {
     /// What the faults' random numbers follow from, where they say no seed; by default another one each time
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    security: SecurityArgs,
 }
 
 /// Prints `BOOTSTRAP=host:port[,…]` once every broker accepts, and returns on Ctrl-C or SIGTERM.
@@ -70,8 +73,10 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
         let super_users: Vec<_> = args.super_users.iter().map(String::as_str).collect();
         builder = builder.authorizer(&super_users).allow_everyone_if_no_acl_found(args.allow_everyone_if_no_acl_found);
     }
+    builder = args.security.apply(builder)?;
     let stop = stop_on_signal(None);
     let cluster = builder.start().await?;
+    args.security.write_certificates(&cluster)?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     for (nth, fault) in args.faults.iter().enumerate() {
         fault.inject(&cluster, seed.wrapping_add(nth as u64));

@@ -8,6 +8,7 @@
 mod aggregate;
 mod args;
 mod broker;
+mod broker_security;
 mod clickstream;
 mod config;
 mod consume;
