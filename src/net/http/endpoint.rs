@@ -40,12 +40,13 @@ impl Endpoint {
         if authority.as_str() != authority.host() && authority.port_u16().is_none() {
             return Err(wrong("an address without a port behind the colon".to_owned()));
         }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self {
             tls,
             host: authority.host().to_owned(),
             port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             authority: authority.as_str().to_owned(),
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
         })
     }
 
