@@ -55,7 +55,7 @@ impl Client {
                 connection: ConnectionConfig {
                     client_id: config.client_id.as_str().into(),
                     setup_timeout: config.connection_setup_timeout,
-                    security: config.security.build(config.clock)?,
+                    security: config.security.build(config.clock, config.connection_setup_timeout)?,
                 },
                 reconnect_backoff: config.reconnect_backoff,
                 reconnect_backoff_max: config.reconnect_backoff_max,

@@ -7,8 +7,10 @@
 //! | who we are, by TLS | `ssl.certificate.location`, `ssl.certificate.pem`, `ssl.key.location`, `ssl.key.pem` | `ssl.keystore.location`, `ssl.keystore.certificate.chain`, `ssl.keystore.key`, of type `PEM` |
 //! | the key's password | `ssl.key.password` | the same |
 //! | who we are, by SASL | `sasl.mechanism` (`sasl.mechanisms`), `sasl.username`, `sasl.password` | `sasl.mechanism`, `sasl.jaas.config` |
+//! | tokens | see `oauth` | see `oauth` |
 
 mod jaas;
+mod oauth;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::clock::NetClock;
@@ -21,6 +23,7 @@ use crate::tls::{Pem, TlsConfig};
 use jaas::Jaas;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a client knows of TLS and SASL before it is made.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +64,29 @@ pub(super) const KEYS: &[&str] = &[
     "sasl.username",
     "sasl.password",
     "sasl.jaas.config",
+    "sasl.login.callback.handler.class",
+    "sasl.login.connect.timeout.ms",
+    "sasl.login.read.timeout.ms",
+    "sasl.login.retry.backoff.ms",
+    "sasl.login.retry.backoff.max.ms",
+    "sasl.login.refresh.window.factor",
+    "sasl.login.refresh.window.jitter",
+    "sasl.login.refresh.min.period.seconds",
+    "sasl.login.refresh.buffer.seconds",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.config",
+    "enable.sasl.oauthbearer.unsecure.jwt",
+    "sasl.oauthbearer.token.endpoint.url",
+    "sasl.oauthbearer.grant.type",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.id",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.extensions",
+    "sasl.oauthbearer.header.urlencode",
+    "https.ca.location",
+    "https.ca.pem",
 ];
 
 impl SecuritySettings {
@@ -75,9 +101,9 @@ impl SecuritySettings {
     ///
     /// # Errors
     /// `Config`, naming the property; never the value of a secret one.
-    pub(super) fn build(&self, clock: NetClock) -> Result<Security> {
+    pub(super) fn build(&self, clock: NetClock, setup_timeout: Duration) -> Result<Security> {
         let (tls, sasl) = self.protocol()?;
-        let security = Security::new(if sasl { Some(self.mechanism()?) } else { None }, clock);
+        let security = Security::new(if sasl { Some(self.mechanism(setup_timeout)?) } else { None }, clock);
         if !tls {
             return Ok(security);
         }
@@ -112,7 +138,7 @@ impl SecuritySettings {
         Ok(named)
     }
 
-    fn mechanism(&self) -> Result<Arc<dyn SaslMechanism>> {
+    fn mechanism(&self, setup_timeout: Duration) -> Result<Arc<dyn SaslMechanism>> {
         if let Some(mechanism) = &self.sasl {
             return Ok(mechanism.clone());
         }
@@ -123,12 +149,13 @@ impl SecuritySettings {
             (Some(name), _) => ("sasl.mechanism", name),
             (None, Some(name)) => ("sasl.mechanisms", name),
             (None, None) => {
-                let why = "not set, and Kafka's default, GSSAPI, is not built in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512";
+                let why = "not set, and Kafka's default, GSSAPI, is not built in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER";
                 return Err(wrong("sasl.mechanism", why));
             }
         };
         let jaas = self.text("sasl.jaas.config").map(Jaas::parse).transpose()?;
         match name.to_ascii_uppercase().as_str() {
+            "OAUTHBEARER" => Ok(Arc::new(self.oauthbearer(jaas.as_ref(), setup_timeout)?)),
             "PLAIN" => {
                 let (username, password) = self.credentials(jaas.as_ref(), "PlainLoginModule")?;
                 Ok(Arc::new(Plain::new(username, password)))
@@ -146,8 +173,7 @@ impl SecuritySettings {
                 }))
             }
             _ => {
-                let why =
-                    "not built in, as PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 are; give your own to ClientConfig::sasl";
+                let why = "not built in, as PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER are; give your own to ClientConfig::sasl";
                 Err(settings::invalid(key, name, &why))
             }
         }
@@ -306,7 +332,7 @@ mod tests {
     }
 
     fn built<const N: usize>(properties: [(&str, &str); N]) -> Result<Security> {
-        settings(properties).build(NetClock::System)
+        settings(properties).build(NetClock::System, Duration::from_secs(10))
     }
 
     #[test]
@@ -359,7 +385,7 @@ mod tests {
             for (key, value) in properties {
                 settings.set(key, value);
             }
-            let error = settings.build(NetClock::System).unwrap_err().to_string();
+            let error = settings.build(NetClock::System, Duration::from_secs(10)).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         }
     }
@@ -383,7 +409,7 @@ mod tests {
             for (key, value) in properties {
                 settings.set(key, value);
             }
-            let error = settings.build(NetClock::System).unwrap_err().to_string();
+            let error = settings.build(NetClock::System, Duration::from_secs(10)).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         }
         assert_eq!(built([ssl, ("ssl.ca.location", "bundled")]).unwrap().protocol(), "SSL");

@@ -49,7 +49,6 @@ impl Jaas {
     }
 
     /// All options.
-    #[expect(dead_code, reason = "for OAUTHBEARER's extensions")]
     pub(super) fn options(&self) -> impl Iterator<Item = (&str, &str)> {
         self.options.iter().map(|(name, value)| (name.as_str(), value.expose()))
     }
