@@ -54,7 +54,7 @@ impl Idp {
         self.asked.lock().unwrap().len()
     }
 
-    fn from_now_on(&self, reply: Reply) {
+    fn reply_with(&self, reply: Reply) {
         *self.replies.lock().unwrap() = [reply].into();
     }
 
@@ -208,7 +208,7 @@ async fn an_endpoint_that_is_down_is_asked_again_and_what_is_good_is_used_meanwh
     let tokens = tokens(&idp);
     assert_eq!(text(get(&tokens).await), "t1");
     sleep(Duration::from_secs(90)).await;
-    idp.from_now_on(Reply::Down);
+    idp.reply_with(Reply::Down);
     let before = idp.asked();
     for _ in 0..10 {
         assert_eq!(text(get(&tokens).await), "t1");
@@ -222,7 +222,7 @@ async fn an_endpoint_that_is_down_is_asked_again_and_what_is_good_is_used_meanwh
     assert!((5..12).contains(&asked), "{asked} attempts");
     let expected = "token endpoint http://idp/token: can't connect: connection refused";
     assert!(error.to_string().starts_with(expected), "{error}");
-    idp.from_now_on(Reply::Token(100));
+    idp.reply_with(Reply::Token(100));
     sleep(Duration::from_secs(8)).await;
     assert_eq!(text(get(&tokens).await), "t2", "and it is back");
 }

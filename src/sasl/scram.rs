@@ -10,8 +10,7 @@ use super::{SaslMechanism, SaslMessage, SaslPeer, SaslSession, Starting};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::secret::Secret;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use hmac::digest::{FixedOutputReset, KeyInit};
-use hmac::{EagerHash, Hmac, Mac};
+use hmac::{EagerHash, Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,8 +44,19 @@ struct Credentials {
     password: Secret,
     is_token: bool,
     /// By salt and iterations: all brokers of a cluster have the same.
-    salted: Mutex<Option<(Vec<u8>, u32, Arc<Key>)>>,
+    salted: Mutex<Option<Salted>>,
 }
+
+/// A password, hashed with this salt so many times.
+struct Salted {
+    salt: Vec<u8>,
+    iterations: u32,
+    key: Arc<Key>,
+}
+
+/// What all of it is written for.
+trait Sha: EagerHash + sha2::Digest {}
+impl<D: EagerHash + sha2::Digest> Sha for D {}
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,11 +158,7 @@ impl SaslSession for Session {
 
 impl Credentials {
     /// The client's proof, and what the server must sign with.
-    fn proof<D: EagerHash + FixedOutputReset>(&self, bare: &str, first: &ServerFirst<'_>) -> (Key, Key)
-    where
-        Hmac<D>: KeyInit + Mac,
-        D: sha2::Digest,
-    {
+    fn proof<D: Sha>(&self, bare: &str, first: &ServerFirst<'_>) -> (Key, Key) {
         let salted = self.salted::<D>(&first.salt, first.iterations);
         let client_key = mac::<D>(&salted, b"Client Key");
         let stored_key = D::digest(&*client_key);
@@ -165,27 +171,21 @@ impl Credentials {
         (proof, mac::<D>(&server_key, auth_message.as_bytes()))
     }
 
-    fn salted<D: EagerHash>(&self, salt: &[u8], iterations: u32) -> Arc<Key>
-    where
-        Hmac<D>: KeyInit,
-        D: sha2::Digest,
-    {
+    fn salted<D: Sha>(&self, salt: &[u8], iterations: u32) -> Arc<Key> {
         let kept = || self.salted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, key)) = kept().as_ref().filter(|(of, times, _)| of == salt && *times == iterations) {
-            return key.clone();
+        let is_it = |kept: &&Salted| kept.salt == salt && kept.iterations == iterations;
+        if let Some(kept) = kept().as_ref().filter(is_it) {
+            return kept.key.clone();
         }
         let mut key = Zeroizing::new(vec![0; <D as sha2::Digest>::output_size()]);
         pbkdf2::pbkdf2_hmac::<D>(self.password.expose().as_bytes(), salt, iterations, &mut key);
         let key = Arc::new(key);
-        *kept() = Some((salt.to_vec(), iterations, key.clone()));
+        *kept() = Some(Salted { salt: salt.to_vec(), iterations, key: key.clone() });
         key
     }
 }
 
-fn mac<D: EagerHash>(key: &[u8], message: &[u8]) -> Key
-where
-    Hmac<D>: KeyInit + Mac,
-{
+fn mac<D: Sha>(key: &[u8], message: &[u8]) -> Key {
     let mut mac = match <Hmac<D> as KeyInit>::new_from_slice(key) {
         Ok(mac) => mac,
         Err(_) => unreachable!("HMAC takes keys of any length"),

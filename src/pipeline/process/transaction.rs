@@ -80,7 +80,8 @@ fn without_transaction(error: Error) -> Outcome {
     if is_takeover(&error) {
         return Outcome::Lost { fenced: true, error };
     }
-    let for_ever = matches!(error.kind(), ErrorKind::Denied | ErrorKind::Tls | ErrorKind::UnsupportedVersion | ErrorKind::Config);
+    let for_ever =
+        matches!(error.kind(), ErrorKind::Denied | ErrorKind::Tls | ErrorKind::UnsupportedVersion | ErrorKind::Config);
     if for_ever { Outcome::Failed(error) } else { Outcome::Lost { fenced: false, error } }
 }
 
