@@ -6,6 +6,8 @@ use crate::client::{Client, ClientConfig};
 use crate::consumer::{Consumer, Event, OwnedRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::producer::{ProducerConfig, ProducerRecord};
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,9 +15,12 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl TestCluster {
-    /// The settings that reach this cluster: its brokers, its connector, and its clock if it is in memory.
+    /// The settings that reach this cluster: its brokers, its connector, its clock if it is in memory, its CA if it speaks TLS.
+    /// Who the client is, if the cluster asks for that, is yours to say.
     pub fn client_config(&self) -> ClientConfig {
         let config = ClientConfig::new([self.bootstrap()]);
+        #[cfg(feature = "tls")]
+        let config = if self.has_tls() { config.tls(TlsConfig::default().ca_pem(self.ca_pem())) } else { config };
         if self.is_in_memory() {
             return config.connect(self.connector()).virtual_time_from(self.clock().unix_millis());
         }

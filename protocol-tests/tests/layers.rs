@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("properties", &["client", "consumer", "error", "producer", "secret"]),
     ("admin", &["client", "error", "ids", "net", "wire"]),
     ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic
-    ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record"]),
+    ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record", "tls"]),
     (
         "pipeline",
         &[

@@ -256,6 +256,11 @@ impl TestCluster {
         issued.expect("there is randomness for a key")
     }
 
+    /// Whether its listeners speak TLS.
+    pub fn has_tls(&self) -> bool {
+        self.shared.security.tls.is_some()
+    }
+
     fn authority(&self) -> &Authority {
         let tls = self.shared.security.tls.as_ref();
         &tls.expect("a test cluster that speaks TLS").authority

@@ -4,15 +4,13 @@
 //! that uses rustls with another one is not disturbed.
 
 mod config;
-mod failure;
+pub(crate) mod failure;
 mod pem;
-mod roots;
+pub(crate) mod roots;
 mod verifier;
 
 pub use config::TlsConfig;
-pub(crate) use failure::{advice, cause, explain};
 pub(crate) use pem::Pem;
-pub(crate) use roots::{roots, system_roots};
 pub use rustls;
 pub(crate) use verifier::Verifier;
 

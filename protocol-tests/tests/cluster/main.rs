@@ -25,6 +25,7 @@ mod patterns;
 mod producer;
 mod producer_rules;
 mod purge;
+mod security;
 mod send_many;
 mod sendable;
 mod soak;

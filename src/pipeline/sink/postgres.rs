@@ -372,7 +372,7 @@ impl StoreError {
     fn class(error: &tokio_postgres::Error) -> Class {
         match error.code() {
             Some(code) => class_of(code.code()),
-            None if tls::cause(error).and_then(tls::advice).is_some() => Class::Configuration,
+            None if tls::failure::cause(error).and_then(tls::failure::advice).is_some() => Class::Configuration,
             // Without a code it is the connection: refused, broken, timed out. What is left are mistakes of ours.
             None if error.is_closed() || io_error(error) => Class::Transient,
             None => Class::Configuration,
@@ -388,7 +388,7 @@ impl From<tokio_postgres::Error> for StoreError {
             Some(code) if class == Class::Configuration => Some(advice(code.code())),
             Some(_) => None,
             None if message.ends_with(NO_TLS) => Some("set ssl=on there, or sslmode=prefer or disable in --to"),
-            None => tls::cause(&error).and_then(tls::advice),
+            None => tls::failure::cause(&error).and_then(tls::failure::advice),
         };
         if let Some(advice) = advice {
             message.push_str("; ");

@@ -154,10 +154,10 @@ impl Tls {
         let roots = match (&self.root, self.mode) {
             (Some(path), _) if path != Path::new(SYSTEM) => {
                 verifier.pinned = Pem::File(path.clone()).certificates()?;
-                tls::roots(&verifier.pinned).map_err(|error| format!("{}: {error}", path.display()))?
+                tls::roots::roots(&verifier.pinned).map_err(|error| format!("{}: {error}", path.display()))?
             }
             (Some(_), _) | (None, Mode::VerifyCa | Mode::VerifyFull) => {
-                tls::system_roots().map_err(|error| format!("{error}, or name the CA's file by sslrootcert"))?
+                tls::roots::system_roots().map_err(|error| format!("{error}, or name the CA's file by sslrootcert"))?
             }
             (None, _) => return Ok(verifier),
         };
