@@ -39,15 +39,21 @@ struct Row {
     /// It is run over every security protocol; the others over those for which the matrix takes the whole suite.
     is_core: bool,
     only_plaintext: Option<&'static str>,
+    /// It looks at the clock: nothing else runs beside it.
+    is_alone: bool,
 }
 
 const fn row(tests: &'static str, feature: &'static str) -> Row {
-    Row { tests, feature, needs: &[], is_core: false, only_plaintext: None }
+    Row { tests, feature, needs: &[], is_core: false, only_plaintext: None, is_alone: false }
 }
 
 impl Row {
     const fn core(self) -> Self {
         Self { is_core: true, ..self }
+    }
+
+    const fn alone(self) -> Self {
+        Self { is_alone: true, ..self }
     }
 
     const fn needs(self, needs: &'static [Need]) -> Self {
@@ -97,12 +103,13 @@ const ROWS: &[Row] = &[
     row("groups::", GROUP),
     row("groups::two_members_balance_", GROUP).core(),
     row("failover::", GROUP),
-    row("large_group::", "fifty members over five hundred partitions, and one more"),
+    row("large_group::", "fifty members over five hundred partitions, and one more").alone(),
     row("groups::ours_and_", MIXED),
     row("mixed_groups::", MIXED),
     row("patterns::", "topics by a pattern"),
     row("consumer_groups::", COORDINATED).needs(KIP_848),
     row("consumer_groups::two_members_balance_", COORDINATED).needs(KIP_848).core(),
+    row("consumer_groups::one_more_member_of_fifty_", COORDINATED).needs(KIP_848).alone(),
     row("consumer_groups::topics_that_the_coordinator_matches_", "topics by a pattern that the broker matches")
         .needs(KIP_848),
     row("transactions::", TRANSACTIONS),
@@ -201,7 +208,7 @@ async fn what_this_cluster_is_asked() {
         let place = ROWS.iter().position(|other| other.feature == row.feature);
         let lacks: Vec<String> = row.needs.iter().filter_map(|need| found.lacks(*need)).collect();
         let line = json!({
-            "test": test, "feature": row.feature, "place": place, "core": row.is_core,
+            "test": test, "feature": row.feature, "place": place, "core": row.is_core, "alone": row.is_alone,
             "only_plaintext": row.only_plaintext, "lacks": lacks.first(),
         });
         lines.push((place, line.to_string()));
