@@ -2,7 +2,8 @@
 # Other people's clients against the test broker over TCP, and a black-box suite of what Apache Kafka promises: kcat (Debian),
 # confluent-kafka, kafka-python and aiokafka (PyPI, in a venv under ${MILENA_VENV:-target/venv}), kafkajs (npm), franz-go (a Go
 # module), Apache's Java client and command-line tools 4.3.1 (Maven); what is built of them lies in target/foreign.
-# With KAFKA_BOOTSTRAP set, the same checks run against that cluster instead: a real Kafka has to pass them too.
+# With KAFKA_BOOTSTRAP set, the same checks run against that cluster instead: a real Kafka has to pass them too. Those of TLS and SASL
+# want it to be of protocol-tests/kafka, with its KFM_DIR.
 #
 #   foreign_clients.sh [--jobs N] [--list] [NAME-OR-PART-OF-ONE ...]
 set -euo pipefail
@@ -34,6 +35,7 @@ if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
   [ -n "${MILENA_BIN:-}" ] || cargo build --quiet --features cli --bin milena
   trap stop_embedded_broker EXIT
   embedded_broker "$binary" --brokers 3
+  export FOREIGN_BROKER=$binary # for more of them, with TLS and SASL
 fi
 
 PYTHONPATH=protocol-tests PYTHONDONTWRITEBYTECODE=1 timeout 600 "$venv/bin/python" -m foreign "$KAFKA_BOOTSTRAP" "$@"

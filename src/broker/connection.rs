@@ -214,6 +214,9 @@ pub(super) async fn answer(
     };
     if caller.session().awaits_bare_token() {
         let answer = sasl::bare_token(&context(0, ""), &frame);
+        if matches!(answer, Answer::Close) {
+            tokio::time::sleep(shared.security.sasl.failure_delay).await;
+        }
         return Ok((answer, Duration::ZERO));
     }
     let (key, version, correlation_id) = peek_request(&frame)?;
@@ -258,9 +261,14 @@ pub(super) async fn answer(
     if judged.apply || refusal.is_some() {
         let how = Handling { apply: judged.apply, refusal, script, throttle: judged.throttle };
         (answer, throttle) = api::dispatch(api, context(version, &client_id(&frame)), frame.clone(), how).await?;
-        if caller.session().has_failed() {
-            tokio::time::sleep(shared.security.sasl.failure_delay).await;
-            answer = answer.last();
+        let ends = caller.session().ends();
+        match ends {
+            Some(true) => {
+                tokio::time::sleep(shared.security.sasl.failure_delay).await;
+                answer = answer.last();
+            }
+            Some(false) => answer = Answer::Close,
+            None => {}
         }
     }
     if let Some(delay) = judged.delay_answer {

@@ -142,7 +142,7 @@ impl Api for SaslAuthenticateRequest {
         let answered = on.session().authenticate(&on, &self.auth_bytes);
         match answered {
             Ok(answered) => SaslAuthenticateResponse::default()
-                .with_error_message(None)
+                .with_error_message(Some(StrBytes::default())) // as Apache's
                 .with_auth_bytes(answered.token.into())
                 .with_session_lifetime_ms(answered.lifetime_ms),
             Err((code, why)) => {

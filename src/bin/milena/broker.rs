@@ -53,7 +53,8 @@ pub struct Args {
     security: SecurityArgs,
 }
 
-/// Prints `BOOTSTRAP=host:port[,…]` once every broker accepts, and returns on Ctrl-C or SIGTERM.
+/// Prints `BOOTSTRAP=host:port[,…]` once every broker accepts, and returns on Ctrl-C or SIGTERM. With SASL it prints then how
+/// connections have authenticated themselves.
 pub async fn run(args: Args, _global: &Global) -> Result<()> {
     let mut builder = TestCluster::builder()
         .brokers(args.brokers)
@@ -88,6 +89,7 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     std::io::stdout().flush()?;
     // An error is the end of the sender, which is as good a reason to stop.
     stop.stopped().await;
+    args.security.print_counts(&cluster);
     cluster.stop().await;
     Ok(())
 }

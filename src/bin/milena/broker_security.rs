@@ -65,6 +65,19 @@ impl SecurityArgs {
         Ok(builder)
     }
 
+    pub fn print_counts(&self, cluster: &TestCluster) {
+        let count = cluster.authentications();
+        if !self.sasl.is_empty() {
+            println!(
+                "AUTHENTICATED={} FAILED={} REAUTHENTICATED={} EXPIRED={}",
+                count.succeeded,
+                count.failed + count.reauthentications_failed,
+                count.reauthenticated,
+                count.expired
+            );
+        }
+    }
+
     /// Writes the certificates that clients need.
     pub fn write_certificates(&self, cluster: &TestCluster) -> Result<()> {
         let Some(dir) = &self.tls_dir else { return Ok(()) };

@@ -101,8 +101,9 @@ impl<'a> ClientFirst<'a> {
             "" => None,
             given => Some(given.strip_prefix("a=").filter(|name| is_saslname(name))?),
         };
+        let pairs = pairs.strip_suffix(SEPARATOR).filter(|pairs| pairs.ends_with(SEPARATOR))?;
         let mut auth = None;
-        for pair in pairs.strip_suffix(SEPARATOR)?.split_terminator(SEPARATOR) {
+        for pair in pairs.split_terminator(SEPARATOR) {
             let (key, value) = pair.split_once('=')?;
             let visible = |byte: u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
             if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphabetic()) {

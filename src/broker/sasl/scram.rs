@@ -2,7 +2,8 @@
 //!
 //! - Names are ASCII; `=2C` and `=3D` stand for a comma and an equals sign, and nothing else does.
 //! - Extensions are ignored, but `tokenauth=true`: there are no delegation tokens, and so nobody has that name.
-//! - The client's last nonce has to end in the server's: librdkafka before 2.6.1 puts its own before it twice.
+//! - The client's last nonce has to be the server's, as Kafka 4.3 wants it; older ones took one that ends in it, because librdkafka
+//!   before 2.6.1 puts its own before it twice. An extension of the last message is not proved, and so does not fit.
 //! - Unlike Apache's, its `c=` has to be the header that it began with, as the RFC wants.
 
 use super::{Failure, Step, is_saslname};
@@ -95,10 +96,10 @@ fn challenge(
 impl Challenged {
     fn verify(self, mechanism: Mechanism, text: &str) -> Result<Step, Failure> {
         let last = ClientFinal::parse(text).ok_or(Failure::Untold)?;
-        if !last.nonce.ends_with(&self.nonce) || last.channel != self.gs2_header.as_bytes() {
+        if last.nonce != self.nonce || last.channel != self.gs2_header.as_bytes() {
             return Err(Failure::Untold);
         }
-        let auth_message = format!("{},{}", self.so_far, last.without_proof);
+        let auth_message = format!("{},{}", self.so_far, last.proved);
         let salted = &self.credential.salted_password;
         let stored_key = mechanism.hash(&mechanism.hmac(salted, b"Client Key")?);
         let mut client_key = mechanism.hmac(&stored_key, auth_message.as_bytes())?;
@@ -147,7 +148,8 @@ impl<'a> ClientFirst<'a> {
 /// `c=channel,r=nonce[,extensions],p=proof`.
 #[derive(Debug, PartialEq, Eq)]
 struct ClientFinal<'a> {
-    without_proof: &'a str,
+    /// `c=` and `r=`.
+    proved: &'a str,
     channel: Vec<u8>,
     nonce: &'a str,
     proof: Vec<u8>,
@@ -159,10 +161,12 @@ impl<'a> ClientFinal<'a> {
         let mut attributes = without_proof.split(',');
         let channel = STANDARD.decode(attributes.next()?.strip_prefix("c=")?).ok()?;
         let nonce = attributes.next()?.strip_prefix("r=").filter(|nonce| is_printable(nonce))?;
-        if !attributes.all(|attribute| extension(attribute).is_some()) {
-            return None;
+        let mut end = without_proof.len();
+        for attribute in attributes {
+            extension(attribute)?;
+            end -= attribute.len() + 1;
         }
-        Some(Self { without_proof, channel, nonce, proof: STANDARD.decode(proof).ok()? })
+        Some(Self { proved: &without_proof[..end], channel, nonce, proof: STANDARD.decode(proof).ok()? })
     }
 }
 
@@ -206,8 +210,10 @@ mod tests {
             ("hNlF$k0", "hNlF$k1"),                           // another nonce
             ("p=dHzb", "p=eHzb"),                             // another proof
             ("p=dHzb", "p="),                                 // one that is too short
-            ("c=biws,r=r", "c=biws,r=rOprNGfwEbeRWgbNEkqOr"), // the client's twice, which only the proof gives away
+            ("c=biws,r=r", "c=biws,r=rOprNGfwEbeRWgbNEkqOr"), // the client's twice
         ];
+        let extended = last.replacen(",p=", ",x=y,z=1,p=", 1);
+        assert!(challenge().1.verify(Mechanism::Sha256, &extended).is_ok(), "where the proof leaves it out");
         for (right, wrong) in wrong {
             let last = last.replacen(right, wrong, 1);
             assert_eq!(challenge().1.verify(Mechanism::Sha256, &last), Err(Failure::Untold), "{last}");

@@ -1,9 +1,9 @@
 //! How far one connection has come in saying who it is, and what it may ask meanwhile.
 //!
-//! - First ApiVersions, if the client likes, then SaslHandshake, then tokens. Another ApiVersions ends the connection at once,
-//!   any other request after the delay; in the middle of the tokens it is answered `ILLEGAL_SASL_STATE` before.
+//! - First ApiVersions, if the client likes, then SaslHandshake, then tokens. Another ApiVersions or any other request ends the
+//!   connection; in the middle of the tokens it is answered `ILLEGAL_SASL_STATE` before, after the delay.
 //! - A session that ends (KIP-368) can begin anew by a SaslHandshake, be it too late, but not within a second after the last time:
-//!   then it is out of place. Mechanism and principal have to be the same. A request behind the end that is no SaslHandshake ends
+//!   then it is out of place. Mechanism and principal have to be the same; one that is not enabled is not even answered. A request behind the end that is no SaslHandshake ends
 //!   the connection.
 
 use super::{Exchange, Failure, Mechanism, Step};
@@ -37,6 +37,8 @@ enum Phase {
     Done,
     /// The connection ends with the next answer.
     Failed,
+    /// It ends without.
+    Gone,
 }
 
 /// What becomes of a request, by what has been before it.
@@ -96,8 +98,13 @@ impl Session {
         matches!(self.phase, Phase::Tokens { framed: false, .. })
     }
 
-    pub(in crate::broker) fn has_failed(&self) -> bool {
-        matches!(self.phase, Phase::Failed)
+    /// Whether the connection ends, and whether by an answer.
+    pub(in crate::broker) fn ends(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Failed => Some(true),
+            Phase::Gone => Some(false),
+            _ => None,
+        }
     }
 
     /// Looks at a request before it is served.
@@ -110,7 +117,6 @@ impl Session {
         let admission = match (&self.phase, api) {
             (Phase::Start | Phase::VersionsTold | Phase::Again, ApiKey::SaslHandshake) => Admission::Serve,
             (Phase::Start, ApiKey::ApiVersions) => Admission::Serve,
-            (Phase::VersionsTold | Phase::Again, ApiKey::ApiVersions) => Admission::Close,
             (Phase::Tokens { .. }, ApiKey::SaslAuthenticate) => Admission::Serve,
             (Phase::Tokens { .. }, _) => Admission::Refuse(ErrorCode::IllegalSaslState),
             (Phase::Done, ApiKey::SaslHandshake) if self.may_begin_again(now) => {
@@ -123,9 +129,8 @@ impl Session {
                 Admission::Close
             }
             (Phase::Done, _) => Admission::Serve,
-            (Phase::Start | Phase::VersionsTold | Phase::Again | Phase::OtherMechanism | Phase::Failed, _) => {
-                Admission::Fail
-            }
+            (Phase::OtherMechanism, _) => Admission::Fail,
+            (Phase::Start | Phase::VersionsTold | Phase::Again | Phase::Failed | Phase::Gone, _) => Admission::Close,
         };
         if matches!(admission, Admission::Refuse(_) | Admission::Fail) {
             self.fail(counts);
@@ -164,6 +169,9 @@ impl Session {
         }
         let Some(mechanism) = enabled.iter().copied().find(|mechanism| mechanism.name() == asked) else {
             self.fail(counts);
+            if self.mechanism.is_some() {
+                self.phase = Phase::Gone; // so Kafka 4.3.1, which has an answer and does not send it
+            }
             return Err(ErrorCode::UnsupportedSaslMechanism);
         };
         self.phase = if self.mechanism.is_some_and(|before| before != mechanism) {

@@ -117,10 +117,10 @@ fn bearer(token: &str) -> String {
 async fn who_has_not_said_who_it_is_may_ask_for_nothing_else() {
     let cluster = cluster(&["PLAIN"]).start().await.unwrap();
     let versions = ApiVersionsRequest::default();
-    // Anything else: the connection ends, after the delay and without an answer.
+    // Anything else: the connection ends, at once and without an answer.
     let before = cluster.clock().now();
     assert_eq!(Peer::connect(&cluster, 1).await.metadata().await, None);
-    assert_eq!(before.elapsed(), Duration::from_millis(100));
+    assert_eq!(before.elapsed(), Duration::ZERO);
     // ApiVersions once.
     let mut peer = Peer::connect(&cluster, 1).await;
     assert!(!peer.call(2, &versions).await.api_keys.is_empty());
@@ -145,7 +145,7 @@ async fn who_has_not_said_who_it_is_may_ask_for_nothing_else() {
     peer.stream.write_all(&[0, 8, 0, 1]).await.unwrap();
     assert!(peer.is_closed().await);
     let count = cluster.authentications();
-    assert_eq!((count.succeeded, count.failed), (0, 3));
+    assert_eq!((count.succeeded, count.failed), (0, 1));
     assert!(!cluster.topics().is_empty());
 }
 
@@ -294,7 +294,15 @@ async fn a_bearer_token_speaks_for_its_principal_for_as_long_as_it_lasts() {
     let invalid = failed(
         "Authentication failed during authentication due to invalid credentials with SASL mechanism OAUTHBEARER",
     );
-    for token in ["", "\x01", "n,,", "n,,\x01\x01", "n,,\x01auth=Basic x\x01\x01", "n,,\x01auth=Bearer \x01\x01"] {
+    for token in [
+        "",
+        "\x01",
+        "n,,",
+        "n,,\x01\x01",
+        "n,,\x01auth=Basic x\x01\x01",
+        "n,,\x01auth=Bearer \x01\x01",
+        "n,,\x01auth=Bearer a\x01",
+    ] {
         let mut peer = Peer::connect(&cluster, 1).await;
         peer.handshake("OAUTHBEARER").await;
         assert_eq!(peer.authenticate(token).await, invalid, "{token:?}");
@@ -376,7 +384,8 @@ async fn a_session_begins_anew_as_the_same_and_by_the_same_mechanism_and_with_no
     assert_eq!(other_user.plain("bob", "b0b").await, failed(why));
     assert_eq!(other_mechanism.handshake("SCRAM-SHA-256").await.0, None);
     other_mechanism.send(2, &SaslAuthenticateRequest::default()).await;
-    assert_eq!(unknown.handshake("GSSAPI").await.0, Some(ErrorCode::UnsupportedSaslMechanism));
+    let unknown_to_it = SaslHandshakeRequest::default().with_mechanism("GSSAPI".into());
+    unknown.send(1, &unknown_to_it).await;
     assert_eq!(wrong.plain("alice", "wrong").await, failed("Authentication failed: Invalid username or password"));
     assert_eq!(between.handshake("PLAIN").await.0, None);
     let answered = between.metadata().await.unwrap();
