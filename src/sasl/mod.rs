@@ -8,6 +8,8 @@
 //!
 //! let me = Scram::sha512("alice", "alice-secret");
 //! ```
+//!
+#![cfg_attr(feature = "tls", doc = include_str!("../../docs/security.md"))]
 
 mod oauthbearer;
 mod plain;
