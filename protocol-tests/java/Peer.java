@@ -31,6 +31,7 @@ import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -190,7 +191,14 @@ public class Peer {
       while (System.in.available() == 0) { // the test says a word to end it
         consumer.poll(Duration.ofMillis(100)).forEach(record -> System.out.println(json(record)));
       }
-      consumer.commitSync();
+      for (boolean committed = false; !committed; ) {
+        try {
+          consumer.commitSync();
+          committed = true;
+        } catch (RebalanceInProgressException error) { // it wants a poll first
+          consumer.poll(Duration.ofMillis(100)).forEach(record -> System.out.println(json(record)));
+        }
+      }
     }
   }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -162,8 +162,11 @@ impl Member {
     pub(crate) async fn leave(mut self) -> Vec<Vec<u8>> {
         let mut stdin = self.child.stdin.take().expect("it is piped");
         stdin.write_all(b"leave\n").await.expect("the peer listens");
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("the peer leaves in time");
-        assert!(status.expect("it can be waited for").success());
+        let mut errors = String::new();
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        let end = async { tokio::join!(self.child.wait(), stderr.read_to_string(&mut errors)).0 };
+        let status = timeout(PATIENCE, end).await.expect("the peer leaves in time").expect("it can be waited for");
+        assert!(status.success(), "{status}: {errors}");
         self.reader.await.expect("its lines are JSON");
         self.seen.lock().expect("no reader panics").values.clone()
     }

@@ -2,6 +2,7 @@
 //! `protocol-tests/matrix` writes. What a broker has not got is found by asking it, not by its release.
 
 use crate::emulation::{Broker, ranges, tested_release};
+use crate::is_before;
 use milena::broker::ApiKey::{self, ConsumerGroupHeartbeat, DescribeAcls, InitProducerId, Produce, TxnOffsetCommit};
 use milena::broker::Emulation;
 use milena::wire::messages::{DescribeAclsRequest, MetadataRequest};
@@ -16,6 +17,8 @@ use std::process::Command;
 enum Need {
     /// This API, and this version of it.
     Api(ApiKey, i16),
+    /// A fault of releases before this one is mended.
+    Mended(&'static str, [u32; 3]),
     /// Exactly so many nodes.
     Nodes(usize),
     /// A release that the test broker passes for, or this one: `KAFKA_VERSION` says which it is.
@@ -93,7 +96,7 @@ const ROWS: &[Row] = &[
         .needs(&[Need::Nodes(3), Need::Api(Produce, 10)])
         .only_plaintext(FRAMES),
     row("leader::a_position_is_validated_", "positions are validated by new leaders (KIP-320)")
-        .needs(THREE_NODES)
+        .needs(&[Need::Nodes(3), Need::Mended("fetch sessions forget leader epochs (KAFKA-9338)", [2, 5, 0])])
         .only_plaintext(FRAMES),
     row("leader::records_are_read_from_the_replica_", "reading from the replica nearby (KIP-392)").needs(THREE_NODES),
     row("fetching::", "fetch sessions (KIP-227)"),
@@ -177,6 +180,7 @@ impl Found {
                 let has = self.apis.get(&api.to_wire()).is_some_and(|(min, max)| (min..=max).contains(&&version));
                 (!has).then(|| format!("no {api:?} v{version}"))
             }
+            Need::Mended(fault, release) => is_before(release).then(|| fault.to_owned()),
             Need::Nodes(nodes) => (self.nodes != nodes).then(|| match nodes {
                 1 => "for one node".to_owned(),
                 nodes => format!("for {nodes} nodes"),
