@@ -15,7 +15,7 @@ from foreign import harness
 
 SUBJECTS = [
     "members", "tools", "applications", "clients", "transactions", "groups", "consumer_groups", "commits", "produce", "fetch", "list_offsets", "topics",
-    "configs", "versions", "secured",
+    "configs", "versions", "secured", "sasl_states",
 ]
 
 
