@@ -75,6 +75,9 @@ fn granted(body: &[u8], unix_millis: i64) -> Result<Token> {
     if let Some(other) = token_type.filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
         return Err(malformed(format!("a token of the type {}, and not Bearer", shown(&other))));
     }
+    if token.is_empty() {
+        return Err(malformed("an access_token that is empty".to_owned()));
+    }
     let lifetime = lifetime(expires_in.as_ref(), jwt::times(token.expose()), unix_millis as f64 / 1000.0)?;
     Ok(Token::new(token).valid_for(lifetime))
 }
@@ -105,7 +108,7 @@ fn lifetime(expires_in: Option<&Seconds>, times: jwt::Times, now: f64) -> Result
 }
 
 /// For how long not to ask again, as the server wants it: seconds, or a date (RFC 9110, section 10.2.3).
-pub(super) fn retry_after(value: &str, unix_millis: i64) -> Option<Duration> {
+pub fn retry_after(value: &str, unix_millis: i64) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST));
     }
@@ -161,6 +164,7 @@ mod tests {
             ("", "no JSON"),
             ("<html>", "no JSON"),
             (r#"{"token":"hush"}"#, "no JSON with an access_token"),
+            (r#"{"access_token":""}"#, "empty"),
             (r#"{"access_token":["hush"]}"#, "no JSON with an access_token"),
             (r#"{"access_token":"hush","token_type":"DPoP"}"#, "of the type DPoP"),
             (r#"{"access_token":"hush","expires_in":0}"#, "has expired"),

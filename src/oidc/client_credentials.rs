@@ -256,7 +256,11 @@ impl ClientCredentials {
         let tls = error.kind() == ErrorKind::Tls;
         let why = if tls { why.replace("the broker's", "its") } else { why };
         let error = error.message(format!("token endpoint {}: {why}", self.endpoint));
-        if tls { error.hint("https.ca.location names the file of its CA") } else { error }
+        if tls {
+            error.hint("https.ca.location names the file of its CA, and the URL a host of its certificate")
+        } else {
+            error
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the peer has a task, and the test looks at the clock")]
 
 use super::ClientCredentials;
-use crate::connect::{BoxStream, Connect, Connecting};
+use crate::connect::{BoxStream, Connect, Connecting, Stream};
 use crate::error::{ErrorKind, Result};
 use crate::sasl::{SaslPeer, Token, TokenProvider};
 use http_body_util::{BodyExt, Full};
@@ -85,7 +85,7 @@ impl Idp {
         answer.body(body.into_bytes().into()).unwrap()
     }
 
-    async fn serve(self: Arc<Self>, reply: Reply, stream: tokio::io::DuplexStream) {
+    async fn serve(self: Arc<Self>, reply: Reply, stream: impl Stream) {
         let service = service_fn(move |request: Request<Incoming>| {
             let (idp, reply) = (self.clone(), reply.clone());
             async move {
@@ -338,4 +338,60 @@ fn what_is_wrong_is_named_by_its_property() {
         let error = ClientCredentials::new(url, id, secret).unwrap_err();
         assert!(error.kind() == ErrorKind::Config && error.to_string().starts_with(expected), "{error}");
     }
+}
+
+/// Over TLS, with a certificate of a test cluster's CA.
+#[cfg(feature = "test-broker")]
+#[derive(Debug, Clone)]
+struct TlsWire(Arc<Idp>, Arc<rustls::ServerConfig>);
+
+#[cfg(feature = "test-broker")]
+impl Connect for TlsWire {
+    fn connect(&self, host: &str, port: u16) -> Connecting {
+        assert_eq!((host, port), ("idp", 443));
+        let Self(idp, config) = self.clone();
+        Box::pin(async move {
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            tokio::spawn(async move {
+                // A client that does not trust us goes.
+                if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(theirs).await {
+                    idp.clone().serve(idp.reply(), stream).await;
+                }
+            });
+            Ok(Box::new(ours) as BoxStream)
+        })
+    }
+}
+
+#[cfg(feature = "test-broker")]
+#[tokio::test]
+async fn over_tls_the_endpoint_has_to_be_who_it_says() {
+    use rustls::pki_types::pem::PemObject;
+    let cluster = crate::broker::TestCluster::builder().tls(Default::default()).in_memory().start().await.unwrap();
+    let idp = Idp::new([Reply::Token(100)]);
+    let endpoint = |name: &str| {
+        let (chain, key) = cluster.server_certificate(&[name]);
+        let chain = rustls::pki_types::CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(crate::tls::provider().unwrap());
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let wire = TlsWire(idp.clone(), Arc::new(config.with_single_cert(chain, key).unwrap()));
+        ClientCredentials::new("https://idp/token", "orders", "s3cret!").unwrap().connect(wire)
+    };
+    assert_eq!(text(get(&endpoint("idp").ca_pem(cluster.ca_pem())).await), "t1");
+    let stranger = endpoint("idp").tls(crate::tls::TlsConfig::default().bundled_roots());
+    let wrong_name = endpoint("elsewhere").ca_pem(cluster.ca_pem());
+    for (tokens, why) in [
+        (stranger, "its certificate is of a CA that is not trusted; https.ca.location"),
+        (wrong_name, "its certificate is not for `idp`, but for elsewhere; "),
+    ] {
+        let error = get(&tokens).await.unwrap_err();
+        let expected = format!("token endpoint https://idp/token: {why}");
+        assert!(error.kind() == ErrorKind::Tls && error.to_string().starts_with(&expected), "{error}");
+    }
+    assert_eq!(idp.asked(), 1, "nobody else has heard the secret");
+    let missing = endpoint("idp").ca_file("no/such.pem");
+    let error = get(&missing).await.unwrap_err();
+    assert!(error.to_string().contains("https.ca.location: no/such.pem"), "{error}");
+    cluster.stop().await;
 }

@@ -112,11 +112,12 @@ fn check_extension(name: &str, value: &str) -> Result<()> {
     if name == "auth" {
         return Err(wrong("`auth` is the token itself and no name of an extension".to_owned()));
     }
+    let shown = || name.chars().take(80).collect::<String>();
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Err(wrong(format!("`{}` is no name of an extension: letters only", name.escape_debug())));
+        return Err(wrong(format!("`{}` is no name of an extension: letters only", shown().escape_debug())));
     }
     if value.is_empty() || !value.bytes().all(|byte| matches!(byte, b'!'..=b'~' | b' ' | b'\t' | b'\r' | b'\n')) {
-        return Err(wrong(format!("the value of the extension `{name}` has to be printable ASCII")));
+        return Err(wrong(format!("the value of the extension `{}` has to be printable ASCII", shown())));
     }
     Ok(())
 }
