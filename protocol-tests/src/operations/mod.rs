@@ -4,6 +4,7 @@
 pub mod accumulator;
 pub mod connection;
 pub mod membership;
+pub mod oauth;
 
 use crate::random::Random;
 

@@ -1,7 +1,7 @@
 //! What the fuzzer plays (`protocol_tests::operations`), over seeds: `SEED=17 cargo test -p protocol-tests --test operations`
 //! plays one again, `SEEDS=10000` more than usual.
 
-use protocol_tests::operations::{accumulator, bytes_of_seed, connection, membership};
+use protocol_tests::operations::{accumulator, bytes_of_seed, connection, membership, oauth};
 use protocol_tests::random::seeds;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,11 +25,17 @@ fn a_member_keeps_its_promises_whatever_a_coordinator_answers() {
     each_seed(600, membership::play);
 }
 
+#[test]
+fn oauth_takes_whatever_is_said_to_it() {
+    each_seed(600, oauth::play);
+}
+
 /// Every input that the fuzzer is given to begin with, as it is played there.
 #[test]
 fn the_seeds_of_the_fuzzer_are_played() {
     each_file("accumulator_ops", accumulator::play);
     each_file("membership_ops", membership::play);
+    each_file("oauth", oauth::play);
     each_file("broker_request", |stream| {
         connection::play(stream);
     });
