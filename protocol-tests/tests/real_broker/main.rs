@@ -8,7 +8,8 @@
 //! ```
 //! `KAFKA_JARS` holds the jars of the Java client (`protocol-tests/kafka resolve 4.3.1` gets them), `KAFKA_VERSION` is the
 //! release, if it is Apache's, `KAFKA_PROPERTIES` and `KAFKA_JAVA_PROPERTIES` are files with what security takes by
-//! librdkafka's and by Java's names. `chaos` and `limits` have scripts of their own, `chaos.sh` and `limits.sh`.
+//! librdkafka's and by Java's names. `chaos`, `limits` and `oauthbearer` have scripts of their own, `chaos.sh`, `limits.sh` and
+//! `oauthbearer.sh`.
 
 mod admin;
 mod chaos;
@@ -24,6 +25,7 @@ mod leader;
 mod limits;
 mod metrics;
 mod mixed_groups;
+mod oauthbearer;
 mod offsets;
 mod patterns;
 mod peer;

@@ -134,6 +134,7 @@ const ROWS: &[Row] = &[
         .only_plaintext(PEERS_OF_ITS_OWN),
     row("chaos::", "chaos.sh").needs(ELSEWHERE),
     row("limits::", "limits.sh").needs(ELSEWHERE),
+    row("oauthbearer::", "oauthbearer.sh").needs(ELSEWHERE),
     row("plan::", "matrix").needs(ELSEWHERE),
 ];
 
