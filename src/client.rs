@@ -309,13 +309,13 @@ impl Client {
         };
         match timeout_at(deadline.into(), waiting).await {
             Ok(done) => done.map_err(|error| error.certainty(Certainty::NotSent)),
-            // Why it took so long, if nobody could be reached.
-            Err(_) => match self.inner.brokers.any(self.now().into()).await {
-                Err(error) => Err(error.certainty(Certainty::NotSent)),
-                Ok(_) => {
-                    Err(Error::with_message(ErrorKind::Timeout, "no metadata in time").certainty(Certainty::NotSent))
-                }
-            },
+            // Why it took so long: nobody could be reached, or who could did not answer.
+            Err(_) => {
+                let reached = self.inner.brokers.any(self.now().into()).await.map(|_| self.cluster().failure.clone());
+                let late = || Error::with_message(ErrorKind::Timeout, "no metadata in time");
+                let why = reached.map_or_else(|error| error, |failure| failure.unwrap_or_else(late));
+                Err(why.certainty(Certainty::NotSent))
+            }
         }
     }
 
@@ -373,7 +373,9 @@ impl Client {
         loop {
             let connection = self.retry_connecting(deadline).await?;
             match self.call_on(&connection, request, deadline).await {
-                Err(error) if error.is_retriable() => self.wait_to_retry(&mut backoff, deadline, error).await?,
+                Err(error) if error.is_retriable() => {
+                    self.wait_to_retry(&mut backoff, deadline, error.certainty(Certainty::NotSent)).await?;
+                }
                 done => return done,
             }
         }

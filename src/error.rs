@@ -154,6 +154,11 @@ impl Error {
         self.with(|inner| inner.hint = Some(hint))
     }
 
+    /// Adds what may be wrong, where nobody has said it better.
+    pub(crate) fn or_hint(self, hint: &'static str) -> Self {
+        self.with(|inner| inner.hint = inner.hint.or(Some(hint)))
+    }
+
     /// Adds what was asked.
     pub fn api(self, api: &'static str) -> Self {
         self.with(|inner| inner.api = inner.api.or(Some(api)))

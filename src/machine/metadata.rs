@@ -54,6 +54,8 @@ pub struct Cluster {
     pub errors: HashMap<Arc<str>, ErrorCode>,
     /// How often the cluster has refused us, and the last time why: a wrong password, a certificate that is no good.
     pub refusals: (u64, Option<Error>),
+    /// Why the last question has had no answer, if it had none.
+    pub failure: Option<Error>,
 }
 
 /// One topic.
@@ -312,7 +314,7 @@ impl Metadata {
             matches!(ErrorCode::from_wire(topic.error_code), None | Some(ErrorCode::LeaderNotAvailable))
         };
         let named = |topic: &MetadataResponseTopic| Some((Arc::from(topic.name.as_ref()?.as_str()), topic.is_internal));
-        let mut cluster = Cluster::clone(&self.cluster);
+        let mut cluster = Cluster { failure: None, ..Cluster::clone(&self.cluster) };
         cluster.generation += 1;
         cluster.listed = Some(Arc::new(response.topics.iter().filter(is_there).filter_map(named).collect()));
         self.cluster = Arc::new(cluster);
@@ -328,7 +330,7 @@ impl Metadata {
 
     /// As for a listing.
     fn on_answer(&mut self, now: Instant, response: MetadataResponse) -> Option<Duration> {
-        let mut cluster = Cluster::clone(&self.cluster);
+        let mut cluster = Cluster { failure: None, ..Cluster::clone(&self.cluster) };
         cluster.generation += 1;
         cluster.cluster_id = response.cluster_id.map(|id| id.to_string()).or(cluster.cluster_id);
         cluster.controller = (response.controller_id.0 >= 0).then_some(NodeId(response.controller_id.0));
@@ -435,6 +437,10 @@ impl Machine for Metadata {
     fn handle_response(&mut self, now: Instant, id: RequestId, response: Result<MetadataResponse, Error>) {
         let Some(at) = self.asked.iter().position(|asked| *asked == id) else { return };
         self.asked.swap_remove(at);
+        if let Err(error) = &response {
+            Arc::make_mut(&mut self.cluster).failure = Some(error.clone());
+            self.changed = true;
+        }
         let refused = response.as_ref().err().filter(|error| error.is_fatal()).cloned();
         let refused = refused.map(|error| self.on_refused(error)).is_some();
         let again = match self.listing {

@@ -62,7 +62,17 @@ struct State {
     /// Brokers that others have told of and that the metadata doesn't know yet.
     learned: BTreeMap<NodeId, Node>,
     slots: HashMap<(Peer, Purpose), Arc<tokio::sync::Mutex<Slot>>>,
+    attempts: HashMap<Peer, Attempts>,
     random: fastrand::Rng,
+}
+
+/// How a peer was connected to so far, for whatever purpose.
+#[derive(Debug, Default)]
+struct Attempts {
+    /// At least once.
+    reached: bool,
+    /// Why the last one failed, for those who have no time for one of their own.
+    failure: Option<Error>,
 }
 
 /// Nodes are known by their id alone; a bootstrap address stands for nobody yet.
@@ -101,15 +111,17 @@ impl Brokers {
             return;
         }
         let old = std::mem::replace(&mut state.nodes, nodes.clone());
-        let State { learned, slots, .. } = &mut *state;
+        let State { learned, slots, attempts, .. } = &mut *state;
         let same_place = |id: &NodeId| match (old.get(id).or(learned.get(id)), nodes.get(id).or(learned.get(id))) {
             (Some(old), Some(new)) => (&old.host, old.port) == (&new.host, new.port),
             _ => false,
         };
-        slots.retain(|(peer, _), _| match peer {
+        let stays = |peer: &Peer| match peer {
             Peer::Node(id) => same_place(id),
             Peer::Bootstrap(_) => true,
-        });
+        };
+        slots.retain(|(peer, _), _| stays(peer));
+        attempts.retain(|peer, _| stays(peer));
         learned.retain(|id, _| !nodes.contains_key(id));
     }
 
@@ -189,10 +201,18 @@ impl Brokers {
     }
 
     async fn open_in_time(&self, peer: Peer, purpose: Purpose, deadline: Instant) -> Result<Connection> {
-        let late = |error: Error| error.certainty(Certainty::NotSent);
+        let late = || {
+            let last = self.state().attempts.get(&peer).and_then(|attempts| attempts.failure.clone());
+            last.unwrap_or_else(|| {
+                let address =
+                    self.place(peer).map_or_else(|_| String::new(), |(host, port, _)| format!(" to {host}:{port}"));
+                let message = format!("no connection{address} in time");
+                Error::with_message(ErrorKind::Timeout, message).certainty(Certainty::NotSent)
+            })
+        };
         let slot = self.slot(peer, purpose);
         let Ok(mut slot) = timeout_at(deadline, slot.lock()).await else {
-            return Err(late(Error::with_message(ErrorKind::Timeout, "no connection in time")));
+            return Err(late());
         };
         if let Some(connection) = slot.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
@@ -210,10 +230,8 @@ impl Brokers {
         let common = (&self.tasks, &self.traffic, seed);
         let opening = Connection::open(&*self.connect, (&host, port), node, &self.config.connection, common);
         let opened = match timeout_at(deadline, opening).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                Err(Error::with_message(ErrorKind::Timeout, "not connected in time").address(format!("{host}:{port}")))
-            }
+            Ok(opened) => self.attempted(peer, opened),
+            Err(_) => Err(late()),
         };
         match opened {
             Ok(connection) => {
@@ -223,12 +241,33 @@ impl Brokers {
                 Ok(connection)
             }
             Err(error) => {
-                let error = late(error);
                 tracing::debug!(%error, ?purpose, "connecting failed");
                 slot.not_before = Some((Instant::now() + slot.backoff.next_wait(), error.clone()));
                 Err(error)
             }
         }
+    }
+
+    /// Remembers how it went. A peer that has never been reached is more likely wrongly configured than away, and whoever waits
+    /// for it may wait for long: it is told at once.
+    fn attempted(&self, peer: Peer, opened: Result<Connection>) -> Result<Connection> {
+        let mut state = self.state();
+        let attempts = state.attempts.entry(peer).or_default();
+        let opened = opened.map_err(|error| match peer {
+            Peer::Node(_) if !attempts.reached => error.or_hint(
+                "this address is of the broker's advertised.listeners: it has to be one that can be reached from here",
+            ),
+            _ => error,
+        });
+        let before = std::mem::replace(&mut attempts.failure, opened.as_ref().err().cloned());
+        attempts.reached |= opened.is_ok();
+        match &attempts.failure {
+            Some(error) if before.is_none() && !attempts.reached && !error.is_fatal() => {
+                tracing::warn!("{error}; it is tried again");
+            }
+            _ => {}
+        }
+        opened
     }
 
     fn slot(&self, peer: Peer, purpose: Purpose) -> Arc<tokio::sync::Mutex<Slot>> {

@@ -76,6 +76,7 @@ struct Shared {
     client_id: Arc<str>,
     node: Option<NodeId>,
     address: Arc<str>,
+    protocol: &'static str,
     versions: BrokerVersions,
     correlation_id: AtomicI32,
     /// When to say again who we are, if ever; set before anybody else has a handle.
@@ -107,11 +108,16 @@ impl Connection {
         (tasks, traffic, seed): (&Tasks, &Arc<Traffic>, u64),
     ) -> Result<Self> {
         let address: Arc<str> = format!("{host}:{port}").into();
-        let place = |error: Error| node.into_iter().fold(error.address(address.clone()), Error::node);
+        let protocol = config.security.protocol();
+        // Many a connection is not made because the listener speaks another protocol.
+        let place = |error: Error| {
+            let error = error.address(format!("{address} ({protocol})")).certainty(Certainty::NotSent);
+            node.into_iter().fold(error, Error::node)
+        };
         let deadline = Instant::now() + config.setup_timeout;
         let late = |_| {
             let message = format!("not connected within {} ms", config.setup_timeout.as_millis());
-            place(Error::with_message(ErrorKind::Timeout, message).certainty(Certainty::NotSent))
+            place(Error::with_message(ErrorKind::Timeout, message))
         };
         let set_up = timeout_at(deadline, Self::set_up(connect, host, port, config)).await;
         let (stream, frames, versions) = set_up.map_err(late)?.map_err(place)?;
@@ -119,6 +125,7 @@ impl Connection {
             client_id: config.client_id.clone(),
             node,
             address: address.clone(),
+            protocol,
             versions,
             correlation_id: AtomicI32::new(1),
             renewal: OnceLock::new(),
@@ -157,7 +164,7 @@ impl Connection {
             let peer = identity.peer();
             let authenticating = authenticate(&connection, &*identity.mechanism, &peer, deadline);
             let authenticated = timeout_at(deadline, authenticating).await;
-            let authenticated = authenticated.map_err(late)?.map_err(|error| error.certainty(Certainty::NotSent))?;
+            let authenticated = authenticated.map_err(late)?.map_err(place)?;
             let _ = shared.renewal.set(Renewal::new(&authenticated, random.f64()));
         }
         Ok(connection)
@@ -507,7 +514,15 @@ impl Task {
         if self.answered || self.in_flight.is_empty() || self.identity.is_some() {
             return error;
         }
-        error.hint("a SASL listener does this to who does not say who it is: see security.protocol")
+        error.hint(match self.shared.protocol {
+            "SSL" => {
+                "a SASL listener does this to who does not say who it is: security.protocol is SSL, and may have to be SASL_SSL"
+            }
+            _ => {
+                "a SASL listener does this to who does not say who it is: security.protocol is PLAINTEXT, and may have to be \
+                 SASL_PLAINTEXT"
+            }
+        })
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -132,8 +132,11 @@ fn poll_read<S: AsyncRead + Unpin, B: BufMut>(
     pin!(stream.read_buf(buffer)).poll(cx).map_err(|error| broken(&error))
 }
 
-/// What an I/O error says about a connection.
+/// What an I/O error says about a connection. A stream that knows better (TLS) has put an error of ours into it.
 pub fn broken(error: &io::Error) -> Error {
+    if let Some(known) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        return known.clone();
+    }
     let what = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "the peer closed the connection",

@@ -5,7 +5,7 @@ use crate::connect::BoxStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::machine::Clock;
 use crate::tls::TlsConfig;
-use crate::tls::failure::{cause, explain};
+use crate::tls::failure::{cause, explain, refused};
 use rustls::ClientConfig;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
@@ -72,18 +72,19 @@ impl Tls {
         let name = host.strip_suffix('.').unwrap_or(host);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::with_message(ErrorKind::Config, format!("`{host}` can't be in a certificate")))?;
+        let shows_one = config.client_auth_cert_resolver.has_certs();
         match TlsConnector::from(config).connect(name, stream).await {
-            Ok(stream) => Ok(Box::new(Lenient(stream))),
-            Err(error) => Err(failed(error, host)),
+            Ok(stream) => Ok(Box::new(Lenient { stream, shows_one })),
+            Err(error) => Err(failed(error, host, shows_one)),
         }
     }
 }
 
-fn failed(error: io::Error, host: &str) -> Error {
+fn failed(error: io::Error, host: &str, shows_one: bool) -> Error {
     let told = match cause(&error) {
         Some(rustls::Error::InvalidMessage(_)) => Error::with_message(ErrorKind::Tls, "the peer does not speak TLS")
             .hint("a plaintext listener, or no Kafka at all: see security.protocol and the port"),
-        Some(tls) => match explain(tls, host) {
+        Some(tls) => match refused(tls, shows_one).or_else(|| explain(tls, host)) {
             Some((sentence, hint)) => Error::with_message(ErrorKind::Tls, sentence).hint(hint),
             None => Error::with_message(ErrorKind::Connection, format!("TLS: {tls}")),
         },
@@ -97,29 +98,45 @@ fn failed(error: io::Error, host: &str) -> Error {
     told.caused_by(error)
 }
 
-/// A peer that goes without a close_notify has gone all the same: frames say themselves whether they are whole.
-struct Lenient<S>(S);
+/// A peer that goes without a close_notify has gone all the same: frames say themselves whether they are whole. And one that
+/// refuses our certificate says so behind the handshake, in TLS 1.3.
+struct Lenient<S> {
+    stream: S,
+    shows_one: bool,
+}
+
+impl<S> Lenient<S> {
+    fn explained(&self, error: io::Error) -> io::Error {
+        match cause(&error).and_then(|tls| refused(tls, self.shows_one)) {
+            Some((sentence, hint)) => {
+                let told = Error::with_message(ErrorKind::Tls, sentence).hint(hint);
+                io::Error::new(error.kind(), told.caused_by(error))
+            }
+            None => error,
+        }
+    }
+}
 
 impl<S: AsyncRead + Unpin> AsyncRead for Lenient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer).map(|read| match read {
+        Pin::new(&mut self.stream).poll_read(cx, buffer).map(|read| match read {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-            read => read,
+            read => read.map_err(|error| self.explained(error)),
         })
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Lenient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -127,11 +144,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lenient<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }
 

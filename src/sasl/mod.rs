@@ -102,4 +102,8 @@ impl SaslSession for SaidAll {
         }
         Err(Error::with_message(ErrorKind::Malformed, format!("{}: the broker answered with a challenge", self.0)))
     }
+
+    fn refused(&mut self, error: Error) -> Error {
+        error.hint("see sasl.username and sasl.password (Java: sasl.jaas.config)")
+    }
 }

@@ -154,6 +154,10 @@ impl SaslSession for Session {
             State::Done => Err(malformed("a message after the last one")),
         }
     }
+
+    fn refused(&mut self, error: Error) -> Error {
+        error.hint("see sasl.username and sasl.password (Java: sasl.jaas.config); a user has a password for each of SCRAM's mechanisms")
+    }
 }
 
 impl Credentials {

@@ -203,7 +203,11 @@ impl TlsConfig {
                         rustls::Error::InconsistentKeys(_) => {
                             format!("the key is not that of the certificate of {}", certificates.property)
                         }
-                        other => format!("{}: {other}", key.pem),
+                        other => format!(
+                            "{}: a key that this cryptography can't use ({other}): graviola, the default, has RSA from 2048 \
+                             bits on, P-256, P-384 and Ed25519",
+                            key.pem
+                        ),
                     };
                     key.wrong(why)
                 })

@@ -2,6 +2,7 @@
 
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error;
+use std::net::IpAddr;
 
 /// The TLS error behind this one, which an I/O error may wrap.
 pub(crate) fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
@@ -29,24 +30,62 @@ pub(crate) fn advice(error: &rustls::Error) -> Option<&'static str> {
         }
         rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => "renew the server's certificate",
         rustls::Error::InvalidCertificate(_) => "the server's certificate can't be used",
-        rustls::Error::AlertReceived(
-            AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::UnsupportedCertificate,
-        ) => "the server does not take our certificate",
+        rustls::Error::AlertReceived(alert) if is_of_our_certificate(*alert) => {
+            "the server does not take our certificate"
+        }
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion)
         | rustls::Error::PeerIncompatible(_) => "the server has no version or cipher of TLS 1.2 or 1.3 that we have",
         _ => return None,
     })
 }
 
+/// Whether a server says by it that it wants another certificate of ours, or any.
+fn is_of_our_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::AccessDenied
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate
+    )
+}
+
+/// A broker's no to our certificate, or to our having none, in a sentence and with a hint. In TLS 1.3 it comes behind the
+/// handshake.
+pub(crate) fn refused(error: &rustls::Error, shows_one: bool) -> Option<(String, &'static str)> {
+    let rustls::Error::AlertReceived(alert) = error else { return None };
+    match (is_of_our_certificate(*alert), shows_one) {
+        (true, true) => Some((
+            format!("the broker does not take our certificate ({alert:?})"),
+            "is it of a CA that the broker trusts, with its chain, and not expired (ssl.certificate.location, Java: \
+             ssl.keystore.location)? The broker's log says more",
+        )),
+        (true, false) => Some((
+            format!("the broker wants to see a certificate, and we have none ({alert:?})"),
+            "name it and its key by ssl.certificate.location and ssl.key.location (Java: ssl.keystore.location)",
+        )),
+        // OpenSSL's way in TLS 1.2; it may be something else.
+        (false, false) if *alert == AlertDescription::HandshakeFailure => Some((
+            "the broker broke the TLS handshake off (HandshakeFailure)".to_owned(),
+            "it wants to see a certificate of ours, and we have none (ssl.certificate.location and ssl.key.location), or has \
+             no version or cipher in common with us",
+        )),
+        _ => None,
+    }
+}
+
 /// What a failed handshake is, in a sentence and with a hint; `None` where the connection just broke and another may not.
 pub(crate) fn explain(error: &rustls::Error, host: &str) -> Option<(String, &'static str)> {
     use CertificateError as Bad;
+    if let rustls::Error::PeerMisbehaved(rustls::PeerMisbehaved::SignedKxWithWrongAlgorithm) = error {
+        let sentence =
+            "the broker has a kind of key that can't be used in TLS 1.2 here: Ed25519, or one of a rare curve";
+        return Some((sentence.to_owned(), "have it speak TLS 1.3, or give it another key"));
+    }
     let rustls::Error::InvalidCertificate(certificate) = error else {
         return advice(error)
             .map(|advice| (format!("{advice} ({error})"), "look at the broker's log, which says more"));
@@ -75,14 +114,26 @@ pub(crate) fn explain(error: &rustls::Error, host: &str) -> Option<(String, &'st
             ),
             "one of the two clocks is wrong",
         ),
+        other if is_an_authoritys_own(other) => (
+            "the broker shows a CA's own certificate, a self-signed one perhaps, which is not itself among the trusted ones"
+                .to_owned(),
+            "name that very certificate's file by ssl.ca.location (Java: ssl.truststore.location)",
+        ),
         other => (format!("the broker's certificate is no good: {other}"), "have the broker show another one"),
     })
+}
+
+/// webpki's `CaUsedAsEndEntity`, for which rustls has no name. Not those who are to be trusted: our verifier takes them before.
+fn is_an_authoritys_own(certificate: &CertificateError) -> bool {
+    matches!(certificate, CertificateError::Other(other) if other.0.to_string() == "CaUsedAsEndEntity")
 }
 
 /// rustls shows a name as `DnsName("localhost")`.
 fn names(presented: &[String]) -> String {
     let bare = |name: &String| {
-        name.split_once('(').map_or(name.as_str(), |(_, rest)| rest).trim_matches(['"', ')']).to_owned()
+        let bare = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest).trim_matches(['"', ')']);
+        // rustls shows `::1` as `0::1`.
+        bare.parse().map_or_else(|_| bare.to_owned(), |address: IpAddr| address.to_string())
     };
     if presented.is_empty() { "nothing".to_owned() } else { presented.iter().map(bare).collect::<Vec<_>>().join(", ") }
 }
@@ -109,5 +160,26 @@ mod tests {
         assert!(advice(cause(&unknown()).unwrap()).is_some());
         assert!(cause(&io::Error::from(io::ErrorKind::ConnectionReset)).is_none());
         assert!(advice(&rustls::Error::HandshakeNotComplete).is_none(), "a connection that broke is tried again");
+    }
+
+    #[test]
+    fn a_name_that_is_not_in_the_certificate_comes_with_those_that_are() {
+        let presented = vec!["DnsName(\"localhost\")".to_owned(), "IpAddress(0::1)".to_owned()];
+        let expected = rustls::pki_types::ServerName::try_from("b1").unwrap().to_owned();
+        let wrong = CertificateError::NotValidForNameContext { expected, presented };
+        let (sentence, hint) = explain(&rustls::Error::InvalidCertificate(wrong), "b1").unwrap();
+        assert_eq!(sentence, "the broker's certificate is not for `b1`, but for localhost, ::1");
+        assert!(hint.contains("advertised.listeners"));
+    }
+
+    #[test]
+    fn a_no_to_our_certificate_is_told_from_one_to_our_having_none() {
+        let alert = |alert| rustls::Error::AlertReceived(alert);
+        let (required, failure) = (AlertDescription::CertificateRequired, AlertDescription::HandshakeFailure);
+        assert!(refused(&alert(required), true).unwrap().0.contains("does not take our certificate"));
+        assert!(refused(&alert(required), false).unwrap().0.contains("we have none"));
+        assert!(refused(&alert(failure), false).unwrap().1.contains("certificate of ours"));
+        assert!(refused(&alert(failure), true).is_none());
+        assert!(refused(&alert(AlertDescription::InternalError), false).is_none());
     }
 }
