@@ -92,7 +92,7 @@ impl Properties {
     pub fn parse(text: &str) -> Result<Self> {
         let mut properties = Self::default();
         let mut continued = String::new();
-        for line in text.lines() {
+        for line in text.trim_start_matches('\u{feff}').lines() {
             let line = line.trim_start();
             if continued.is_empty() && (line.is_empty() || line.starts_with(['#', '!'])) {
                 continue;
@@ -204,16 +204,13 @@ fn unescaped(text: &str) -> Secret {
             Some('r') => plain.push('\r'),
             Some('t') => plain.push('\t'),
             Some('f') => plain.push('\u{c}'),
-            Some('u') => {
-                let code = letters.as_str().get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-                match code.and_then(char::from_u32) {
-                    Some(letter) => {
-                        plain.push(letter);
-                        letters = letters.as_str().get(4..).unwrap_or_default().chars();
-                    }
-                    None => plain.push('u'),
+            Some('u') => match code_point(letters.as_str()) {
+                Some((letter, length)) => {
+                    plain.push(letter);
+                    letters = letters.as_str().get(length..).unwrap_or_default().chars();
                 }
-            }
+                None => plain.push('u'),
+            },
             Some(other) => plain.push(other),
             None => {}
         }
@@ -221,13 +218,33 @@ fn unescaped(text: &str) -> Secret {
     plain.into()
 }
 
+/// What four digits behind `\\u` stand for, or eight of two such, and how much they take.
+fn code_point(text: &str) -> Option<(char, usize)> {
+    let unit = |from: usize| text.get(from..from + 4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    let first = unit(0)?;
+    if let Some(letter) = char::from_u32(first.into()) {
+        return Some((letter, 4));
+    }
+    let second = unit(6).filter(|_| text.get(4..6) == Some("\\u"))?;
+    let mut both = char::decode_utf16([first, second]);
+    Some((both.next()?.ok()?, 10))
+}
+
+/// What does not look like a name is not shown: a key in PEM whose lines don't go on with a backslash gives such keys.
 fn unknown(key: &str) -> Error {
     let nearest = keys().map(|known| (strsim::damerau_levenshtein(known, key), known)).min();
-    let hint = match nearest {
-        Some((distance, known)) if distance <= key.len().div_ceil(3) => format!(", did you mean `{known}`?"),
-        _ => String::new(),
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let message = match nearest {
+        Some((distance, known)) if distance <= key.len().div_ceil(3) => {
+            format!("unknown property `{key}`, did you mean `{known}`?")
+        }
+        _ if key.len() <= 64 && key.starts_with(|c: char| c.is_ascii_lowercase()) && key.chars().all(is_name) => {
+            format!("unknown property `{key}`")
+        }
+        _ => "a line that is no property: a value that goes on has a backslash at the end of each line but its last"
+            .to_owned(),
     };
-    Error::with_message(ErrorKind::Config, format!("unknown property `{key}`{hint}"))
+    Error::with_message(ErrorKind::Config, message)
 }
 
 #[cfg(test)]
@@ -278,6 +295,23 @@ mod tests {
         let error = Properties::parse("liner.ms=5").unwrap_err();
         assert_eq!(error.to_string(), "unknown property `liner.ms`, did you mean `linger.ms`?");
         assert!(!Properties::parse("zzzzzzzzz=5").unwrap_err().to_string().contains("mean"));
+    }
+
+    #[test]
+    fn a_key_that_is_no_name_is_not_shown() {
+        for text in [
+            "ssl.key.pem=-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIDRO0zuv\n-----END PRIVATE KEY-----",
+            "ssl.key.pem=\n-----BEGIN",
+        ] {
+            let error = Properties::parse(text).unwrap_err().to_string();
+            assert!(error.contains("no property") && !error.contains("MC4C") && !error.contains("BEGIN"), "{error}");
+        }
+    }
+
+    #[test]
+    fn letters_beyond_sixteen_bits_and_a_byte_order_mark_are_read() {
+        let properties = Properties::parse("\u{feff}client.id=\\ud83d\\ude00\\ud83dx\\u12").unwrap();
+        assert_eq!(properties.iter().collect::<Vec<_>>(), [("client.id", "😀ud83dxu12")]);
     }
 
     #[test]

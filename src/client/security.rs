@@ -182,13 +182,15 @@ impl SecuritySettings {
     /// Name and password, out of JAAS or properties of their own.
     fn credentials(&self, jaas: Option<&Jaas>, module: &str) -> Result<(String, Secret)> {
         let Some(jaas) = jaas else {
-            let username = self.text("sasl.username").ok_or_else(|| wrong("sasl.username", "not set"))?;
-            let password = self.properties.get("sasl.password").ok_or_else(|| wrong("sasl.password", "not set"))?;
-            return Ok((username.to_owned(), password.clone()));
+            let set =
+                |key| self.properties.get(key).filter(|value| !value.is_empty()).ok_or_else(|| wrong(key, "not set"));
+            return Ok((set("sasl.username")?.expose().to_owned(), set("sasl.password")?.clone()));
         };
         jaas.check_module(module)?;
-        let option =
-            |name: &str| jaas.option(name).ok_or_else(|| wrong("sasl.jaas.config", format!("no {name} for {module}")));
+        let option = |name: &str| {
+            let set = jaas.option(name).filter(|value| !value.is_empty());
+            set.ok_or_else(|| wrong("sasl.jaas.config", format!("no {name} for {module}")))
+        };
         Ok((option("username")?.to_owned(), option("password")?.into()))
     }
 
@@ -246,7 +248,8 @@ impl SecuritySettings {
             ("ssl.ca.location", "system" | "probe") => Ok(tls.system_roots()),
             ("ssl.ca.location", "bundled") => Ok(tls.bundled_roots()),
             ("ssl.truststore.certificates" | "ssl.truststore.location", _) => {
-                self.check_store("ssl.truststore.type", "ssl.truststore.password")?;
+                let keys = ["ssl.truststore.type", "ssl.truststore.password"];
+                self.check_store(keys, "ssl.truststore.location", "keytool -list -rfc -keystore STORE > ca.pem")?;
                 Ok(tls.roots(key, pem(key, value)))
             }
             _ => Ok(tls.roots(key, pem(key, value))),
@@ -263,7 +266,10 @@ impl SecuritySettings {
         ];
         if let Some((key, value)) = self.only_one(chains)? {
             if key.starts_with("ssl.keystore.") {
-                self.check_store("ssl.keystore.type", "ssl.keystore.password")?;
+                let keys = ["ssl.keystore.type", "ssl.keystore.password"];
+                let rewrite = "keytool -importkeystore -srckeystore STORE -destkeystore client.p12 -deststoretype PKCS12, then \
+                               openssl pkcs12 -in client.p12 -out client.pem";
+                self.check_store(keys, "ssl.keystore.location", rewrite)?;
             }
             tls = tls.certificates(key, pem(key, value));
         }
@@ -277,16 +283,23 @@ impl SecuritySettings {
         })
     }
 
-    /// Java's stores are PEM here; JKS, its default, and PKCS#12 are read by nobody but Java.
+    /// Java's stores are PEM here; JKS and PKCS#12 are to be rewritten by Java's and OpenSSL's own tools.
     #[cfg(feature = "tls")]
-    fn check_store(&self, type_key: &'static str, password_key: &'static str) -> Result<()> {
+    fn check_store(&self, [type_key, password_key]: [&'static str; 2], location: &str, rewrite: &str) -> Result<()> {
+        let file = self.text(location).unwrap_or("STORE");
+        let rewrite = rewrite.replace("STORE", file);
         match self.text(type_key) {
             Some(kind) if kind.eq_ignore_ascii_case("PEM") => {}
             Some(kind) => {
-                let why = "only PEM can be read: `keytool -list -rfc -keystore FILE` shows certificates as PEM";
+                let why = format!("only PEM is read here, with {type_key}=PEM; this makes it: {rewrite}");
                 return Err(settings::invalid(type_key, kind, &why));
             }
-            None => return Err(wrong(type_key, "not set, and Java's default, JKS, can't be read here: PEM can")),
+            None => {
+                let why = format!(
+                    "not set, and Java's default, JKS or PKCS12, is not read here: PEM is; this makes it: {rewrite}"
+                );
+                return Err(wrong(type_key, why));
+            }
         }
         if self.properties.contains_key(password_key) {
             return Err(wrong(password_key, "PEM has no password but that of the key, ssl.key.password"));
@@ -297,7 +310,9 @@ impl SecuritySettings {
     /// Which of these is set.
     #[cfg(feature = "tls")]
     fn only_one<const N: usize>(&self, keys: [&'static str; N]) -> Result<Option<(&'static str, &Secret)>> {
-        let mut set = keys.into_iter().filter_map(|key| Some((key, self.properties.get(key)?)));
+        // An empty one is none, as in librdkafka.
+        let set = |key| self.properties.get(key).filter(|value| !value.is_empty());
+        let mut set = keys.into_iter().filter_map(|key| Some((key, set(key)?)));
         let first = set.next();
         match (first, set.next()) {
             (Some((one, _)), Some((other, _))) => Err(wrong(other, format!("contradicts {one}: set one of them"))),

@@ -198,18 +198,18 @@ impl TlsConfig {
                     Some(_) if why.contains("password") => wrong("ssl.key.password", why),
                     _ => key.wrong(why),
                 })?;
-                builder.with_client_auth_cert(chain, der).map_err(|error| {
-                    let why = match error {
-                        rustls::Error::InconsistentKeys(_) => {
-                            format!("the key is not that of the certificate of {}", certificates.property)
-                        }
-                        other => format!(
-                            "{}: a key that this cryptography can't use ({other}): graviola, the default, has RSA from 2048 \
-                             bits on, P-256, P-384 and Ed25519",
-                            key.pem
-                        ),
-                    };
-                    key.wrong(why)
+                builder.with_client_auth_cert(chain, der).map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        key.wrong(format!("the key is not that of the certificate of {}", certificates.property))
+                    }
+                    rustls::Error::InvalidCertificate(_) => {
+                        certificates.wrong(format!("{}: no certificate, or a broken one ({error})", certificates.pem))
+                    }
+                    other => key.wrong(format!(
+                        "{}: a key that this cryptography can't use ({other}): graviola, the default, has RSA from 2048 bits \
+                         on, P-256, P-384 and Ed25519",
+                        key.pem
+                    )),
                 })
             }
             (None, None) => Ok(builder.with_no_client_auth()),

@@ -1,8 +1,10 @@
 //! Certificates and keys out of PEM: files, or text as it stands in a property.
 
 use crate::secret::Secret;
+use pkcs8::pkcs5::Error as Unsupported;
+use pkcs8::pkcs5::pbes2::Kdf;
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -40,10 +42,11 @@ impl Pem {
             Self::File(path) => {
                 let bytes = std::fs::read(path).map_err(|error| format!("{self}: {error}"))?;
                 let text = String::from_utf8(bytes).map(Zeroizing::new);
-                text.map_err(|error| {
+                let text = text.map_err(|error| {
                     drop(Zeroizing::new(error.into_bytes()));
                     format!("{self}: no PEM, but binary (DER, JKS or PKCS#12?)")
-                })
+                });
+                Ok(in_lines(&text?))
             }
             Self::Text(text) => Ok(in_lines(text.expose())),
         }
@@ -59,7 +62,7 @@ impl Pem {
         match found {
             Ok(found) if found.is_empty() => Err(format!("{self}: no certificate in PEM")),
             Ok(found) => Ok(found),
-            Err(error) => Err(format!("{self}: {error}")),
+            Err(error) => Err(format!("{self}: {}", no_pem(&error))),
         }
     }
 
@@ -82,13 +85,48 @@ impl Pem {
     }
 }
 
+/// Without what it is that can't be read: a key may stand in the same file.
+fn no_pem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section of PEM without its END",
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN that begins no section of PEM",
+        pem::Error::Base64Decode(_) => "no base64 between BEGIN and END",
+        _ => "no PEM",
+    }
+}
+
+/// What opening a key may take: a file can ask for hours and for all of the memory.
+const MAX_ITERATIONS: u32 = 10_000_000;
+const MAX_SCRYPT: u64 = 512 << 20;
+
+fn is_within_reason(kdf: &Kdf) -> bool {
+    match kdf {
+        Kdf::Pbkdf2(params) => params.iteration_count <= MAX_ITERATIONS,
+        Kdf::Scrypt(params) => {
+            let memory = u64::from(params.block_size).saturating_mul(128).saturating_mul(params.cost_parameter);
+            memory.saturating_mul(params.parallelization.into()) <= MAX_SCRYPT
+        }
+        _ => false,
+    }
+}
+
 fn decrypted(pem: &str, password: &Secret) -> Result<PrivateKeyDer<'static>, String> {
     let (_, document) = SecretDocument::from_pem(pem).map_err(|error| error.to_string())?;
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|error| error.to_string())?;
-    if encrypted.encryption_algorithm.pbes2().is_none() {
+    let Some(scheme) = encrypted.encryption_algorithm.pbes2() else {
         return Err("the key is encrypted by PBES1; `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes PBES2 of it".into());
+    };
+    if !is_within_reason(&scheme.kdf) {
+        return Err(
+            "the key is encrypted so that it takes too long to open: too many iterations, too much memory".into()
+        );
     }
-    let key = encrypted.decrypt(password.expose()).map_err(|_| "the password does not open the key".to_owned())?;
+    let key = encrypted.decrypt(password.expose()).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(Unsupported::UnsupportedAlgorithm { oid }) => format!(
+            "the key is encrypted in a way that is not read here ({oid}); `openssl pkcs8 -topk8 -v2 aes-256-cbc` writes it anew"
+        ),
+        _ => "the password does not open the key".to_owned(),
+    })?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
@@ -100,24 +138,33 @@ fn section<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     text.get(start..start + length)
 }
 
-/// Dashes and base64 on lines of their own, as PEM has it.
+/// Dashes and base64 on lines of their own, as PEM has it, and what stands between sections left out. What begins a section and
+/// doesn't end it stays as it is.
 fn in_lines(text: &str) -> Zeroizing<String> {
-    let mut lines = Zeroizing::new(String::with_capacity(text.len() + 64));
-    let mut rest = text.trim();
+    let mut lines = Zeroizing::new(String::with_capacity(text.len() + text.len() / 32 + 64));
+    let mut rest = text;
     while let Some(start) = rest.find("-----BEGIN ") {
-        let marked = &rest[start..];
-        let Some(head) = marked[5..].find("-----").map(|at| at + 10) else { break };
-        let (head_line, body) = marked.split_at(head);
-        let Some(foot) = body.find("-----END ") else { break };
-        let (body, tail) = body.split_at(foot);
-        let Some(tail_end) = tail[5..].find("-----").map(|at| at + 10) else { break };
-        for line in std::iter::once(head_line).chain(wrapped(body)).chain(std::iter::once(&tail[..tail_end])) {
+        rest = &rest[start..];
+        let Some((head, body, foot, after)) = first_section(rest) else {
+            lines.push_str(rest);
+            break;
+        };
+        for line in std::iter::once(head).chain(wrapped(body)).chain(std::iter::once(foot)) {
             lines.push_str(line);
             lines.push('\n');
         }
-        rest = &tail[tail_end..];
+        rest = after;
     }
-    if lines.is_empty() { Zeroizing::new(text.to_owned()) } else { lines }
+    lines
+}
+
+/// `-----BEGIN …-----`, what follows, `-----END …-----`, and what is behind that.
+fn first_section(text: &str) -> Option<(&str, &str, &str, &str)> {
+    let dashes = |from: &str| from.get(5..)?.find("-----").map(|at| at + 10);
+    let (head, rest) = text.split_at_checked(dashes(text)?)?;
+    let (body, rest) = rest.split_at_checked(rest.find("-----END ")?)?;
+    let (foot, rest) = rest.split_at_checked(dashes(rest)?)?;
+    Some((head, body, foot, rest))
 }
 
 /// Headers (`Proc-Type: …`) stay on their lines; base64 has neither blanks nor more than 64 characters on a line.
@@ -169,6 +216,30 @@ mod tests {
         assert!(text(ENCRYPTED).private_key(None).unwrap_err().contains("no password"));
         let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----";
         assert!(text(old).private_key(None).unwrap_err().contains("topk8"));
+    }
+
+    /// `openssl pkcs8 -topk8 -v2 des3 -passout pass:open`.
+    const DES3: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGKME4GCSqGSIb3DQEFDTBBMCkGCSqGSIb3DQEFDDAcBAhHbmQQ8RCgBwICCAAw\nDAYIKoZIhvcNAgkFADAUBggqhkiG9w0DBwQI19h/ORFWwVMEOHYmnM68izrDwruO\nsd7tQ6VpKS1PD50GtYf4jnSLSMnPr0Fe6SpgdbiRnDiYVIExxBoqBX9jXNL6\n-----END ENCRYPTED PRIVATE KEY-----\n";
+
+    #[test]
+    fn a_cipher_that_is_not_read_is_told_from_a_wrong_password() {
+        let error = text(DES3).private_key(Some(&"open".into())).unwrap_err();
+        assert!(error.contains("not read here (1.2.840.113549.3.7)"), "{error}");
+    }
+
+    #[test]
+    fn a_section_that_is_broken_is_said_so_and_never_left_out() {
+        let whole = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (broken, why) in [
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n", "without its END"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERT", "without its END"),
+            ("-----BEGIN CERTIFICATE\nhush\n", "begins no section"),
+            ("-----BEGIN CERTIFICATE-----\nhush!\n-----END CERTIFICATE-----\n", "no base64"),
+        ] {
+            let error = text(&format!("{whole}{broken}")).certificates().unwrap_err();
+            assert!(error.contains(why) && !error.contains("hush"), "{error}");
+        }
+        assert_eq!(text(&format!("junk\n{whole}between{whole}behind")).certificates().unwrap().len(), 2);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! openssl), and a real Kafka's listeners. `protocol-tests/tls.sh VERSION` starts an Apache Kafka with what `java` and
 //! `unwelcome` ask for and runs everything here.
 
+#![allow(clippy::print_stdout, reason = "the cells, and what a person is told, for --nocapture")]
+
 mod java;
 mod openssl;
 mod unwelcome;

@@ -37,8 +37,9 @@ impl Jaas {
             }
             let name = word(&mut rest).ok_or_else(|| wrong(KEY, "options are name=\"value\""))?;
             rest = rest.trim_start();
-            rest = rest.strip_prefix('=').ok_or_else(|| wrong(KEY, format!("no value for the option `{name}`")))?;
-            let value = value(&mut rest).ok_or_else(|| wrong(KEY, format!("the value of `{name}` has no end")))?;
+            let shown = shown(name);
+            rest = rest.strip_prefix('=').ok_or_else(|| wrong(KEY, format!("no value for {shown}")))?;
+            let value = value(&mut rest).ok_or_else(|| wrong(KEY, format!("the value of {shown} has no end")))?;
             options.push((name.to_owned(), value));
         }
     }
@@ -61,6 +62,16 @@ impl Jaas {
         let shown: String =
             self.module.chars().filter(|c| c.is_alphanumeric() || ".$_".contains(*c)).take(80).collect();
         Err(wrong(KEY, format!("{shown} is not what sasl.mechanism wants: {wanted}")))
+    }
+}
+
+/// By its name if it is one that there is: of a password with blanks that has no quotes, the rest looks like another option.
+fn shown(name: &str) -> String {
+    let known = ["username", "password", "tokenauth", "clientId", "clientSecret", "scope"].contains(&name);
+    if known || name.starts_with("unsecuredLogin") || name.starts_with("extension_") {
+        format!("the option `{name}`")
+    } else {
+        "an option (a value with blanks in it stands in quotes)".to_owned()
     }
 }
 
@@ -121,6 +132,8 @@ mod tests {
             ("Module required username=\"hush\"", "no `;`"),
             ("Module required password=\"hush;", "`password` has no end"),
             ("Module required password;", "no value for the option `password`"),
+            ("Module required password=my hush;", "no value for an option (a value with blanks"),
+            ("Module required password=\"a\"hush;", "no value for an option"),
             ("Module required =\"hush\";", "options are"),
             ("Module required a=\"hush\"; Module required;", "behind the `;`"),
         ] {
