@@ -133,7 +133,9 @@ async fn a_position_is_validated_by_each_new_leader() {
         write_numbers(&client, &topic, round * 10..round * 10 + 10).await;
         let expected: Vec<_> = (round * 10..round * 10 + 10).collect();
         assert_eq!(read_numbers(&mut consumer, 10).await, expected);
-        assert_eq!(asked.load(Ordering::Relaxed), round as u64, "once per move");
+        // With ZooKeeper there may be an epoch for the new order of the replicas, and one for the leader.
+        let times = asked.swap(0, Ordering::Relaxed);
+        assert!(if round == 0 { times == 0 } else { (1..=2).contains(&times) }, "{times} times in round {round}");
         Peer::move_leader(&topic, 0).await;
     }
     consumer.close(PATIENCE).await.expect("the consumer closes");
