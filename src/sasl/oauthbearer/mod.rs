@@ -12,8 +12,8 @@ mod unsecured;
 pub use token::{Fetching, Token, TokenProvider};
 pub use unsecured::UnsecuredJwt;
 
-use super::{SaslMechanism, SaslMessage, SaslPeer, SaslSession, Starting};
 use crate::error::{Error, Result};
+use crate::sasl::{SaslMechanism, SaslMessage, SaslPeer, SaslSession, Starting};
 use std::sync::Arc;
 
 /// What a client says to a refusal, so that the server may end the exchange.
