@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::broker::{ApiKey, TestCluster};
+use crate::connect::{Connect, Connecting};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 async fn cluster(brokers: usize) -> (TestCluster, ClientConfig) {
     let cluster = TestCluster::builder().brokers(brokers).topic("clicks", 3).in_memory().start().await.unwrap();
@@ -132,4 +134,28 @@ async fn the_coordinator_of_a_group_is_found() {
     let client = Client::connect(config).await.unwrap();
     let found = client.find_coordinator(&CoordinatorKey::Group("g".into()), soon(&client)).await.unwrap();
     assert_eq!(Some(found), cluster.coordinator("g"));
+}
+
+/// Refuses once, and then says nothing.
+#[derive(Debug, Default)]
+struct RefusesOnce(AtomicBool);
+
+impl Connect for RefusesOnce {
+    fn connect(&self, _: &str, _: u16) -> Connecting {
+        let has_refused = self.0.swap(true, Ordering::Relaxed);
+        Box::pin(async move {
+            if has_refused {
+                std::future::pending::<()>().await;
+            }
+            Err(std::io::ErrorKind::ConnectionRefused.into())
+        })
+    }
+}
+
+/// It said "no connection in time", whatever there was to say.
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_vain_hears_why_the_last_attempt_failed() {
+    let config = ClientConfig::new(["b:9092"]).connect(RefusesOnce::default()).virtual_time();
+    let error = Client::connect(config.default_api_timeout(Duration::from_secs(5))).await.unwrap_err();
+    assert!(error.to_string().contains("refused"), "{error}");
 }
