@@ -96,8 +96,8 @@ fn no_pem(error: &pem::Error) -> &'static str {
 }
 
 /// What opening a key may take: a file can ask for hours and for all of the memory.
-const MAX_ITERATIONS: u32 = 10_000_000;
-const MAX_SCRYPT: u64 = 512 << 20;
+const MAX_ITERATIONS: u32 = 5_000_000;
+const MAX_SCRYPT: u64 = 128 << 20;
 
 fn is_within_reason(kdf: &Kdf) -> bool {
     match kdf {

@@ -5,6 +5,7 @@ pub mod accumulator;
 pub mod connection;
 pub mod membership;
 pub mod oauth;
+pub mod security;
 
 use crate::random::Random;
 

@@ -1,7 +1,7 @@
 //! What the fuzzer plays (`protocol_tests::operations`), over seeds: `SEED=17 cargo test -p protocol-tests --test operations`
 //! plays one again, `SEEDS=10000` more than usual.
 
-use protocol_tests::operations::{accumulator, bytes_of_seed, connection, membership, oauth};
+use protocol_tests::operations::{accumulator, bytes_of_seed, connection, membership, oauth, security};
 use protocol_tests::random::seeds;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,12 +30,18 @@ fn oauth_takes_whatever_is_said_to_it() {
     each_seed(600, oauth::play);
 }
 
+#[test]
+fn settings_and_brokers_may_say_what_they_like() {
+    each_seed(600, security::play);
+}
+
 /// Every input that the fuzzer is given to begin with, as it is played there.
 #[test]
 fn the_seeds_of_the_fuzzer_are_played() {
     each_file("accumulator_ops", accumulator::play);
     each_file("membership_ops", membership::play);
     each_file("oauth", oauth::play);
+    each_file("security", security::play);
     each_file("broker_request", |stream| {
         connection::play(stream);
     });
