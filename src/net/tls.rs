@@ -6,16 +6,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::machine::Clock;
 use crate::tls::TlsConfig;
 use crate::tls::failure::{cause, explain, refused};
-use rustls::ClientConfig;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ClientConnection};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio_rustls::TlsConnector;
+
+/// What is read at once. rustls asks for 4 to 16 KB at a time, and a fetch is many records of 16 KB.
+const READ_AHEAD: usize = 512 << 10;
+/// What may be encrypted and not yet written.
+const WRITE_AHEAD: usize = 256 << 10;
 
 /// A client's TLS: its settings, and what they came to when the files were last read.
 #[derive(Debug)]
@@ -73,7 +78,9 @@ impl Tls {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::with_message(ErrorKind::Config, format!("`{host}` can't be in a certificate")))?;
         let shows_one = config.client_auth_cert_resolver.has_certs();
-        match TlsConnector::from(config).connect(name, stream).await {
+        let stream = BufReader::with_capacity(READ_AHEAD, stream);
+        let sized = |session: &mut ClientConnection| session.set_buffer_limit(Some(WRITE_AHEAD));
+        match TlsConnector::from(config).connect_with(name, stream, sized).await {
             Ok(stream) => Ok(Box::new(Lenient { stream, shows_one })),
             Err(error) => Err(failed(error, host, shows_one)),
         }
@@ -162,3 +169,7 @@ impl TimeProvider for Time {
         Some(UnixTime::since_unix_epoch(Duration::from_millis(millis)))
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
