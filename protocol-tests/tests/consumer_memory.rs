@@ -1,5 +1,5 @@
 //! What consuming allocates: nothing per record, and at most three times per batch for all that the client does, from the
-//! socket to the application. Its own binary, as the allocator counts for the whole process; and the broker is another
+//! socket to the application; over TLS at most four times. Its own binary, as the allocator counts for the whole process; and the broker is another
 //! process, as it allocates, too.
 #![allow(clippy::disallowed_methods, reason = "two processes have no clock in common but the real one")]
 #![allow(clippy::print_stdout, reason = "figures for who asks with --nocapture")]
@@ -9,6 +9,7 @@ use milena::consumer::{Consumer, ConsumerConfig, OffsetReset, Records};
 use milena::ids::TopicPartition;
 use milena::producer::{ProducerConfig, ProducerRecord};
 use milena::record::compression::Compression;
+use milena::tls::TlsConfig;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::io::{BufRead, BufReader};
@@ -25,9 +26,16 @@ const SECOND: Duration = Duration::from_secs(1);
 /// One test for all ways: the allocator counts what runs beside it.
 #[tokio::test]
 async fn no_record_costs_an_allocation_and_a_batch_at_most_three() {
-    for compression in [Compression::None, Compression::Lz4] {
-        let broker = Broker::start();
-        let client = Client::connect(ClientConfig::new([broker.bootstrap.as_str()])).await.unwrap();
+    // A record of TLS is one more: rustls decrypts it into memory of its own.
+    for (compression, tls, most) in
+        [(Compression::None, false, 3), (Compression::Lz4, false, 3), (Compression::None, true, 4)]
+    {
+        let broker = Broker::start(tls);
+        let mut config = ClientConfig::new([broker.bootstrap.as_str()]);
+        if tls {
+            config = config.tls(TlsConfig::default().ca_pem(broker.ca.as_str()));
+        }
+        let client = Client::connect(config).await.unwrap();
         fill(&client, compression).await;
         let mut batches = 0;
         // Batches on loan, and iteration that keeps what it decompresses: the second reads the same batches.
@@ -50,8 +58,8 @@ async fn no_record_costs_an_allocation_and_a_batch_at_most_three() {
                 assert!(batches > 0 && batches < records / 50, "{batches} batches are not what is usual");
             }
             let what = format!("{allocations} allocations for {records} records in {batches} batches");
-            println!("{compression:?}, lent: {lent}: {what}");
-            assert!(allocations <= 3 * batches, "{compression:?}, lent: {lent}: {what}");
+            println!("{compression:?}, TLS: {tls}, lent: {lent}: {what}");
+            assert!(allocations <= most * batches, "{compression:?}, TLS: {tls}, lent: {lent}: {what}");
             assert_eq!(read.bytes, read.records * 100);
             consumer.close(SECOND).await.unwrap();
         }
@@ -107,17 +115,23 @@ impl Read {
 struct Broker {
     child: Child,
     bootstrap: String,
+    /// PEM; empty without TLS.
+    ca: String,
 }
 
 impl Broker {
-    fn start() -> Self {
+    fn start(tls: bool) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
-        command.args(["t", &PARTITIONS.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["t", &PARTITIONS.to_string()]).args(tls.then_some("tls")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut bootstrap = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let (mut bootstrap, mut ca) = (String::new(), String::new());
+        said.read_line(&mut bootstrap).unwrap();
         bootstrap.truncate(bootstrap.trim_end().len());
-        Self { child, bootstrap }
+        while tls && !ca.contains("-----END CERTIFICATE-----") {
+            said.read_line(&mut ca).unwrap();
+        }
+        Self { child, bootstrap, ca }
     }
 }
 
