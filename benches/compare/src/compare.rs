@@ -3,7 +3,7 @@
 use crate::child::{self, Cost};
 use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, PARTITIONS};
 use crate::payloads::payloads;
-use crate::peers::{Peer, Task, Tools};
+use crate::peers::{Peer, Task, Tools, openssl};
 use crate::seen::Seen;
 use crate::table::{self, Spread};
 use clap::ValueEnum;
@@ -29,6 +29,9 @@ pub enum Cell {
     /// Produce 1,000 B, lz4, batches of 16 KB
     #[value(name = "1000-lz4")]
     Lz4Values,
+    /// Produce 1,000 B, uncompressed, batches of 16 KB
+    #[value(name = "1000-none")]
+    PlainValues,
     /// One record awaited at a time, without linger
     Latency,
     /// Consume 100 B, lz4, in batches of 16 KB that librdkafka wrote
@@ -40,6 +43,9 @@ pub enum Cell {
     /// Consume 1,000 B, lz4, in batches of 16 KB that librdkafka wrote
     #[value(name = "consume-1000-lz4")]
     ConsumeLz4Values,
+    /// Consume 1,000 B, uncompressed, in batches of 16 KB that librdkafka wrote
+    #[value(name = "consume-1000-none")]
+    ConsumePlainValues,
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,13 +53,19 @@ pub struct Options {
     /// Address of a broker, of a cluster that has nothing else to do
     #[arg(long)]
     bootstrap: String,
+    /// Its TLS listener, if the clients that can are to use that
+    #[arg(long, requires = "tls_ca")]
+    tls_bootstrap: Option<String>,
+    /// PEM file with the CA of its certificate
+    #[arg(long)]
+    tls_ca: Option<String>,
     #[command(flatten)]
     tools: Tools,
     /// Only these cells
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', overrides_with = "cells")]
     cells: Vec<Cell>,
     /// Only these clients
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', overrides_with = "peers")]
     peers: Vec<Peer>,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -65,20 +77,23 @@ pub struct Options {
 impl Cell {
     fn task(self) -> Task {
         match self {
-            Self::Lz4 | Self::Plain | Self::PlainLarge | Self::Lz4Values => Task::Produce,
+            Self::Lz4 | Self::Plain | Self::PlainLarge | Self::Lz4Values | Self::PlainValues => Task::Produce,
             Self::Latency => Task::Latency,
-            Self::ConsumeLz4 | Self::ConsumePlain | Self::ConsumeLz4Values => Task::Consume,
+            Self::ConsumeLz4 | Self::ConsumePlain | Self::ConsumeLz4Values | Self::ConsumePlainValues => Task::Consume,
         }
     }
 
     fn size(self) -> usize {
-        if matches!(self, Self::Lz4Values | Self::ConsumeLz4Values) { 1000 } else { 100 }
+        match self {
+            Self::Lz4Values | Self::PlainValues | Self::ConsumeLz4Values | Self::ConsumePlainValues => 1000,
+            _ => 100,
+        }
     }
 
     fn codec(self) -> &'static str {
         match self {
             Self::Lz4 | Self::Lz4Values | Self::ConsumeLz4 | Self::ConsumeLz4Values => "lz4",
-            Self::Plain | Self::PlainLarge | Self::Latency | Self::ConsumePlain => "none",
+            _ => "none",
         }
     }
 
@@ -88,8 +103,8 @@ impl Cell {
 
     fn records(self, of_100_bytes: u64) -> u64 {
         let part = match self {
-            Self::Lz4Values | Self::ConsumeLz4Values => 5,
             Self::Latency => 500,
+            _ if self.size() == 1000 => 5,
             _ => 1,
         };
         (of_100_bytes / part).max(1)
@@ -130,7 +145,8 @@ pub fn run(options: &Options) -> bool {
         for &cell in cells {
             let topic = |peer: Peer| format!("compare-{}-{round}-{cell:?}-{peer:?}", std::process::id());
             let job = |topic: String| Job {
-                bootstrap: options.bootstrap.clone(),
+                bootstrap: options.tls_bootstrap.as_ref().unwrap_or(&options.bootstrap).clone(),
+                ca: options.tls_ca.clone(),
                 topic,
                 records: cell.records(options.records),
                 payloads: payloads.of(cell.size()),
@@ -148,7 +164,7 @@ pub fn run(options: &Options) -> bool {
                 let Some(command) = peer.command(cell.task(), &job, &options.tools) else { continue };
                 let topic = shared.is_none().then(|| Topic::create(&job, options));
                 let result = command.and_then(|command| child::run(&command, || {})).and_then(|cost| {
-                    let there = written(&job)?;
+                    let there = written(&job.topic, options)?;
                     if there != job.records {
                         return Err(format!("{there} of {} records are there", job.records));
                     }
@@ -213,14 +229,15 @@ impl Topic {
         milena(options, &[&words[..], &configs[..]].concat());
         // Leaders know of it a moment later, and not everyone here waits for that.
         let start = Instant::now();
-        while let Err(error) = written(job) {
+        while let Err(error) = written(&job.topic, options) {
             assert!(start.elapsed() < Duration::from_secs(30), "{}: {error}", job.topic);
         }
         Self(job.topic.clone())
     }
 
     fn filled(&self, job: &Job, options: &Options) {
-        let command = Peer::Librdkafka.command(Task::Produce, job, &options.tools).expect("librdkafka produces");
+        let job = Job { bootstrap: options.bootstrap.clone(), ca: None, ..job.clone() };
+        let command = Peer::Librdkafka.command(Task::Produce, &job, &options.tools).expect("librdkafka produces");
         command.and_then(|command| child::run(&command, || {})).expect("the topic is filled");
     }
 
@@ -237,12 +254,12 @@ fn milena(options: &Options, words: &[&str]) {
 }
 
 /// How many records the topic holds, asked by a client that is not ours.
-fn written(job: &Job) -> Result<u64, String> {
+fn written(topic: &str, options: &Options) -> Result<u64, String> {
     let consumer: Result<BaseConsumer, _> =
-        ClientConfig::new().set("bootstrap.servers", &job.bootstrap).set("group.id", "unused").create();
+        ClientConfig::new().set("bootstrap.servers", &options.bootstrap).set("group.id", "unused").create();
     let consumer = consumer.map_err(|error| error.to_string())?;
     let count = |partition| {
-        let marks = consumer.fetch_watermarks(&job.topic, partition, Duration::from_secs(30));
+        let marks = consumer.fetch_watermarks(topic, partition, Duration::from_secs(30));
         marks.map(|(low, high)| (high - low) as u64).map_err(|error| error.to_string())
     };
     (0..PARTITIONS).map(count).sum()
@@ -257,6 +274,9 @@ fn print(cells: &[Cell], peers: &[Peer], options: &Options, results: &Results) -
         std::thread::available_parallelism().map_or(0, usize::from),
         BUFFER_MEMORY >> 20,
     );
+    if options.tls_bootstrap.is_some() {
+        println!("Over TLS; librdkafka has {}.", openssl());
+    }
     let mut failures = Vec::new();
     for &cell in cells {
         let (records, task) = (cell.records(options.records), cell.task());

@@ -31,6 +31,9 @@ pub struct Job {
     /// none or lz4
     #[arg(long)]
     pub codec: String,
+    /// Over TLS, trusting the CA of this PEM file
+    #[arg(long)]
+    pub ca: Option<String>,
     /// Bytes of a batch before compression; without it the client's own default
     #[arg(long)]
     pub batch_size: Option<usize>,
@@ -50,10 +53,22 @@ impl Job {
         for (name, value) in pairs {
             options.extend([name.to_owned(), value]);
         }
+        if let Some(ca) = &self.ca {
+            options.extend(["--ca".to_owned(), ca.clone()]);
+        }
         if let Some(bytes) = self.batch_size {
             options.extend(["--batch-size".to_owned(), bytes.to_string()]);
         }
         options
+    }
+
+    /// How the broker is reached, as librdkafka and milena have it.
+    pub fn connection(&self) -> Vec<(&'static str, String)> {
+        let mut properties = vec![("bootstrap.servers", self.bootstrap.clone())];
+        if let Some(ca) = &self.ca {
+            properties.extend([("security.protocol", "SSL".to_owned()), ("ssl.ca.location", ca.clone())]);
+        }
+        properties
     }
 
     /// The values, not copied when they are cloned.

@@ -13,6 +13,7 @@
 //! - `floor` is no client: see `peers/floor.rs` and `peers/floor_consume.rs`.
 
 mod child;
+mod ciphers;
 mod compare;
 mod job;
 mod memory;
@@ -31,6 +32,8 @@ enum Command {
     Run(compare::Options),
     /// Peak resident memory of a client that sends on while the broker is stopped
     Memory(memory::Options),
+    /// What the ciphers of TLS cost, graviola's and OpenSSL's
+    Ciphers,
     /// One client does one job: what the others start as children
     #[command(hide = true)]
     Peer(peers::Child),
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
     let good = match Command::parse() {
         Command::Run(options) => compare::run(&options),
         Command::Memory(options) => memory::run(&options),
+        Command::Ciphers => {
+            ciphers::run();
+            true
+        }
         Command::Peer(child) => {
             child.run();
             true

@@ -49,6 +49,7 @@ pub fn run(options: &Options) -> bool {
         for &peer in &options.peers {
             let job = Job {
                 bootstrap: options.bootstrap.clone(),
+                ca: None,
                 topic: format!("memory-{}-{codec}-{peer:?}", std::process::id()),
                 records: options.records,
                 payloads: file.to_string_lossy().into_owned(),

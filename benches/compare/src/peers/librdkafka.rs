@@ -7,6 +7,7 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,9 +33,8 @@ impl ProducerContext for Count {
 
 /// As asked for, idempotent.
 pub fn config(job: &Job, linger_ms: u64) -> ClientConfig {
-    let mut config = ClientConfig::new();
+    let mut config: ClientConfig = job.connection().into_iter().collect();
     config
-        .set("bootstrap.servers", &job.bootstrap)
         .set("compression.type", &job.codec)
         .set("linger.ms", linger_ms.to_string())
         .set("acks", "all")
@@ -45,6 +45,15 @@ pub fn config(job: &Job, linger_ms: u64) -> ClientConfig {
         config.set("batch.size", bytes.to_string());
     }
     config
+}
+
+/// The cryptography that it is linked with.
+pub fn openssl() -> String {
+    unsafe extern "C" {
+        fn OpenSSL_version(what: c_int) -> *const c_char;
+    }
+    // SAFETY: it takes any number and gives text that lives as long as the program.
+    unsafe { CStr::from_ptr(OpenSSL_version(0)) }.to_string_lossy().into_owned()
 }
 
 pub fn produce(job: &Job) {

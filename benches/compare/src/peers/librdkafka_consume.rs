@@ -46,12 +46,8 @@ pub fn single(job: &Job) {
 }
 
 fn assigned(job: &Job) -> BaseConsumer {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &job.bootstrap)
-        .set("group.id", "unused")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false");
+    let mut config: ClientConfig = job.connection().into_iter().collect();
+    config.set("group.id", "unused").set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut partitions = TopicPartitionList::new();
     for partition in 0..PARTITIONS {

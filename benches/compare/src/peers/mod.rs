@@ -11,6 +11,8 @@ mod librdkafka_consume;
 mod librdkafka_latency;
 mod rskafka;
 
+pub use librdkafka::openssl;
+
 use crate::job::{BUFFER_MEMORY, Job, LINGER_MS, WORKERS};
 use std::future::Future;
 
@@ -122,6 +124,13 @@ impl Peer {
         }
     }
 
+    fn has_tls(self) -> bool {
+        matches!(
+            self,
+            Self::Milena | Self::MilenaMany | Self::Librdkafka | Self::LibrdkafkaSingle | Self::LibrdkafkaDefault
+        )
+    }
+
     /// The command that does `job`; `None` if this client hasn't got that task, an error if it can't be run here.
     pub fn command(self, task: Task, job: &Job, tools: &Tools) -> Option<Result<Vec<String>, String>> {
         let here = |peer: &str, job: &Job| {
@@ -136,6 +145,8 @@ impl Peer {
             Some(Ok(command))
         };
         match (self, task) {
+            // Only these are told about TLS.
+            (other, _) if job.ca.is_some() && !other.has_tls() => None,
             (Self::Milena, _) => Some(Ok(milena(task, job, tools))),
             (Self::MilenaMany, Task::Produce) => {
                 let mut command = milena(task, job, tools);
@@ -161,8 +172,11 @@ impl Peer {
 
 fn milena(task: Task, job: &Job, tools: &Tools) -> Vec<String> {
     let what = if task == Task::Consume { "consume" } else { "produce" };
-    let words = [&tools.milena, "perf", what, "--json", "--bootstrap", &job.bootstrap, "--topic", &job.topic];
+    let words = [&tools.milena, "perf", what, "--json", "--topic", &job.topic];
     let mut command: Vec<String> = words.map(str::to_owned).to_vec();
+    for (key, value) in job.connection() {
+        command.extend(["-X".to_owned(), format!("{key}={value}")]);
+    }
     let mut option = |name: &str, value: String| command.extend([name.to_owned(), value]);
     option("--records", job.records.to_string());
     if task == Task::Consume {
