@@ -309,11 +309,13 @@ impl Client {
         };
         match timeout_at(deadline.into(), waiting).await {
             Ok(done) => done.map_err(|error| error.certainty(Certainty::NotSent)),
-            // Why it took so long: nobody could be reached, or who could did not answer.
+            // Why it took so long: the last question failed, or nobody could be reached.
             Err(_) => {
-                let reached = self.inner.brokers.any(self.now().into()).await.map(|_| self.cluster().failure.clone());
                 let late = || Error::with_message(ErrorKind::Timeout, "no metadata in time");
-                let why = reached.map_or_else(|error| error, |failure| failure.unwrap_or_else(late));
+                let why = match self.cluster().failure.clone() {
+                    Some(failure) => failure,
+                    None => self.inner.brokers.any(self.now().into()).await.map_or_else(|error| error, |_| late()),
+                };
                 Err(why.certainty(Certainty::NotSent))
             }
         }

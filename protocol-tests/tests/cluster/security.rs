@@ -2,6 +2,7 @@
 
 use milena::broker::{ApiKey, ClientAuth, TestCluster, Tls};
 use milena::client::{Client, ClientConfig};
+use milena::connect::{Connect, Connecting};
 use milena::consumer::{ConsumerConfig, OffsetReset};
 use milena::error::{ErrorCode, ErrorKind};
 use milena::ids::NodeId;
@@ -173,4 +174,51 @@ async fn certificates_that_change_serve_the_next_connection() {
     std::fs::write(&ca, cluster.client_certificate("nobody's CA").0).unwrap();
     assert_eq!(reconnected().await.unwrap_err().kind(), ErrorKind::Tls);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_asks_who_we_are_is_told_from_one_that_is_away() {
+    let cluster = secured().start().await.unwrap();
+    let error = Client::connect(cluster.client_config().default_api_timeout(5 * SECOND)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("security.protocol is PLAINTEXT, and may have to be SASL_PLAINTEXT"), "{said}");
+    assert!(!said.contains("may have been written"), "{said}");
+}
+
+/// Reaches the cluster by the name `front`, and no broker by its own.
+#[derive(Debug)]
+struct OnlyTheFront<C> {
+    connect: C,
+    behind: String,
+}
+
+impl<C: Connect> Connect for OnlyTheFront<C> {
+    fn connect(&self, host: &str, port: u16) -> Connecting {
+        match host {
+            "front" => self.connect.connect(&self.behind, port),
+            _ => Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) }),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_never_reached_where_it_says_that_it_is_gets_a_hint() {
+    let cluster = TestCluster::builder().brokers(1).topic("clicks", 1).in_memory().start().await.unwrap();
+    let bootstrap = cluster.bootstrap();
+    let (host, port) = bootstrap.rsplit_once(':').unwrap();
+    let front = OnlyTheFront { connect: cluster.connector(), behind: host.to_owned() };
+    let config = cluster.client_config().bootstrap_servers([format!("front:{port}")]).connect(front);
+    let client = Client::connect(config).await.unwrap();
+    let producer = client.producer(ProducerConfig::default().delivery_timeout(40 * SECOND)).unwrap();
+    let error = producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("connection refused") && said.contains("advertised.listeners"), "{said}");
+    // One that was reached and is away now is where it says.
+    let client = Client::connect(cluster.client_config()).await.unwrap();
+    let producer = client.producer(ProducerConfig::default().delivery_timeout(40 * SECOND)).unwrap();
+    producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap();
+    cluster.kill(NodeId(1));
+    let error = producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap_err();
+    assert!(!error.to_string().contains("advertised.listeners"), "{error}");
 }
