@@ -335,7 +335,7 @@ impl Client {
         loop {
             match self.inner.brokers.any(deadline.into()).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) if !error.is_retriable() => return Err(error),
                 Err(error) => self.wait_to_retry(&mut backoff, deadline, error).await?,
             }
         }

@@ -154,6 +154,11 @@ impl Error {
         self.with(|inner| inner.hint = Some(hint))
     }
 
+    /// The same, taken for something else.
+    pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
+        self.with(|inner| inner.kind = kind)
+    }
+
     /// Adds what may be wrong, where nobody has said it better.
     pub(crate) fn or_hint(self, hint: &'static str) -> Self {
         self.with(|inner| inner.hint = inner.hint.or(Some(hint)))

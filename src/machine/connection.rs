@@ -62,6 +62,11 @@ impl<T> InFlightRequests<T> {
         self.deadline
     }
 
+    /// When the last of them must have been answered.
+    pub fn latest_deadline(&self) -> Option<Instant> {
+        self.requests.iter().map(|request| request.deadline).max()
+    }
+
     /// Why the connection must be given up, if a request was not answered in time.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Error> {
         let late = self.requests.iter().find(|request| request.deadline <= now)?;

@@ -183,7 +183,7 @@ impl Connection {
             let secured = config.security.secure(stream, host).await;
             let mut stream = secured.map_err(|error| error.certainty(Certainty::NotSent))?;
             let mut frames = FrameReader::new(FIRST_FRAME);
-            match negotiate(&mut negotiation, &mut stream, &mut frames, &config.client_id).await {
+            match negotiate(&mut negotiation, &mut stream, &mut frames, config).await {
                 Ok(versions) => {
                     frames.set_limit(MAX_FRAME);
                     return Ok((stream, frames, versions));
@@ -298,11 +298,12 @@ async fn negotiate(
     negotiation: &mut Negotiation,
     stream: &mut BoxStream,
     frames: &mut FrameReader,
-    client_id: &str,
+    config: &ConnectionConfig,
 ) -> Result<BrokerVersions> {
     loop {
         let version = negotiation.version();
-        let frame = request::encode_request::<ApiVersionsRequest>(&negotiation.request(), version, 0, client_id)?;
+        let frame =
+            request::encode_request::<ApiVersionsRequest>(&negotiation.request(), version, 0, &config.client_id)?;
         stream.write_all(&frame).await.map_err(|error| broken(&error))?;
         let answer = poll_fn(|cx| frames.poll_frame(cx, stream)).await;
         let answer = answer.map_err(|error| not_kafka(frames.buffered()).unwrap_or(error))?;
@@ -311,7 +312,11 @@ async fn negotiate(
                 ErrorKind::Connection,
                 "the peer closed the connection instead of answering ApiVersions",
             )
-            .hint("a TLS listener spoken to in plaintext does this: see security.protocol and the port")
+            .hint(if config.security.protocol().ends_with("SSL") {
+                "the broker may be starting or stopping, or want to see a certificate of ours; its log says more"
+            } else {
+                "a TLS listener spoken to in plaintext does this: see security.protocol and the port"
+            })
         })?;
         match negotiation.handle_response(answer)? {
             Step::Ask(_) => {}
@@ -369,6 +374,8 @@ impl Task {
             () = tasks.closing() => None,
         };
         let cause = self.shared.place(cause.unwrap_or_else(|| Error::new(ErrorKind::Closed)));
+        // A refusal is told when a connection is made. This one was good, and so may be the next.
+        let cause = if cause.kind() == ErrorKind::Tls { cause.of_kind(ErrorKind::Connection) } else { cause };
         tracing::debug!(address = %self.shared.address, %cause, "connection closed");
         let _ = self.shared.poison.set(cause.clone());
         // First the door, so that nobody is let in who would not be answered.
@@ -435,24 +442,8 @@ impl Task {
     /// Takes what there is to send; `true` when nobody can send any more.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Result<bool> {
         loop {
-            if let Some(mut renewing) = self.renewing.take() {
-                match renewing.poll(cx, |request| self.take(request)) {
-                    Poll::Ready(authentication) => {
-                        let random = self.identity.as_mut().map_or(0.0, |identity| identity.random.f64());
-                        self.renewal = Some(Renewal::new(&authentication?, random));
-                        tracing::debug!(address = %self.shared.address, "authenticated again");
-                        if let Some(held) = self.held.take() {
-                            self.take(held);
-                        }
-                    }
-                    Poll::Pending => {
-                        let must_wait = renewing.has_begun() || self.held.is_some();
-                        self.renewing = Some(renewing);
-                        if must_wait {
-                            return Ok(false);
-                        }
-                    }
-                }
+            if self.renewing.is_some() && self.poll_renewing(cx)?.is_pending() {
+                return Ok(false);
             }
             match self.incoming.poll_recv(cx) {
                 Poll::Ready(Some(request)) => self.take_or_hold(request),
@@ -462,23 +453,64 @@ impl Task {
         }
     }
 
-    /// With the first request after 85 to 95 % of its time a connection says again who it is. After all of it the broker would
-    /// close the connection on anything else.
+    /// Ready when other requests may be sent: it is done, or the mechanism still waits for what it needs while the broker's
+    /// patience lasts.
+    fn poll_renewing(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>> {
+        let Some(mut renewing) = self.renewing.take() else { return Ok(Poll::Ready(())) };
+        let expires = self.renewal().map(|renewal| renewal.expires);
+        let lasts = |now| expires.is_some_and(|expires| now < expires);
+        match renewing.poll(cx, |request| self.take(request)) {
+            Poll::Ready(Ok(authentication)) => {
+                let random = self.identity.as_mut().map_or(0.0, |identity| identity.random.f64());
+                self.renewal = Some(Renewal::new(&authentication, random));
+                tracing::debug!(address = %self.shared.address, "authenticated again");
+            }
+            // Nothing was said to the broker: no token just now, perhaps.
+            Poll::Ready(Err(error)) if !renewing.has_begun() && lasts(Instant::now()) => {
+                tracing::warn!(address = %self.shared.address, %error, "will try again while the session lasts");
+                self.renewal = Some(self.renewal().map(Renewal::postponed));
+            }
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => {
+                let may_send = !renewing.has_begun() && lasts(Instant::now());
+                self.renewing = Some(renewing);
+                if !may_send {
+                    return Ok(Poll::Pending);
+                }
+            }
+        }
+        if let Some(held) = self.held.take() {
+            self.take_in_time(held);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// When the broker is to hear again who we are, if ever.
+    fn renewal(&self) -> Option<Renewal> {
+        *self.renewal.as_ref().or_else(|| self.shared.renewal.get())?
+    }
+
+    /// With the first request after 85 to 95 % of its time a connection says again who it is, and the request waits for that.
     fn take_or_hold(&mut self, request: Outgoing) {
-        let Some(identity) = &self.identity else { return self.take(request) };
-        let renewal = self.renewal.as_ref().or_else(|| self.shared.renewal.get());
-        let Some(&Some(Renewal { due, expires })) = renewal else { return self.take(request) };
-        let now = Instant::now();
-        if now >= due && self.renewing.is_none() {
-            let (outgoing, requests) = mpsc::unbounded_channel();
-            let connection = Connection { shared: self.shared.clone(), outgoing };
-            self.renewing = Some(Renewing::new(identity, connection, requests));
+        let (Some(identity), Some(renewal)) = (&self.identity, self.renewal()) else { return self.take(request) };
+        if Instant::now() < renewal.due || self.renewing.is_some() {
+            return self.take_in_time(request);
         }
-        if now >= expires {
-            self.held = Some(request);
-        } else {
-            self.take(request);
+        let (outgoing, requests) = mpsc::unbounded_channel();
+        let connection = Connection { shared: self.shared.clone(), outgoing };
+        // A broker answers in order, and may have parked what is under way.
+        let behind = self.in_flight.latest_deadline().map(Instant::from_std);
+        self.renewing = Some(Renewing::new(identity, connection, requests, behind));
+        self.held = Some(request);
+    }
+
+    /// What has waited for a renewal may have no time left; sent all the same, it would end the connection.
+    fn take_in_time(&mut self, request: Outgoing) {
+        if Instant::now() < request.deadline {
+            return self.take(request);
         }
+        let error = self.shared.place(Error::new(ErrorKind::Timeout)).api(api_name(request.api_key));
+        let _ = request.waiter.send(Err(error.certainty(Certainty::NotSent)));
     }
 
     fn take(&mut self, request: Outgoing) {

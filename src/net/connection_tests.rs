@@ -249,28 +249,93 @@ mod renewal {
         (connection.unwrap(), peer, tasks)
     }
 
+    fn beat_within(connection: &Connection, seconds: u64) -> impl Future<Output = Result<HeartbeatResponse>> + 'static {
+        let connection = connection.clone();
+        async move { connection.call(&HeartbeatRequest::default(), 3, Duration::from_secs(seconds)).await }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_says_again_who_it_is_before_its_time_is_up_and_nothing_comes_in_between() {
         let (connection, mut peer, _tasks) = opened_for(100_000).await;
-        let early = tokio::spawn(beat(&connection));
-        serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
-        early.await.unwrap().unwrap();
-        tokio::time::sleep(Duration::from_secs(96)).await;
-        let first = tokio::spawn(beat(&connection));
+        tokio::time::sleep(Duration::from_secs(84)).await;
+        let parked = tokio::spawn(beat_within(&connection, 305));
         let (key, version, id, _) = read(&mut peer).await.unwrap();
         assert_eq!(key, 12, "what came before is under way");
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        let first = tokio::spawn(beat(&connection));
         let (handshake, handshake_version, handshake_id, _) = read(&mut peer).await.unwrap();
-        assert_eq!(handshake, 17);
+        assert_eq!(handshake, 17, "the request whose time it is waits");
         let second = tokio::spawn(beat(&connection));
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_secs(25)).await; // longer than a renewal may take: a broker answers in order
         answer::<HeartbeatRequest>(&mut peer, &HeartbeatResponse::default(), version, id).await;
-        first.await.unwrap().unwrap();
+        parked.await.unwrap().unwrap();
         let shaken = SaslHandshakeResponse::default();
         answer::<SaslHandshakeRequest>(&mut peer, &shaken, handshake_version, handshake_id).await;
         let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(100_000);
-        serve::<SaslAuthenticateRequest>(&mut peer, response).await; // and not the second heartbeat
+        serve::<SaslAuthenticateRequest>(&mut peer, response).await; // and neither of the heartbeats
+        for held in [first, second] {
+            serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+            held.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waited_for_a_renewal_and_has_no_time_left_is_not_sent_and_ends_nothing() {
+        let (connection, mut peer, _tasks) = opened_for(10_000).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let short = [tokio::spawn(beat_within(&connection, 1)), tokio::spawn(beat_within(&connection, 2))];
+        let long = tokio::spawn(beat_within(&connection, 30));
+        serve::<SaslHandshakeRequest>(&mut peer, SaslHandshakeResponse::default()).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(10_000);
+        serve::<SaslAuthenticateRequest>(&mut peer, response).await;
         serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
-        second.await.unwrap().unwrap();
+        long.await.unwrap().unwrap();
+        for short in short {
+            let error = short.await.unwrap().unwrap_err();
+            assert_eq!((error.kind(), error.delivery_certainty()), (ErrorKind::Timeout, Some(Certainty::NotSent)));
+        }
+        assert!(!connection.is_closed());
+    }
+
+    /// Has a token now and then.
+    #[derive(Debug, Default)]
+    struct Flaky(AtomicI32);
+
+    impl SaslMechanism for Flaky {
+        fn name(&self) -> &str {
+            "FLAKY"
+        }
+
+        fn start<'a>(&'a self, _: &'a crate::sasl::SaslPeer) -> Starting<'a> {
+            let has_one = self.0.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            Box::pin(async move {
+                if !has_one {
+                    return Err(Error::with_message(ErrorKind::Connection, "no token just now"));
+                }
+                Ok((SaslMessage::default(), Box::new(crate::sasl::SaidAll("FLAKY")) as Box<dyn SaslSession>))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_token_just_now_is_no_end_while_the_session_lasts() {
+        let (connect, [mut peer]) = pipes::<1>();
+        let tasks = Tasks::new().unwrap();
+        let (connection, ()) = tokio::join!(open_as(Flaky::default(), &connect, &tasks), async {
+            serve::<ApiVersionsRequest>(&mut peer, has_sasl()).await;
+            authenticate(&mut peer, 1_000_000).await;
+        });
+        let connection = connection.unwrap();
+        tokio::time::sleep(Duration::from_secs(951)).await;
+        let call = tokio::spawn(beat(&connection));
+        serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+        call.await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let call = tokio::spawn(beat(&connection));
+        authenticate(&mut peer, 1_000_000).await;
+        serve::<HeartbeatRequest>(&mut peer, HeartbeatResponse::default()).await;
+        call.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
 //! Saying again who we are, before the broker's patience ends (KIP-368).
 //!
 //! What is under way is answered first, since a broker answers in order; from the first SASL request to the last answer nothing
-//! else is sent. While the mechanism is still getting its token, requests go on.
+//! else is sent. While the mechanism is still getting its token, requests go on, and if it gets none they go on as well, for as
+//! long as the session lasts.
 
 use super::clock::NetClock;
 use super::connection::{Connection, Outgoing};
@@ -48,10 +49,15 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// From now on; `None` if the broker does not ask for it.
+    /// From now on; `None` if the broker does not ask for it. The broker counts from when it answered, so a little is taken off.
     pub(super) fn new(authentication: &Authentication, random: f64) -> Option<Self> {
         let (now, wait) = (Instant::now(), authentication.again_after(random)?);
-        Some(Self { due: now + wait, expires: now + authentication.lifetime()?.max(wait) })
+        Some(Self { due: now + wait, expires: now + authentication.lifetime()?.mul_f64(0.97).max(wait) })
+    }
+
+    /// A moment later.
+    pub(super) fn postponed(self) -> Self {
+        Self { due: Instant::now() + Duration::from_secs(1), ..self }
     }
 }
 
@@ -64,15 +70,17 @@ pub(super) struct Renewing {
 }
 
 impl Renewing {
-    /// `connection` is the same but for its queue, whose other end is `requests`.
+    /// `connection` is the same but for its queue, whose other end is `requests`. What was sent before has until `behind`.
     pub(super) fn new(
         identity: &Identity,
         connection: Connection,
         requests: mpsc::UnboundedReceiver<Outgoing>,
+        behind: Option<Instant>,
     ) -> Self {
         let (peer, Identity { mechanism, timeout, .. }) = (identity.peer(), identity.clone());
         let authentication = Box::pin(async move {
-            let deadline = Instant::now() + timeout;
+            let now = Instant::now();
+            let deadline = behind.unwrap_or(now).max(now) + timeout;
             let failed = |error: Error| {
                 // Another connection says for good whether we are still welcome; what is in flight here only lost its own.
                 let message = format!("could not authenticate again: {error}");
