@@ -79,6 +79,11 @@ enum Command {
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
 }
 
+/// In Rust, and faster than musl's: the README has the figures.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(args::hoist_properties(std::env::args_os())) {
         Ok(cli) => cli,
