@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use task::{GroupCaller, run};
 use tokio::sync::mpsc::{UnboundedSender, WeakUnboundedSender};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
@@ -41,6 +41,8 @@ type Commands = UnboundedSender<Command<ConsumerCoordinator>>;
 pub(super) struct Group {
     commands: Commands,
     events: mpsc::Receiver<(u64, GroupEvent)>,
+    /// Told of [`Progress::refused`].
+    refused: Arc<Notify>,
     /// One that `ready` has taken out already.
     stash: Option<GroupEvent>,
     task: JoinHandle<()>,
@@ -70,6 +72,8 @@ struct Progress {
     revoking: Option<RevocationId>,
     /// For the application.
     failures: Vec<Error>,
+    /// Why a broker has refused us since the application was last told so. The membership goes on: the next one may not.
+    refused: Option<Error>,
     /// When the coordinator last took a heartbeat.
     last_heartbeat: Option<Instant>,
 }
@@ -106,14 +110,21 @@ impl Group {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (tell, events) = mpsc::channel(16);
         let progress: Arc<Mutex<Progress>> = Arc::default();
-        let caller =
-            GroupCaller { client: client.clone(), id: client.next_id(), auto_create, progress: progress.clone() };
+        let refused = Arc::new(Notify::new());
+        let caller = GroupCaller {
+            client: client.clone(),
+            id: client.next_id(),
+            auto_create,
+            progress: progress.clone(),
+            refused: refused.clone(),
+        };
         let task = client.spawn(run(ConsumerCoordinator::new(now, machine), caller, inbox, tell));
         let interval = config.auto_commit_interval;
         let auto_commit = AutoCommit { interval, next: now + interval, last: HashMap::new() };
         Ok(Some(Self {
             commands,
             events,
+            refused,
             stash: None,
             task,
             metadata: ConsumerGroupMetadata {
@@ -193,7 +204,10 @@ impl Group {
 
     /// The next thing to tell the application, applied.
     pub(super) fn take(&mut self, shared: &Arc<Shared>) -> Result<Option<Event>> {
-        let failure = self.progress().failures.pop();
+        let failure = {
+            let mut progress = self.progress();
+            progress.failures.pop().or_else(|| progress.refused.take())
+        };
         if let Some(error) = failure {
             return Err(error);
         }
@@ -215,7 +229,11 @@ impl Group {
     /// Waits until there is something to [`take`](Self::take). Losing the future loses nothing.
     pub(super) async fn ready(&mut self) {
         while self.stash.is_none() {
-            match self.events.recv().await {
+            let event = tokio::select! {
+                event = self.events.recv() => event,
+                () = self.refused.notified() => return,
+            };
+            match event {
                 Some((round, event)) if round >= self.round => self.stash = Some(event),
                 Some(_) => {}
                 None => pending().await,

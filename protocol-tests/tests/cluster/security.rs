@@ -4,12 +4,14 @@ use milena::broker::{ApiKey, ClientAuth, TestCluster, Tls};
 use milena::client::{Client, ClientConfig};
 use milena::connect::{Connect, Connecting};
 use milena::consumer::{ConsumerConfig, OffsetReset};
-use milena::error::{ErrorCode, ErrorKind};
+use milena::error::{Error, ErrorCode, ErrorKind};
 use milena::ids::NodeId;
 use milena::producer::{ProducerConfig, ProducerRecord};
-use milena::sasl::{Plain, Scram};
+use milena::sasl::{Plain, SaslMechanism, SaslPeer, Scram, Starting};
 use milena::testing::next_records;
 use milena::tls::TlsConfig;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -222,4 +224,76 @@ async fn a_broker_that_was_never_reached_where_it_says_that_it_is_gets_a_hint() 
     cluster.kill(NodeId(1));
     let error = producer.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap_err();
     assert!(!error.to_string().contains("advertised.listeners"), "{error}");
+}
+
+/// Alice, who has lost her password, or has a token endpoint that says 404, for a while.
+#[derive(Debug, Clone)]
+struct Forgetful {
+    has_forgotten: Arc<AtomicBool>,
+    right: Plain,
+    wrong: Option<Plain>,
+}
+
+impl SaslMechanism for Forgetful {
+    fn name(&self) -> &str {
+        "PLAIN"
+    }
+
+    fn start<'a>(&'a self, peer: &'a SaslPeer) -> Starting<'a> {
+        match (self.has_forgotten.load(Ordering::Relaxed), &self.wrong) {
+            (false, _) => self.right.start(peer),
+            (true, Some(wrong)) => wrong.start(peer),
+            (true, None) => Box::pin(async { Err(Error::with_message(ErrorKind::Config, "404 Not Found")) }),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_refused_for_a_while_says_so_and_goes_on_when_it_is_welcome_again() {
+    for (protocol, wrong) in [
+        ("classic", None),
+        ("classic", Some(Plain::new("alice", "no"))),
+        ("consumer", None),
+        ("consumer", Some(Plain::new("alice", "no"))),
+    ] {
+        let builder = TestCluster::builder().topic("clicks", 1).in_memory().sasl(&["PLAIN"]).user("alice", "yes");
+        let cluster = builder.start().await.unwrap();
+        let right = Plain::new("alice", "yes");
+        let feeder = Client::connect(cluster.client_config().sasl(right.clone())).await.unwrap();
+        let feeder = feeder.producer(ProducerConfig::default()).unwrap();
+        let feed = async || feeder.send(ProducerRecord::new("clicks").value("x")).await.unwrap().await.unwrap();
+        let alice = Forgetful { has_forgotten: Arc::default(), right, wrong };
+        let client = Client::connect(cluster.client_config().sasl(alice.clone())).await.unwrap();
+        let mut config = ConsumerConfig::group("g").auto_offset_reset(OffsetReset::Earliest);
+        config.set("group.protocol", protocol).unwrap();
+        let mut consumer = client.consumer(config).unwrap();
+        consumer.subscribe(["clicks"]).await.unwrap();
+        feed().await;
+        next_records(&mut consumer, 1).await.unwrap();
+
+        alice.has_forgotten.store(true, Ordering::Relaxed);
+        cluster.kill(NodeId(1));
+        cluster.restart(NodeId(1)).await.unwrap();
+        let (begin, mut errors) = (Instant::now(), 0);
+        while begin.elapsed() < 60 * SECOND {
+            match consumer.poll(SECOND).await {
+                Ok(records) => assert!(records.is_empty()),
+                Err(error) => {
+                    let expected = if alice.wrong.is_some() { ErrorKind::Denied } else { ErrorKind::Config };
+                    assert_eq!(error.kind(), expected, "{protocol}: {error}");
+                    errors += 1;
+                }
+            }
+        }
+        assert!((1..=300).contains(&errors), "{protocol}: {errors} errors within a minute");
+
+        alice.has_forgotten.store(false, Ordering::Relaxed);
+        feed().await;
+        let begin = Instant::now();
+        let mut found = 0;
+        while found == 0 {
+            found += consumer.poll(SECOND).await.map_or(0, |records| records.len());
+            assert!(begin.elapsed() < 60 * SECOND, "{protocol}: the member stays dead");
+        }
+    }
 }

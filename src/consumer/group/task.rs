@@ -2,7 +2,7 @@
 
 use super::{Progress, lock};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{NodeId, TopicId};
 use crate::machine::group::group_topics::GroupTopics;
 use crate::machine::group::{ConsumerCoordinator, GroupCall, GroupEvent, GroupRequest, GroupResponse, To};
@@ -69,12 +69,15 @@ pub(super) struct GroupCaller {
     /// See [`Shared`](crate::consumer::Shared).
     pub(super) auto_create: Arc<AtomicBool>,
     pub(super) progress: Arc<Mutex<Progress>>,
+    /// Told of [`Progress::refused`].
+    pub(super) refused: Arc<Notify>,
 }
 
 impl Call<ConsumerCoordinator> for GroupCaller {
     fn call(&self, call: GroupCall) -> impl Future<Output = Result<GroupResponse>> + Send {
         let (client, id) = (self.client.clone(), self.id);
         let (auto_create, progress) = (self.auto_create.load(Ordering::Relaxed), self.progress.clone());
+        let refused = self.refused.clone();
         async move {
             let deadline = client.now() + call.timeout;
             let answer = match call.to {
@@ -101,9 +104,27 @@ impl Call<ConsumerCoordinator> for GroupCaller {
                 // It may listen elsewhere by now.
                 client.refresh(client.cluster().generation);
             }
-            answer
+            match answer {
+                Err(error) if is_refusal(&error) => {
+                    lock(&progress).refused = Some(error.clone());
+                    refused.notify_one();
+                    Err(error.of_kind(ErrorKind::Connection))
+                }
+                Err(error) => Err(error),
+                Ok(answer) => {
+                    lock(&progress).refused = None;
+                    Ok(answer)
+                }
+            }
         }
     }
+}
+
+/// Whether no connection could be had, for a reason that another attempt does not cure by itself: a password, a certificate, no
+/// token. That is not an answer of the coordinator's, so it ends no membership; the application is told, and may go on.
+fn is_refusal(error: &Error) -> bool {
+    let kinds = [ErrorKind::Denied, ErrorKind::Tls, ErrorKind::Config, ErrorKind::Malformed, ErrorKind::State];
+    kinds.contains(&error.kind()) && error.delivery_certainty() == Some(Certainty::NotSent)
 }
 
 async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Instant) -> Result<GroupResponse> {
