@@ -63,12 +63,12 @@ impl Job {
     }
 
     /// How the broker is reached, as librdkafka and milena have it.
-    pub fn connection(&self) -> Vec<(&'static str, String)> {
+    pub fn connection(&self) -> Vec<(String, String)> {
         let mut properties = vec![("bootstrap.servers", self.bootstrap.clone())];
         if let Some(ca) = &self.ca {
             properties.extend([("security.protocol", "SSL".to_owned()), ("ssl.ca.location", ca.clone())]);
         }
-        properties
+        properties.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// The values, not copied when they are cloned.
