@@ -20,10 +20,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.tls(Tls::default());
     }
     let cluster = builder.start().await?;
-    println!("{}", cluster.bootstrap());
-    if tls {
-        println!("{}", cluster.ca_pem());
-    }
+    let ca = if tls { cluster.ca_pem() } else { String::new() };
+    print!("{}\n{ca}", cluster.bootstrap());
     io::stdout().flush()?;
     tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
     cluster.stop().await;
