@@ -1,7 +1,6 @@
 //! Certificates and keys out of PEM: files, or text as it stands in a property.
 
 use crate::secret::Secret;
-use pkcs8::pkcs5::Error as Unsupported;
 use pkcs8::pkcs5::pbes2::Kdf;
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::pem::{self, PemObject};
@@ -110,9 +109,25 @@ fn is_within_reason(kdf: &Kdf) -> bool {
     }
 }
 
+/// A cipher or a hash that is not built in, if that is it.
+fn not_read(error: &pkcs8::Error) -> Option<String> {
+    let oid = match error {
+        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::UnsupportedAlgorithm { oid }) => *oid,
+        pkcs8::Error::Asn1(error) => match error.kind() {
+            pkcs8::der::ErrorKind::OidUnknown { oid } => oid,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(format!(
+        "the key is encrypted in a way that is not read here ({oid}); `openssl pkcs8 -topk8 -v2 aes-256-cbc` writes it anew"
+    ))
+}
+
 fn decrypted(pem: &str, password: &Secret) -> Result<PrivateKeyDer<'static>, String> {
     let (_, document) = SecretDocument::from_pem(pem).map_err(|error| error.to_string())?;
-    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|error| error.to_string())?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
+        .map_err(|error| not_read(&error).unwrap_or_else(|| error.to_string()))?;
     let Some(scheme) = encrypted.encryption_algorithm.pbes2() else {
         return Err("the key is encrypted by PBES1; `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes PBES2 of it".into());
     };
@@ -121,12 +136,9 @@ fn decrypted(pem: &str, password: &Secret) -> Result<PrivateKeyDer<'static>, Str
             "the key is encrypted so that it takes too long to open: too many iterations, too much memory".into()
         );
     }
-    let key = encrypted.decrypt(password.expose()).map_err(|error| match error {
-        pkcs8::Error::EncryptedPrivateKey(Unsupported::UnsupportedAlgorithm { oid }) => format!(
-            "the key is encrypted in a way that is not read here ({oid}); `openssl pkcs8 -topk8 -v2 aes-256-cbc` writes it anew"
-        ),
-        _ => "the password does not open the key".to_owned(),
-    })?;
+    let key = encrypted.decrypt(password.expose());
+    let key =
+        key.map_err(|error| not_read(&error).unwrap_or_else(|| "the password does not open the key".to_owned()))?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
