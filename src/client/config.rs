@@ -13,6 +13,9 @@ use std::{sync::Arc, time::Duration};
 /// Kafka's port, for addresses without one.
 const DEFAULT_PORT: u16 = 9092;
 
+/// librdkafka's `-1`. Nothing is missed by it: what is needed and not known is asked for.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Settings of a [`Client`](super::Client), by Kafka's names and with Kafka 4.3's defaults.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -63,6 +66,7 @@ impl ClientConfig {
         "socket.timeout.ms",
         "default.api.timeout.ms",
         "metadata.max.age.ms",
+        "topic.metadata.refresh.interval.ms",
         "retry.backoff.ms",
         "retry.backoff.max.ms",
         "reconnect.backoff.ms",
@@ -179,6 +183,8 @@ impl ClientConfig {
             "request.timeout.ms" | "socket.timeout.ms" => self.request_timeout = settings::millis(key, value)?,
             "default.api.timeout.ms" => self.default_api_timeout = settings::millis(key, value)?,
             "metadata.max.age.ms" => self.metadata_max_age = settings::millis(key, value)?,
+            "topic.metadata.refresh.interval.ms" if value.trim() == "-1" => self.metadata_max_age = NEVER,
+            "topic.metadata.refresh.interval.ms" => self.metadata_max_age = settings::millis(key, value)?,
             "retry.backoff.ms" => self.retry_backoff = settings::millis(key, value)?,
             "retry.backoff.max.ms" => self.retry_backoff_max = settings::millis(key, value)?,
             "reconnect.backoff.ms" => self.reconnect_backoff = settings::millis(key, value)?,

@@ -3,7 +3,7 @@
 //! | | librdkafka | Java |
 //! | --- | --- | --- |
 //! | what | `security.protocol` | the same |
-//! | whom to trust | `ssl.ca.location` (a file, `system` or `bundled`), `ssl.ca.pem` | `ssl.truststore.location`, `ssl.truststore.certificates`, of type `PEM` |
+//! | whom to trust | `ssl.ca.location` (a file, a directory, `system` or `bundled`), `ssl.ca.pem` | `ssl.truststore.location`, `ssl.truststore.certificates`, of type `PEM` |
 //! | who we are, by TLS | `ssl.certificate.location`, `ssl.certificate.pem`, `ssl.key.location`, `ssl.key.pem` | `ssl.keystore.location`, `ssl.keystore.certificate.chain`, `ssl.keystore.key`, of type `PEM` |
 //! | the key's password | `ssl.key.password` | the same |
 //! | who we are, by SASL | `sasl.mechanism` (`sasl.mechanisms`), `sasl.username`, `sasl.password` | `sasl.mechanism`, `sasl.jaas.config` |
@@ -186,6 +186,9 @@ impl SecuritySettings {
                 |key| self.properties.get(key).filter(|value| !value.is_empty()).ok_or_else(|| wrong(key, "not set"));
             return Ok((set("sasl.username")?.expose().to_owned(), set("sasl.password")?.clone()));
         };
+        for key in ["sasl.username", "sasl.password"] {
+            self.only_one(["sasl.jaas.config", key])?;
+        }
         jaas.check_module(module)?;
         let option = |name: &str| {
             let set = jaas.option(name).filter(|value| !value.is_empty());
@@ -221,9 +224,14 @@ impl SecuritySettings {
             tls = tls.cipher_suites(names);
         }
         if let Some(protocols) = self.text("ssl.enabled.protocols") {
-            let wanted = settings::list(protocols);
-            if let Some(unknown) = wanted.iter().find(|name| !["TLSv1.2", "TLSv1.3"].contains(&name.as_str())) {
-                return Err(settings::invalid("ssl.enabled.protocols", unknown, &"TLSv1.2, TLSv1.3 or both"));
+            let (wanted, others): (Vec<_>, Vec<_>) =
+                settings::list(protocols).into_iter().partition(|name| ["TLSv1.2", "TLSv1.3"].contains(&name.as_str()));
+            let is_old = |name: &String| ["TLSv1.1", "TLSv1", "SSLv3", "SSLv2Hello"].contains(&name.as_str());
+            if let Some(other) = others.iter().find(|name| wanted.is_empty() || !is_old(name)) {
+                return Err(settings::invalid("ssl.enabled.protocols", other, &"TLSv1.2, TLSv1.3 or both"));
+            }
+            if !others.is_empty() {
+                tracing::info!("ssl.enabled.protocols: {} can't be had, {} can", others.join(", "), wanted.join(", "));
             }
             match (wanted.iter().any(|name| name == "TLSv1.2"), wanted.iter().any(|name| name == "TLSv1.3")) {
                 (true, false) => tls = tls.only_tls12(),
@@ -308,7 +316,6 @@ impl SecuritySettings {
     }
 
     /// Which of these is set.
-    #[cfg(feature = "tls")]
     fn only_one<const N: usize>(&self, keys: [&'static str; N]) -> Result<Option<(&'static str, &Secret)>> {
         // An empty one is none, as in librdkafka.
         let set = |key| self.properties.get(key).filter(|value| !value.is_empty());
@@ -395,6 +402,15 @@ mod tests {
             (vec![sasl, ("sasl.mechanism", "PLAIN")], "sasl.username: not set"),
             (vec![sasl, ("sasl.mechanism", "PLAIN"), ("sasl.username", "a")], "sasl.password: not set"),
             (vec![sasl, ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", "x")], "sasl.jaas.config: "),
+            (
+                vec![
+                    sasl,
+                    ("sasl.mechanism", "PLAIN"),
+                    ("sasl.jaas.config", r#"x.PlainLoginModule required username="a" password="b";"#),
+                    ("sasl.password", "c"),
+                ],
+                "sasl.password: contradicts sasl.jaas.config",
+            ),
         ] {
             let mut settings = SecuritySettings::default();
             for (key, value) in properties {
@@ -416,6 +432,7 @@ mod tests {
             (vec![ssl, ("ssl.truststore.location", "a"), ("ssl.truststore.type", "JKS")], "ssl.truststore.type=JKS"),
             (vec![ssl, ("ssl.ca.location", "bundled"), ("ssl.keystore.location", "a")], "ssl.keystore.type: not set"),
             (vec![ssl, ("ssl.enabled.protocols", "SSLv3")], "ssl.enabled.protocols=SSLv3"),
+            (vec![ssl, ("ssl.enabled.protocols", "TLSv1.2,TLSv2")], "ssl.enabled.protocols=TLSv2"),
             (vec![ssl, ("ssl.endpoint.identification.algorithm", "ldaps")], "ssl.endpoint.identification.algorithm="),
             (vec![ssl, ("enable.ssl.certificate.verification", "maybe")], "enable.ssl.certificate.verification=maybe"),
             (vec![ssl, ("ssl.crl.location", "a")], "ssl.crl.location: "),
@@ -428,5 +445,7 @@ mod tests {
             assert!(error.starts_with(expected), "{error}");
         }
         assert_eq!(built([ssl, ("ssl.ca.location", "bundled")]).unwrap().protocol(), "SSL");
+        let old = ("ssl.enabled.protocols", "TLSv1.2,TLSv1.1,TLSv1");
+        assert_eq!(built([ssl, ("ssl.ca.location", "bundled"), old]).unwrap().protocol(), "SSL");
     }
 }

@@ -87,6 +87,7 @@ impl ConsumerConfig {
         "max.partition.fetch.bytes",
         "fetch.message.max.bytes",
         "prefetch.bytes",
+        "queued.max.messages.kbytes",
         "max.decompressed.bytes",
         "enable.partition.eof",
         "client.rack",
@@ -99,6 +100,7 @@ impl ConsumerConfig {
         "heartbeat.interval.ms",
         "max.poll.interval.ms",
         "enable.auto.commit",
+        "auto.commit.enable",
         "auto.commit.interval.ms",
         "enable.auto.offset.store",
         "partition.assignment.strategy",
@@ -318,6 +320,7 @@ impl ConsumerConfig {
             "fetch.max.bytes" => self.fetch_max_bytes = positive()?,
             "max.partition.fetch.bytes" | "fetch.message.max.bytes" => self.max_partition_fetch_bytes = positive()?,
             "prefetch.bytes" => self.prefetch_bytes = positive()?,
+            "queued.max.messages.kbytes" => self.prefetch_bytes = positive()?.saturating_mul(1024),
             "max.decompressed.bytes" => self.max_decompressed_bytes = positive()?,
             "enable.partition.eof" => self.partition_eof = settings::boolean(key, value)?,
             "client.rack" => value.clone_into(&mut self.client_rack),
@@ -330,7 +333,7 @@ impl ConsumerConfig {
             "session.timeout.ms" => self.session_timeout = settings::millis(key, value)?,
             "heartbeat.interval.ms" => self.heartbeat_interval = settings::millis(key, value)?,
             "max.poll.interval.ms" => self.max_poll_interval = settings::millis(key, value)?,
-            "enable.auto.commit" => self.enable_auto_commit = settings::boolean(key, value)?,
+            "enable.auto.commit" | "auto.commit.enable" => self.enable_auto_commit = settings::boolean(key, value)?,
             "auto.commit.interval.ms" => self.auto_commit_interval = settings::millis(key, value)?,
             "enable.auto.offset.store" => self.enable_auto_offset_store = settings::boolean(key, value)?,
             "partition.assignment.strategy" => self.partition_assignment_strategy = settings::list(value),
@@ -435,6 +438,7 @@ mod tests {
                 | "allow.auto.create.topics"
                 | "check.crcs"
                 | "enable.auto.commit"
+                | "auto.commit.enable"
                 | "enable.auto.offset.store" => "TRUE",
                 _ => "1000",
             };
