@@ -93,6 +93,13 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// A peer's words, so far as they can be shown: at most so many letters, and none that a terminal obeys or that turns the
+/// direction of writing.
+pub(crate) fn shown(words: &str, most: usize) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    words.chars().filter(|c| !c.is_control() && !turns(*c)).take(most).collect()
+}
+
 impl Error {
     /// An error of this kind, with nothing else known yet.
     pub fn new(kind: ErrorKind) -> Self {

@@ -1,7 +1,7 @@
 //! SaslHandshake, then SaslAuthenticate as often as the mechanism has something to say, on a new connection and again on an old
 //! one (KIP-43, KIP-152, KIP-368).
 
-use crate::error::{Error, ErrorCode, ErrorKind, Result};
+use crate::error::{Error, ErrorCode, ErrorKind, Result, shown};
 use crate::wire::StrBytes;
 use crate::wire::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// No mechanism has so many messages: a broker that goes on would keep us for ever.
 const MAX_ROUNDS: u32 = 100;
+
+/// No more than this of a broker's words goes into an error.
+const WORDS: usize = 1_000;
 
 /// A broker takes no second authentication within a second of the first.
 const SOONEST: Duration = Duration::from_millis(1100);
@@ -39,7 +42,7 @@ impl Authentication {
                 let theirs: Vec<&str> = response.mechanisms.iter().map(|name| &**name).collect();
                 let message = format!(
                     "the mechanism {mechanism} is not enabled on this listener, which has {}",
-                    if theirs.is_empty() { "none".to_owned() } else { theirs.join(", ") }
+                    if theirs.is_empty() { "none".to_owned() } else { shown(&theirs.join(", "), WORDS) }
                 );
                 Err(Error::denied(code, message).hint("set sasl.mechanism to one of those"))
             }
@@ -70,10 +73,10 @@ impl Authentication {
     /// `Denied`, in the broker's words.
     pub fn handle_response(&mut self, response: SaslAuthenticateResponse) -> Result<Bytes> {
         if let Err(code) = ErrorCode::check(response.error_code) {
-            let theirs = response.error_message.filter(|message| !message.is_empty());
-            let error = match theirs {
-                Some(theirs) => Error::denied(code, theirs.to_string()),
-                None => Error::denied(code, "the broker refused the authentication"),
+            let theirs = response.error_message.map(|message| shown(&message, WORDS)).unwrap_or_default();
+            let error = match theirs.is_empty() {
+                true => Error::denied(code, "the broker refused the authentication"),
+                false => Error::denied(code, theirs),
             };
             return Err(error.api("SaslAuthenticate"));
         }
@@ -115,6 +118,19 @@ mod tests {
         let error = Authentication::default().handle_response(response).unwrap_err();
         assert!(error.to_string().contains("Invalid username or password"), "{error}");
         assert_eq!((error.kind(), error.code()), (ErrorKind::Denied, Some(ErrorCode::SaslAuthenticationFailed)));
+    }
+
+    #[test]
+    fn a_brokers_words_are_shown_so_far_as_they_can_be_and_no_more_than_fits() {
+        let wild = StrBytes::from_string(format!("\x1b[2Ja\nb\u{202e}{}", "x".repeat(100_000)));
+        let response = SaslAuthenticateResponse::default().with_error_code(58).with_error_message(Some(wild.clone()));
+        let refusal = Authentication::default().handle_response(response).unwrap_err();
+        let response = SaslHandshakeResponse::default().with_error_code(33).with_mechanisms(vec![wild; 3]);
+        let handshake = Authentication::default().handle_handshake("PLAIN", &response).unwrap_err();
+        for error in [refusal.to_string(), handshake.to_string()] {
+            assert!(error.contains("[2Jabx") && error.len() < 1_500, "{error}");
+            assert!(!error.contains(char::is_control) && !error.contains('\u{202e}'), "{error:?}");
+        }
     }
 
     #[test]

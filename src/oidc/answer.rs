@@ -1,7 +1,7 @@
 //! What a token endpoint has answered (RFC 6749, sections 5.1 and 5.2): a token, or why not and whether to ask again.
 
 use super::jwt;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, shown};
 use crate::net::http::Answer;
 use crate::sasl::Token;
 use crate::secret::Secret;
@@ -12,6 +12,8 @@ use std::time::{Duration, UNIX_EPOCH};
 const UNKNOWN: Duration = Duration::from_secs(300);
 /// No token is kept for longer, whatever is said of it.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// No server is left alone for longer, whatever it asks for.
+const LATEST: Duration = Duration::from_secs(300);
 /// No more than this of a server's words goes into an error.
 const WORDS: usize = 300;
 
@@ -47,7 +49,7 @@ pub fn judge(answer: &Answer, unix_millis: i64) -> Result<Token> {
         let said: Refused = serde_json::from_slice(&answer.body).unwrap_or_default();
         let mut message = format!("{} {named}", answer.status);
         for words in [said.error, said.error_description].into_iter().flatten() {
-            message = format!("{message}: {}", shown(&words));
+            message = format!("{message}: {}", shown(&words, WORDS));
         }
         Error::with_message(kind, message).hint(hint)
     };
@@ -73,7 +75,7 @@ fn granted(body: &[u8], unix_millis: i64) -> Result<Token> {
     })?;
     let token = Secret::from(access_token);
     if let Some(other) = token_type.filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-        return Err(malformed(format!("a token of the type {}, and not Bearer", shown(&other))));
+        return Err(malformed(format!("a token of the type {}, and not Bearer", shown(&other, WORDS))));
     }
     if token.is_empty() {
         return Err(malformed("an access_token that is empty".to_owned()));
@@ -110,16 +112,11 @@ fn lifetime(expires_in: Option<&Seconds>, times: jwt::Times, now: f64) -> Result
 /// For how long not to ask again, as the server wants it: seconds, or a date (RFC 9110, section 10.2.3).
 pub fn retry_after(value: &str, unix_millis: i64) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds).min(LONGEST));
+        return Some(Duration::from_secs(seconds).min(LATEST));
     }
     let then = httpdate::parse_http_date(value.trim()).ok()?.duration_since(UNIX_EPOCH).ok()?;
     let now = Duration::from_millis(u64::try_from(unix_millis).ok()?);
-    Some(then.saturating_sub(now).min(LONGEST))
-}
-
-/// A server's words, so far as they can be shown.
-fn shown(words: &str) -> String {
-    words.chars().filter(|c| !c.is_control()).take(WORDS).collect()
+    Some(then.saturating_sub(now).min(LATEST))
 }
 
 #[cfg(test)]
@@ -209,7 +206,8 @@ mod tests {
         for (value, expected) in [
             ("7", Some(7)),
             (" 120 ", Some(120)),
-            ("99999999999999", Some(30 * 24 * 3600)),
+            ("99999999999999", Some(300)),
+            ("Wed, 13 Nov 2024 22:14:20 GMT", Some(300)),
             ("Tue, 14 Nov 2023 22:14:20 GMT", Some(60)),
             ("Tue, 14 Nov 2023 22:13:00 GMT", Some(0)),
             ("soon", None),
