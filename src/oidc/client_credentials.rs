@@ -223,6 +223,9 @@ impl ClientCredentials {
         let retry_after = answer.as_ref().ok().and_then(|answer| answer.retry_after.as_deref());
         let retry_after = retry_after.and_then(|value| answer::retry_after(value, unix_millis)).unwrap_or_default();
         let outcome = answer.and_then(|answer| answer::judge(&answer, unix_millis));
+        // It has given tokens: that it is no token endpoint now passes, a maintenance page for one.
+        let passes = |kind| matches!(kind, ErrorKind::Config | ErrorKind::Malformed) && self.keeper.has_granted();
+        let outcome = outcome.map_err(|error| if passes(error.kind()) { passing(error) } else { error });
         let mut backoff = self.backoff.lock().unwrap_or_else(PoisonError::into_inner);
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
@@ -264,13 +267,19 @@ impl ClientCredentials {
     }
 }
 
+/// The same, and retriable.
+fn passing(error: Error) -> Error {
+    let why = error.text().unwrap_or("no token").to_owned();
+    Error::with_message(ErrorKind::Connection, why).hint("the token endpoint is asked again").caused_by(error)
+}
+
 impl TokenProvider for ClientCredentials {
     fn token<'a>(&'a self, peer: &'a SaslPeer) -> Fetching<'a> {
         Box::pin(self.get(peer.unix_millis))
     }
 
     fn refused(&self, token: &Token) {
-        self.keeper.forget(token);
+        self.keeper.refused(token, NetClock::System.now());
     }
 }
 

@@ -6,6 +6,9 @@ use crate::sasl::Token;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A token younger than this is handed out again though a broker has refused it.
+const NEW: Duration = Duration::from_secs(60);
+
 /// The monotonic clock's and the wall clock's.
 type Now = (Instant, i64);
 
@@ -16,6 +19,7 @@ pub(super) struct Keeper(Mutex<Known>);
 struct Known {
     token: Option<Kept>,
     failure: Option<(Error, Instant)>,
+    granted: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +60,8 @@ impl Keeper {
     /// This one from now on, and after how much of its life to replace it.
     pub(super) fn keep(&self, token: Token, now: Now, refresh: impl FnOnce(Duration) -> Duration) {
         let end = token.lifetime().unwrap_or_default();
-        *self.known() = Known { token: Some(Kept { token, since: now, refresh: refresh(end), end }), failure: None };
+        *self.known() =
+            Known { token: Some(Kept { token, since: now, refresh: refresh(end), end }), failure: None, granted: true };
     }
 
     /// Nobody asks before `until`.
@@ -64,12 +69,20 @@ impl Keeper {
         self.known().failure = Some((error, until));
     }
 
-    /// Not this one any more.
-    pub(super) fn forget(&self, token: &Token) {
+    /// Not this one any more, unless it is new: the next would hardly be better, and the endpoint is not to be asked for one
+    /// with every attempt to connect.
+    pub(super) fn refused(&self, token: &Token, now: Instant) {
         let mut known = self.known();
-        if known.token.as_ref().is_some_and(|kept| kept.token.value() == token.value()) {
+        let is_it =
+            |kept: &Kept| kept.token.value() == token.value() && now.saturating_duration_since(kept.since.0) >= NEW;
+        if known.token.as_ref().is_some_and(is_it) {
             known.token = None;
         }
+    }
+
+    /// Whether there has ever been one.
+    pub(super) fn has_granted(&self) -> bool {
+        self.known().granted
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -292,6 +292,22 @@ async fn what_is_no_token_endpoint_is_an_error_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_has_given_tokens_is_asked_again_whatever_it_says_now() {
+    for reply in [Reply::No(404, "<html>"), Reply::No(200, "<html>"), Reply::Redirect, Reply::Noise(b"maintenance\r\n")]
+    {
+        let idp = Idp::new([Reply::Token(100), reply]);
+        let tokens = tokens(&idp);
+        get(&tokens).await.unwrap();
+        sleep(Duration::from_secs(100)).await;
+        let error = get(&tokens).await.unwrap_err();
+        assert!(error.is_retriable() && error.to_string().contains("asked again"), "{error}");
+        idp.reply_with(Reply::Token(100));
+        sleep(Duration::from_secs(8)).await;
+        assert_eq!(text(get(&tokens).await), "t2");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn clocks_that_jump_make_no_token_bad_for_good_and_no_bad_one_good() {
     let idp = Idp::new([Reply::Token(1000)]);
     let tokens = tokens(&idp);
@@ -308,10 +324,16 @@ async fn clocks_that_jump_make_no_token_bad_for_good_and_no_bad_one_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_a_broker_refuses_is_not_shown_again() {
+async fn a_token_that_a_broker_refuses_is_not_shown_again_and_the_endpoint_not_asked_with_each_attempt() {
     let idp = Idp::new([Reply::Token(1000)]);
     let tokens = tokens(&idp);
     let first = get(&tokens).await.unwrap();
+    for _ in 0..100 {
+        tokens.refused(&get(&tokens).await.unwrap());
+        sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!((text(get(&tokens).await), idp.asked()), ("t1".to_owned(), 1), "a new one would hardly be better");
+    sleep(Duration::from_secs(35)).await;
     tokens.refused(&first);
     assert_eq!(text(get(&tokens).await), "t2");
     tokens.refused(&first); // by another broker, later

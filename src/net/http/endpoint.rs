@@ -5,7 +5,7 @@ use hyper::Uri;
 use std::fmt;
 
 /// Where to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// `https:`
     pub tls: bool,
@@ -65,6 +65,12 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +84,10 @@ mod tests {
         ] {
             let endpoint = Endpoint::parse(url).unwrap();
             assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), (host, port, path));
-            assert_eq!(endpoint.to_string(), shown);
+            assert_eq!(
+                (endpoint.to_string(), format!("{endpoint:?}")),
+                (shown.to_owned(), format!("Endpoint({shown})"))
+            );
         }
         assert!(Endpoint::parse("http://[::1]:1/").unwrap().is_local());
         assert!(!Endpoint::parse("http://local/").unwrap().is_local());
