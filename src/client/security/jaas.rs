@@ -17,7 +17,7 @@ impl Jaas {
     /// # Errors
     /// `Config`, saying what is missing.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let mut rest = text.trim_start();
+        let mut rest = text;
         let module = word(&mut rest).ok_or_else(|| wrong(KEY, "it begins with the class of a LoginModule"))?;
         let flag = word(&mut rest).map(str::to_ascii_lowercase);
         if !matches!(flag.as_deref(), Some("required" | "requisite" | "sufficient" | "optional")) {
@@ -25,9 +25,9 @@ impl Jaas {
         }
         let mut options = Vec::new();
         loop {
-            rest = rest.trim_start();
+            rest = behind_blanks(rest);
             if let Some(end) = rest.strip_prefix(';') {
-                if !end.trim().is_empty() {
+                if !behind_blanks(end).is_empty() {
                     return Err(wrong(KEY, "something stands behind the `;`: there is one LoginModule, not more"));
                 }
                 return Ok(Self { module: module.to_owned(), options });
@@ -36,7 +36,7 @@ impl Jaas {
                 return Err(wrong(KEY, "no `;` at the end"));
             }
             let name = word(&mut rest).ok_or_else(|| wrong(KEY, "options are name=\"value\""))?;
-            rest = rest.trim_start();
+            rest = behind_blanks(rest);
             let shown = shown(name);
             rest = rest.strip_prefix('=').ok_or_else(|| wrong(KEY, format!("no value for {shown}")))?;
             let value = value(&mut rest).ok_or_else(|| wrong(KEY, format!("the value of {shown} has no end")))?;
@@ -44,9 +44,9 @@ impl Jaas {
         }
     }
 
-    /// The value of an option.
+    /// The value of an option; of one that is given twice, the last counts.
     pub(super) fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.expose())
+        self.options.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.expose())
     }
 
     /// All options.
@@ -75,18 +75,31 @@ fn shown(name: &str) -> String {
     }
 }
 
+/// Without blanks and comments, `// …` to the end of the line and `/* … */`, at the front.
+fn behind_blanks(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    loop {
+        let behind = match (rest.strip_prefix("//"), rest.strip_prefix("/*")) {
+            (Some(comment), _) => comment.split_once('\n'),
+            (_, Some(comment)) => comment.split_once("*/"),
+            _ => return rest,
+        };
+        rest = behind.map_or("", |(_, behind)| behind.trim_start());
+    }
+}
+
 /// A run of letters up to a blank, `=` or `;`.
 fn word<'a>(rest: &mut &'a str) -> Option<&'a str> {
-    let text = rest.trim_start();
+    let text = behind_blanks(rest);
     let end = text.find(|c: char| c.is_whitespace() || "=;\"".contains(c)).unwrap_or(text.len());
     let (word, more) = text.split_at(end);
     *rest = more;
     (!word.is_empty()).then_some(word)
 }
 
-/// In quotes, where a backslash takes the next letter as it is, or a bare word.
+/// In quotes, with Java's escapes, or a bare word.
 fn value(rest: &mut &str) -> Option<Secret> {
-    let text = rest.trim_start();
+    let text = behind_blanks(rest);
     let Some(quote) = text.chars().next().filter(|c| "\"'".contains(*c)) else {
         let end = text.find(|c: char| c.is_whitespace() || c == ';').unwrap_or(text.len());
         let (word, more) = text.split_at(end);
@@ -100,10 +113,38 @@ fn value(rest: &mut &str) -> Option<Secret> {
             *rest = &text[at + 1..];
             return Some(value.into());
         }
-        value.push(if letter == '\\' { letters.next()?.1 } else { letter });
+        let Some(escaped) = (letter == '\\').then(|| text.get(at + 1..)).flatten() else {
+            value.push(letter);
+            continue;
+        };
+        let Some((letter, length)) = unescaped(escaped) else { break };
+        value.push(letter);
+        letters.by_ref().take(length).for_each(drop);
     }
     drop(Secret::from(value));
     None
+}
+
+/// What an escape stands for, and how many letters it takes: those of a `StreamTokenizer`, up to three octal digits among them.
+fn unescaped(text: &str) -> Option<(char, usize)> {
+    let first = text.chars().next()?;
+    let most = if first <= '3' { 3 } else { 2 };
+    let digits = text.chars().take(most).take_while(|c| c.is_digit(8)).count();
+    if digits > 0 {
+        let code = u8::from_str_radix(text.get(..digits)?, 8).ok()?;
+        return Some((code.into(), digits));
+    }
+    let letter = match first {
+        'a' => '\x07',
+        'b' => '\x08',
+        'f' => '\x0c',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'v' => '\x0b',
+        other => other,
+    };
+    Some((letter, 1))
 }
 
 #[cfg(test)]
@@ -121,6 +162,17 @@ mod tests {
         assert!(jaas.check_module("ScramLoginModule").is_ok());
         let error = jaas.check_module("PlainLoginModule").unwrap_err().to_string();
         assert!(error.contains("ScramLoginModule is not what"), "{error}");
+    }
+
+    #[test]
+    fn escapes_and_comments_are_those_of_java_and_of_an_option_given_twice_the_last_counts() {
+        let text = "// ours\nPlainLoginModule /* of\nKafka */ required // not optional\n\
+                    password=\"old\" password = /**/ \"\\t\\101\\7\\378\\477\\q\\\"//\" username=a/b;// end";
+        let jaas = Jaas::parse(text).unwrap();
+        assert_eq!(jaas.option("password"), Some("\tA\x07\u{1f}8'7q\"//"));
+        assert_eq!(jaas.option("username"), Some("a/b"));
+        assert!(Jaas::parse("Module required a=\"b\\").unwrap_err().to_string().contains("no end"));
+        assert!(Jaas::parse("Module required /* a=b;").unwrap_err().to_string().contains("no `;`"));
     }
 
     #[test]
