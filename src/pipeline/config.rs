@@ -236,13 +236,23 @@ pub fn windows_from_toml(table: &toml::Table) -> Result<Vec<WindowSpec>, String>
     let mut windows = built_in_windows();
     let Some(described) = table.get("window") else { return Ok(windows) };
     let described: Vec<Described> =
-        described.clone().try_into().map_err(|error: toml::de::Error| format!("[[window]]: {}", error.message()))?;
+        described.clone().try_into().map_err(|error| format!("[[window]]: {}", toml_error(&error, "")))?;
     for window in described {
         let window = window.check()?;
         windows.retain(|other| other.name != window.name);
         windows.push(window);
     }
     Ok(windows)
+}
+
+/// What is wrong with a TOML file, and where in its text. What stands there is not shown, as the error itself would: it may be
+/// a password.
+pub fn toml_error(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let Some(before) = before.filter(|_| !text.is_empty()) else { return error.message().to_owned() };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 /// The windows of a comma list of names, in its order.

@@ -5,6 +5,7 @@ use milena::{
     error::{Error, ErrorKind},
     pipeline::{
         board::Board,
+        config::toml_error,
         context::Context,
         error::PipelineError,
         http::{Listener, Pages, Server},
@@ -26,7 +27,7 @@ use std::{
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// The options that stand before or after any subcommand.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Clone, Default, clap::Args)] // and not Debug: a property may be a secret
 pub struct Global {
     /// Brokers to begin with, a comma list; without a port 9092 is meant [env: KAFKA_BOOTSTRAP_SERVERS] [default: localhost:9092]
     #[arg(short, long, global = true, value_name = "HOST[:PORT],…")]
@@ -69,8 +70,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One effective Kafka property.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One effective Kafka property; its value may be a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     pub key: String,
     pub value: String,
@@ -89,7 +90,8 @@ impl Global {
     /// The TOML file, or an empty table without one.
     pub fn toml(&self) -> Result<toml::Table> {
         let Some(path) = &self.config else { return Ok(toml::Table::new()) };
-        read(path)?.parse().map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+        let text = read(path)?;
+        text.parse().map_err(|error| Failure::config(format!("{}: {}", path.display(), toml_error(&error, &text))))
     }
 
     /// The effective Kafka properties: command line over environment over files over defaults.
@@ -416,5 +418,17 @@ mod tests {
         let find = |key: &str| settings.iter().find(|setting| setting.key == key).unwrap();
         assert_eq!((find("linger.ms").value.as_str(), find("linger.ms").origin), ("2", Origin::CommandLine));
         assert_eq!(find("bootstrap.servers").value, "a:1");
+    }
+
+    #[test]
+    fn a_broken_toml_file_is_named_with_the_place_and_without_what_stands_there() {
+        let path = std::env::temp_dir().join(format!("milena-args-{}.toml", std::process::id()));
+        for text in ["[kafka]\n\"sasl.password\" = \"hunter2\n", "[kafka]\n\"sasl.password\" = hunter2\n"] {
+            std::fs::write(&path, text).unwrap();
+            let global = Global { config: Some(path.clone()), ..Global::default() };
+            let error = global.toml().unwrap_err().message;
+            assert!(error.contains("toml: line 2, column ") && !error.contains("hunter2"), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -35,7 +35,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// A Kafka client, test broker and clickstream pipeline without a line of C.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "milena", version, propagate_version = true, args_override_self = true)]
 struct Cli {
     #[command(flatten)]
