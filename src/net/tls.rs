@@ -10,6 +10,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection};
 use std::io;
+use std::net::Ipv6Addr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -75,6 +76,11 @@ impl Tls {
         let config = config.map_err(|error| Error::new(ErrorKind::State).caused_by(error))?;
         // A name's last dot is the resolver's; no certificate has it.
         let name = host.strip_suffix('.').unwrap_or(host);
+        // And a zone (`fe80::1%eth0`) is this machine's.
+        let name = name
+            .split_once('%')
+            .filter(|(address, _)| address.parse::<Ipv6Addr>().is_ok())
+            .map_or(name, |(address, _)| address);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::with_message(ErrorKind::Config, format!("`{host}` can't be in a certificate")))?;
         let shows_one = config.client_auth_cert_resolver.has_certs();

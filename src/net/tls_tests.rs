@@ -84,6 +84,34 @@ async fn pair(below: usize, at_once: usize, only_tls12: bool) -> (BoxStream, Ser
     (client.unwrap(), server.unwrap(), reads)
 }
 
+#[tokio::test]
+async fn an_address_with_a_zone_is_no_hindrance_where_the_name_does_not_count() {
+    let (client, server) = duplex(1 << 16);
+    drop(server);
+    let config = TlsConfig::default().ca_pem(IDENTITY).verify_hostname(false);
+    let tls = Arc::new(Tls::new(config, NetClock::System).unwrap());
+    let error = tls.handshake(Box::new(client), "fe80::1%eth0").await.err().expect("nobody is there");
+    assert_eq!(error.kind(), ErrorKind::Connection, "it comes as far as the handshake: {error}");
+}
+
+#[tokio::test]
+async fn the_servers_own_certificate_in_the_file_is_trusted_only_while_it_is_valid() {
+    for (now, why) in [(4_990_000_000_000, "certificate expired"), (1_700_000_000_000, "begins to be valid in")] {
+        let (client, server) = duplex(1 << 16);
+        let config = ServerConfig::builder_with_provider(crate::tls::provider().unwrap());
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let key = PrivateKeyDer::from_pem_slice(IDENTITY.as_bytes()).unwrap();
+        let certificate = CertificateDer::from_pem_slice(IDENTITY.as_bytes()).unwrap();
+        let accepting =
+            TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate], key).unwrap())).accept(server);
+        let clock = NetClock::virtual_from(now);
+        let tls = Arc::new(Tls::new(TlsConfig::default().ca_pem(IDENTITY), clock).unwrap());
+        let (client, _) = tokio::join!(tls.handshake(Box::new(client), "broker"), accepting);
+        let error = client.err().expect("a certificate out of its time").to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
 fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 31 + i / 251) as u8).collect()
 }

@@ -15,10 +15,18 @@ pub(crate) struct Verifier {
     pub(crate) provider: Arc<CryptoProvider>,
     /// Checks chain and name.
     pub(crate) chain: Option<Arc<WebPkiServerVerifier>>,
-    /// What is in the file: a server that shows one of these is who it should be, even if it is no CA's.
+    /// What is in the file: a server that shows one of these is who it should be, even if it is no CA's, while it is valid.
     pub(crate) pinned: Vec<CertificateDer<'static>>,
     /// Whether the name counts.
     pub(crate) name: bool,
+}
+
+fn is_of_the_dates(error: &Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+    )
 }
 
 impl ServerCertVerifier for Verifier {
@@ -32,6 +40,12 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         if self.pinned.iter().any(|pinned| pinned.as_ref() == end_entity.as_ref()) {
+            // Dates are what webpki looks at first; what it has against it otherwise doesn't count here.
+            if let Err(error) = chain.verify_server_cert(end_entity, &[], server_name, &[], now)
+                && is_of_the_dates(&error)
+            {
+                return Err(error);
+            }
             if self.name {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             }

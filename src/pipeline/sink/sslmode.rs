@@ -9,8 +9,8 @@
 //! | `verify-full` | yes | the host of the URL |
 //!
 //! `sslrootcert` is a PEM file with CAs, or with the server's own certificate; `system`, and nothing in the verifying
-//! modes, is what the machine trusts. A server's own certificate in that file is trusted as it stands, and only the name is
-//! looked at (`verify-full`): not its dates, not its usage, as nobody but who wrote the file vouches for it. To end that
+//! modes, is what the machine trusts. A server's own certificate in that file is trusted as it stands, and only its dates
+//! and the name (`verify-full`) are looked at: not its usage, as nobody but who wrote the file vouches for it. To end that
 //! trust take it out of the file. Unlike libpq it is never ignored, and nothing is read from `~/.postgresql`. Files
 //! are read once, at the start.
 //!
