@@ -1,6 +1,6 @@
 //! [`TlsConfig`]: whom to trust, who we are, how.
 
-use super::pem::Pem;
+use super::pem::{NoKey, Pem};
 use super::{Verifier, provider, roots};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
@@ -76,8 +76,8 @@ impl Default for TlsConfig {
 }
 
 impl TlsConfig {
-    /// `ssl.ca.location`: trusts the CAs of this PEM file and nobody else. A server's own certificate in it is trusted as it
-    /// stands, as Java and OpenSSL do.
+    /// `ssl.ca.location`: trusts the CAs of this PEM file, or of all PEM files in this directory, and nobody else. A server's own
+    /// certificate in it is trusted as it stands, while it is valid. What is broken in a directory is left out, with a warning.
     pub fn ca_file(self, path: impl Into<PathBuf>) -> Self {
         self.roots("ssl.ca.location", Pem::File(path.into()))
     }
@@ -194,9 +194,9 @@ impl TlsConfig {
         match (&self.certificates, &self.key) {
             (Some(certificates), Some(key)) => {
                 let chain = certificates.pem.certificates().map_err(|why| certificates.wrong(why))?;
-                let der = key.pem.private_key(self.key_password.as_ref()).map_err(|why| match &self.key_password {
-                    Some(_) if why.contains("password") => wrong("ssl.key.password", why),
-                    _ => key.wrong(why),
+                let der = key.pem.private_key(self.key_password.as_ref()).map_err(|why| match why {
+                    NoKey::Password(why) => wrong("ssl.key.password", why),
+                    NoKey::Key(why) => key.wrong(why),
                 })?;
                 builder.with_client_auth_cert(chain, der).map_err(|error| match error {
                     rustls::Error::InconsistentKeys(_) => {
@@ -233,7 +233,7 @@ impl TlsConfig {
                 (RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()), "ssl.ca.location")
             }
             Roots::Pem(setting) => {
-                verifier.pinned = setting.pem.certificates().map_err(|why| setting.wrong(why))?;
+                verifier.pinned = setting.pem.authorities().map_err(|why| setting.wrong(why))?;
                 let roots = roots::roots(&verifier.pinned);
                 (roots.map_err(|why| setting.wrong(format!("{}: {why}", setting.pem)))?, setting.property)
             }
@@ -279,6 +279,15 @@ mod tests {
         for (config, expected) in [
             (tls().ca_file("no/such.pem"), "ssl.ca.location: no/such.pem: "),
             (tls().ca_pem("nothing"), "ssl.ca.pem: the text given: no certificate"),
+            (tls().ca_file("src/tls"), "ssl.ca.location: src/tls: no certificate in PEM"),
+            (
+                tls()
+                    .ca_pem(include_str!("../../protocol-tests/vectors/tls/cert.pem"))
+                    .client_certificate_pem(include_str!("../../protocol-tests/vectors/tls/cert.pem"), "")
+                    .key("ssl.key.location", Pem::File("no/password.pem".into()))
+                    .key_password("open"),
+                "ssl.key.location: no/password.pem",
+            ),
             (
                 tls().bundled_roots().client_certificate_files("no/c.pem", "no/k.pem"),
                 "ssl.certificate.location: no/c.pem",
@@ -294,5 +303,17 @@ mod tests {
             assert!(error.starts_with(expected), "{error}");
         }
         assert!(TlsConfig::default().bundled_roots().build(Arc::new(DefaultTimeProvider)).is_ok());
+    }
+
+    #[test]
+    fn a_directory_is_read_as_openssl_has_it_and_what_is_broken_in_it_is_left_out() {
+        let directory = std::env::temp_dir().join(format!("milena-ca-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("ca.pem"), include_str!("../../protocol-tests/vectors/tls/cert.pem")).unwrap();
+        std::fs::write(directory.join("0badf00d.0"), "-----BEGIN CERTIFICATE-----\n?").unwrap();
+        std::fs::write(directory.join("README"), [0xff, 0xfe]).unwrap();
+        let built = TlsConfig::default().ca_file(&directory).build(Arc::new(DefaultTimeProvider));
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(built.is_ok(), "{built:?}");
     }
 }

@@ -1,7 +1,10 @@
 //! Certificates and keys out of PEM: files, or text as it stands in a property.
 
+use super::roots;
 use crate::secret::Secret;
-use pkcs8::pkcs5::pbes2::Kdf;
+use pkcs8::der;
+use pkcs8::pkcs5::Error as Unsupported;
+use pkcs8::pkcs5::pbes2::{Kdf, Pbkdf2Prf};
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -9,6 +12,23 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
+
+/// Why there is no private key, in a sentence that names the file, and nothing of the key.
+#[derive(Debug)]
+pub(crate) enum NoKey {
+    /// Another password may open it.
+    Password(String),
+    /// It can't be used as it is.
+    Key(String),
+}
+
+impl From<NoKey> for String {
+    fn from(why: NoKey) -> Self {
+        match why {
+            NoKey::Password(why) | NoKey::Key(why) => why,
+        }
+    }
+}
 
 /// Where PEM comes from.
 #[derive(Debug, Clone)]
@@ -65,22 +85,35 @@ impl Pem {
         }
     }
 
+    /// Whom it names as to be trusted: [`Self::certificates`], or those of all files if it is a directory.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub(crate) fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        match self {
+            Self::File(path) if path.is_dir() => roots::of_directory(path),
+            _ => self.certificates(),
+        }
+    }
+
     /// Its private key: PKCS#8, PKCS#1 or SEC1, or PKCS#8 encrypted with a password by PBES2.
     ///
     /// # Errors
-    /// A sentence that names the file, and nothing of the key.
-    pub(crate) fn private_key(&self, password: Option<&Secret>) -> Result<PrivateKeyDer<'static>, String> {
-        let text = self.read()?;
+    /// Why not.
+    pub(crate) fn private_key(&self, password: Option<&Secret>) -> Result<PrivateKeyDer<'static>, NoKey> {
+        let wrong = |why: &str| NoKey::Key(format!("{self}: {why}"));
+        let text = self.read().map_err(NoKey::Key)?;
         if let Some(encrypted) = section(&text, "ENCRYPTED PRIVATE KEY") {
-            let password = password.ok_or_else(|| format!("{self}: the key is encrypted, and there is no password"))?;
-            return decrypted(encrypted, password).map_err(|why| format!("{self}: {why}"));
+            let password = password.ok_or_else(|| wrong("the key is encrypted, and there is no password"))?;
+            return decrypted(encrypted, password).map_err(|why| match why {
+                NoKey::Password(why) => NoKey::Password(format!("{self}: {why}")),
+                NoKey::Key(why) => wrong(&why),
+            });
         }
         if text.contains("Proc-Type: 4,ENCRYPTED") {
-            return Err(format!(
-                "{self}: the key is encrypted in OpenSSL's old way; `openssl pkcs8 -topk8` makes PKCS#8 of it"
-            ));
+            return Err(wrong("the key is encrypted in OpenSSL's old way; `openssl pkcs8 -topk8` makes PKCS#8 of it"));
         }
-        PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| format!("{self}: no private key in PEM"))
+        PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| wrong("no private key in PEM"))
     }
 }
 
@@ -109,36 +142,38 @@ fn is_within_reason(kdf: &Kdf) -> bool {
     }
 }
 
-/// A cipher or a hash that is not built in, if that is it.
-fn not_read(error: &pkcs8::Error) -> Option<String> {
-    let oid = match error {
-        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::UnsupportedAlgorithm { oid }) => *oid,
-        pkcs8::Error::Asn1(error) => match error.kind() {
-            pkcs8::der::ErrorKind::OidUnknown { oid } => oid,
-            _ => return None,
-        },
-        _ => return None,
+fn decrypted(pem: &str, password: &Secret) -> Result<PrivateKeyDer<'static>, NoKey> {
+    let wrong = |why: &str| NoKey::Key(why.to_owned());
+    let not_read = |way: &dyn Display| {
+        wrong(&format!(
+            "the key is encrypted in a way that is not read here ({way}); `openssl pkcs8 -topk8 -v2 aes-256-cbc` writes it anew"
+        ))
     };
-    Some(format!(
-        "the key is encrypted in a way that is not read here ({oid}); `openssl pkcs8 -topk8 -v2 aes-256-cbc` writes it anew"
-    ))
-}
-
-fn decrypted(pem: &str, password: &Secret) -> Result<PrivateKeyDer<'static>, String> {
-    let (_, document) = SecretDocument::from_pem(pem).map_err(|error| error.to_string())?;
-    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
-        .map_err(|error| not_read(&error).unwrap_or_else(|| error.to_string()))?;
+    let (_, document) = SecretDocument::from_pem(pem).map_err(|error| wrong(&error.to_string()))?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|error| match &error {
+        pkcs8::Error::Asn1(asn1) => match asn1.kind() {
+            der::ErrorKind::OidUnknown { oid } => not_read(&oid),
+            _ => wrong(&error.to_string()),
+        },
+        _ => wrong(&error.to_string()),
+    })?;
     let Some(scheme) = encrypted.encryption_algorithm.pbes2() else {
-        return Err("the key is encrypted by PBES1; `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes PBES2 of it".into());
+        return Err(wrong("the key is encrypted by PBES1; `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes PBES2 of it"));
     };
     if !is_within_reason(&scheme.kdf) {
-        return Err(
-            "the key is encrypted so that it takes too long to open: too many iterations, too much memory".into()
-        );
+        return Err(wrong(
+            "the key is encrypted so that it takes too long to open: too many iterations, too much memory",
+        ));
     }
-    let key = encrypted.decrypt(password.expose());
-    let key =
-        key.map_err(|error| not_read(&error).unwrap_or_else(|| "the password does not open the key".to_owned()))?;
+    if scheme.kdf.pbkdf2().is_some_and(|params| params.prf == Pbkdf2Prf::HmacWithSha1) {
+        return Err(not_read(&"hmacWithSHA1"));
+    }
+    let key = encrypted.decrypt(password.expose()).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(
+            Unsupported::UnsupportedAlgorithm { oid } | Unsupported::AlgorithmParametersInvalid { oid },
+        ) => not_read(&oid),
+        _ => NoKey::Password("the password does not open the key".to_owned()),
+    })?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
@@ -214,7 +249,7 @@ mod tests {
     fn files_that_are_none_are_named() {
         let here = Pem::File("Cargo.toml".into());
         assert!(here.certificates().unwrap_err().contains("Cargo.toml: no certificate"));
-        assert!(here.private_key(None).unwrap_err().contains("Cargo.toml: no private key"));
+        assert!(String::from(here.private_key(None).unwrap_err()).contains("Cargo.toml: no private key"));
         assert!(Pem::File("no/such.pem".into()).certificates().unwrap_err().contains("no/such.pem"));
     }
 
@@ -224,19 +259,26 @@ mod tests {
         let opened = text(ENCRYPTED).private_key(Some(&"open".into())).unwrap();
         assert_eq!(plain.secret_der(), opened.secret_der());
         let wrong = text(ENCRYPTED).private_key(Some(&"sesame".into())).unwrap_err();
-        assert!(wrong.contains("does not open"), "{wrong}");
-        assert!(text(ENCRYPTED).private_key(None).unwrap_err().contains("no password"));
+        assert!(matches!(&wrong, NoKey::Password(why) if why.contains("does not open")), "{wrong:?}");
+        let locked = text(ENCRYPTED).private_key(None).unwrap_err();
+        assert!(matches!(&locked, NoKey::Key(why) if why.contains("no password")), "{locked:?}");
         let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----";
-        assert!(text(old).private_key(None).unwrap_err().contains("topk8"));
+        assert!(String::from(text(old).private_key(None).unwrap_err()).contains("topk8"));
     }
 
     /// `openssl pkcs8 -topk8 -v2 des3 -passout pass:open`.
     const DES3: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGKME4GCSqGSIb3DQEFDTBBMCkGCSqGSIb3DQEFDDAcBAhHbmQQ8RCgBwICCAAw\nDAYIKoZIhvcNAgkFADAUBggqhkiG9w0DBwQI19h/ORFWwVMEOHYmnM68izrDwruO\nsd7tQ6VpKS1PD50GtYf4jnSLSMnPr0Fe6SpgdbiRnDiYVIExxBoqBX9jXNL6\n-----END ENCRYPTED PRIVATE KEY-----\n";
 
+    /// `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA1 -passout pass:open`, as OpenSSL before 1.1.0 did it.
+    const SHA1: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGNMEkGCSqGSIb3DQEFDTA8MBsGCSqGSIb3DQEFDDAOBAjS0EAsizVqRgICCAAw\nHQYJYIZIAWUDBAEqBBA/FAQurIrPVKxT+m01B7PABEBIoynCygh2vyrLeh3/rwWT\nMqoE2GZQLOy/Bo6MVuAn5RAJtoqcdYAtMCIxewlrwZgEvbjxzSs0LHSd0/jD5ya9\n-----END ENCRYPTED PRIVATE KEY-----\n";
+
     #[test]
     fn a_cipher_that_is_not_read_is_told_from_a_wrong_password() {
-        let error = text(DES3).private_key(Some(&"open".into())).unwrap_err();
-        assert!(error.contains("not read here (1.2.840.113549.3.7)"), "{error}");
+        for (pem, what) in [(DES3, "1.2.840.113549.3.7"), (SHA1, "hmacWithSHA1")] {
+            let error = text(pem).private_key(Some(&"open".into())).unwrap_err();
+            let expected = format!("not read here ({what})");
+            assert!(matches!(&error, NoKey::Key(why) if why.contains(&expected)), "{error:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use std::path::Path;
 
 /// Trusts these.
 ///
@@ -13,6 +14,24 @@ pub(crate) fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCert
         store.add(certificate.clone()).map_err(|error| error.to_string())?;
     }
     Ok(store)
+}
+
+/// The certificates in the files of a directory, as `c_rehash` or a distribution keeps it. What is broken among them is left
+/// out.
+///
+/// # Errors
+/// None at all.
+pub(crate) fn of_directory(directory: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut found = rustls_native_certs::load_certs_from_paths(None, Some(directory));
+    for error in &found.errors {
+        tracing::warn!("{}: {error}", directory.display());
+    }
+    let mut store = RootCertStore::empty();
+    found.certs.retain(|certificate| store.add(certificate.clone()).is_ok());
+    if found.certs.is_empty() {
+        return Err(format!("{}: no certificate in PEM in any of its files", directory.display()));
+    }
+    Ok(found.certs)
 }
 
 /// The certificates that the machine trusts, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. What is broken among them is
