@@ -33,7 +33,17 @@ pub(crate) fn advice(error: &rustls::Error) -> Option<&'static str> {
         rustls::Error::AlertReceived(alert) if is_of_our_certificate(*alert) => {
             "the server does not take our certificate"
         }
-        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion)
+        rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+            "the server does not know the name that we connect by"
+        }
+        rustls::Error::AlertReceived(AlertDescription::DecryptError) => {
+            "the server can't verify what we sign or send: a certificate of ours with another's key, or somebody in between"
+        }
+        rustls::Error::AlertReceived(
+            AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::ProtocolVersion,
+        )
         | rustls::Error::PeerIncompatible(_) => "the server has no version or cipher of TLS 1.2 or 1.3 that we have",
         _ => return None,
     })
@@ -95,6 +105,10 @@ pub(crate) fn explain(error: &rustls::Error, host: &str) -> Option<(String, &'st
             "the broker's certificate is of a CA that is not trusted".to_owned(),
             "name the CA's file by ssl.ca.location (Java: ssl.truststore.location)",
         ),
+        Bad::NotValidForNameContext { presented, .. } if presented.is_empty() => (
+            format!("the broker's certificate is not for `{host}`: it has no subjectAltName, and a CN does not count"),
+            "have the broker show one with its names in subjectAltName",
+        ),
         Bad::NotValidForNameContext { presented, .. } => (
             format!("the broker's certificate is not for `{host}`, but for {}", names(presented)),
             "connect by a name that is in it (bootstrap.servers, the brokers' advertised.listeners), or give up \
@@ -135,7 +149,7 @@ fn names(presented: &[String]) -> String {
         // rustls shows `::1` as `0::1`.
         bare.parse().map_or_else(|_| bare.to_owned(), |address: IpAddr| address.to_string())
     };
-    if presented.is_empty() { "nothing".to_owned() } else { presented.iter().map(bare).collect::<Vec<_>>().join(", ") }
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
 }
 
 fn span(seconds: u64) -> String {
@@ -170,6 +184,10 @@ mod tests {
         let (sentence, hint) = explain(&rustls::Error::InvalidCertificate(wrong), "b1").unwrap();
         assert_eq!(sentence, "the broker's certificate is not for `b1`, but for localhost, ::1");
         assert!(hint.contains("advertised.listeners"));
+        let expected = rustls::pki_types::ServerName::try_from("b1").unwrap().to_owned();
+        let wrong = CertificateError::NotValidForNameContext { expected, presented: Vec::new() };
+        let (sentence, _) = explain(&rustls::Error::InvalidCertificate(wrong), "b1").unwrap();
+        assert!(sentence.contains("not for `b1`: it has no subjectAltName"), "{sentence}");
     }
 
     #[test]
@@ -181,5 +199,12 @@ mod tests {
         assert!(refused(&alert(failure), false).unwrap().1.contains("certificate of ours"));
         assert!(refused(&alert(failure), true).is_none());
         assert!(refused(&alert(AlertDescription::InternalError), false).is_none());
+        for (told, why) in [
+            (AlertDescription::UnrecognisedName, "the name that we connect by"),
+            (AlertDescription::InsufficientSecurity, "no version or cipher"),
+            (AlertDescription::DecryptError, "what we sign"),
+        ] {
+            assert!(explain(&alert(told), "b").unwrap().0.contains(why), "{told:?}");
+        }
     }
 }
