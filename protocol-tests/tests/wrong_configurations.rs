@@ -27,6 +27,12 @@ fn folder() -> PathBuf {
     folder
 }
 
+fn empty_folder() -> String {
+    let folder = folder().join("empty");
+    fs::create_dir_all(&folder).expect("a folder");
+    folder.to_str().expect("a path of letters").to_owned()
+}
+
 /// Of `vectors/tls`; all keys are of `key.pem`, the password is `open`.
 fn vector(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/tls").join(name);
@@ -82,7 +88,7 @@ fn files(is_key: bool) -> Vec<(&'static str, String)> {
         .collect();
     files.extend([
         ("a file that is not there", "no/such/file.pem".to_owned()),
-        ("a folder", folder().to_str().expect("a path of letters").to_owned()),
+        ("a folder without any", empty_folder()),
         ("an empty file", file("empty.pem", "")),
         ("DER", file(&format!("{kind}.der"), der(vector(if is_key { "key.pem" } else { "cert.pem" })))),
         ("a JKS store", file("store.jks", [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2])),
@@ -130,6 +136,9 @@ fn pem(wrong: &mut Vec<Wrong>) {
     };
     wrong.push(tls("a wrong password".into(), encrypted(HUSH, "key-aes.pem"), "ssl.key.password"));
     wrong.push(tls("PBES1".into(), encrypted("open", "key-pbes1.pem"), "ssl.key.pem"));
+    let no_file = vec![("ssl.certificate.pem", vector("cert.pem")), ("ssl.key.location", "no/password.pem".to_owned())];
+    let no_file = [no_file, vec![("ssl.key.password", HUSH.to_owned())]].concat();
+    wrong.push(tls("a file with the word in its name".into(), no_file, "ssl.key.location"));
     wrong.push(tls("triple DES".into(), encrypted("open", "key-des3.pem"), "ssl.key.pem"));
 }
 
@@ -150,7 +159,7 @@ fn settings_of_tls(wrong: &mut Vec<Wrong>) {
     for (property, values) in [
         ("ssl.endpoint.identification.algorithm", vec!["ldaps", "true", "off"]),
         ("enable.ssl.certificate.verification", vec!["yes", "0", ""]),
-        ("ssl.enabled.protocols", vec!["SSLv3", "TLSv1.1,TLSv1.2", "TLS", ","]),
+        ("ssl.enabled.protocols", vec!["SSLv3", "TLSv1.1,TLSv1", "TLSv1.2,TLS", "TLS", ","]),
         ("ssl.protocol", vec!["SSL", "TLSv1"]),
         ("ssl.cipher.suites", vec!["TLS_NULL", "ECDHE-RSA-AES128-GCM-SHA256"]),
         ("ssl.crl.location", vec!["crl.pem"]),
@@ -204,6 +213,16 @@ fn sasl(wrong: &mut Vec<Wrong>) {
     for protocol in ["TLS", "SASL", "SASL-SSL", "SASL_TLS", "", "PLAINTEXT,SSL"] {
         push("a protocol that there is not", &[("security.protocol", protocol)], "security.protocol");
     }
+    for (property, value) in [
+        ("config.providers", HUSH),
+        ("offset.store.method", "file"),
+        ("partitioner.class", HUSH),
+        ("sasl.client.callback.handler.class", HUSH),
+        ("sasl.login.class", HUSH),
+        ("ssl.engine.factory.class", HUSH),
+    ] {
+        push("what can't be had here", &[(property, value)], property);
+    }
     let ours = ("security.protocol", "SASL_PLAINTEXT");
     let (name, password) = (("sasl.username", "alice"), ("sasl.password", HUSH));
     push("no mechanism", &[ours, name, password], "sasl.mechanism");
@@ -222,6 +241,10 @@ fn sasl(wrong: &mut Vec<Wrong>) {
         push("no password", &[ours, mechanism, name], "sasl.password");
         push("an empty password", &[ours, mechanism, name, ("sasl.password", "")], "sasl.password");
         let module = if mechanism.1 == "PLAIN" { "PlainLoginModule" } else { "ScramLoginModule" };
+        let jaas = format!("{module} required username=\"alice\" password=\"{HUSH}\";");
+        let jaas = ("sasl.jaas.config", jaas.as_str());
+        push("JAAS and a name", &[ours, mechanism, jaas, name], "sasl.username");
+        push("JAAS and a password", &[ours, mechanism, jaas, password], "sasl.password");
         let other = if mechanism.1 == "PLAIN" { "ScramLoginModule" } else { "PlainLoginModule" };
         for jaas in [
             String::new(),
