@@ -225,6 +225,7 @@ impl ClientCredentials {
         let outcome = answer.and_then(|answer| answer::judge(&answer, unix_millis));
         // It has given tokens: that it is no token endpoint now passes, a maintenance page for one.
         let passes = |kind| matches!(kind, ErrorKind::Config | ErrorKind::Malformed) && self.keeper.has_granted();
+        let passing = |error: Error| error.of_kind(ErrorKind::Connection).hint("the token endpoint is asked again");
         let outcome = outcome.map_err(|error| if passes(error.kind()) { passing(error) } else { error });
         let mut backoff = self.backoff.lock().unwrap_or_else(PoisonError::into_inner);
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
@@ -265,12 +266,6 @@ impl ClientCredentials {
             error
         }
     }
-}
-
-/// The same, and retriable.
-fn passing(error: Error) -> Error {
-    let why = error.text().unwrap_or("no token").to_owned();
-    Error::with_message(ErrorKind::Connection, why).hint("the token endpoint is asked again").caused_by(error)
 }
 
 impl TokenProvider for ClientCredentials {
