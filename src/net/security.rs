@@ -26,7 +26,12 @@ pub struct Security {
 impl Security {
     /// Without TLS.
     pub fn new(sasl: Option<Arc<dyn SaslMechanism>>, clock: NetClock) -> Self {
-        Self { sasl, clock, ..Self::default() }
+        Self {
+            #[cfg(feature = "tls")]
+            tls: None,
+            sasl,
+            clock,
+        }
     }
 
     /// Reads what TLS needs from files.
