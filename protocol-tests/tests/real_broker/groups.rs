@@ -202,6 +202,12 @@ async fn a_static_member_restarts_without_a_rebalance_and_an_impostor_fences_it(
     let mut read = vec![];
     let halves = |held: &[BTreeSet<i32>]| held[0].len() == 3 && held[1].len() == 3;
     until("both", &mut [&mut one, &mut two], &mut read, halves).await;
+    // The rebalance that gave the second its half gave the first nothing, which it may not have been told yet.
+    let end = Instant::now() + PATIENCE;
+    while one.group_metadata().generation() != two.group_metadata().generation() {
+        assert!(Instant::now() < end, "they stay in different generations");
+        poll(&mut one, &mut read).await;
+    }
     let (before, generation) = (held(&two), one.group_metadata().generation());
     two.close(PATIENCE).await.expect("closed");
     let mut two = member(&client, &topic, named("two")).await;
