@@ -45,7 +45,8 @@ impl Client {
     /// A client that connects when it is first used.
     ///
     /// # Errors
-    /// `Config` for a bad address or an empty list, and for what is wrong with TLS or SASL, naming the property; `State` outside of a tokio runtime: there is no hidden one.
+    /// `Config` for a bad address or an empty list, and for what is wrong with TLS or SASL, naming the property;
+    /// `State` outside of a tokio runtime: there is no hidden one.
     pub fn new(config: ClientConfig) -> Result<Self> {
         let tasks = Tasks::new()?;
         let mut seeds = fastrand::Rng::with_seed(config.seed.unwrap_or_else(|| fastrand::u64(..)));

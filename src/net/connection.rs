@@ -20,7 +20,7 @@ use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -79,8 +79,8 @@ struct Shared {
     protocol: &'static str,
     versions: BrokerVersions,
     correlation_id: AtomicI32,
-    /// When to say again who we are, if ever; set before anybody else has a handle.
-    renewal: OnceLock<Option<Renewal>>,
+    /// When to say again who we are, if ever. Looked at with each request, if the broker is to know who we are at all.
+    renewal: Mutex<Option<Renewal>>,
     /// Why the connection is of no use any more.
     poison: OnceLock<Error>,
 }
@@ -128,7 +128,7 @@ impl Connection {
             protocol,
             versions,
             correlation_id: AtomicI32::new(1),
-            renewal: OnceLock::new(),
+            renewal: Mutex::default(),
             poison: OnceLock::new(),
         });
         let mut random = fastrand::Rng::with_seed(seed);
@@ -153,7 +153,6 @@ impl Connection {
             armed: None,
             answered: false,
             identity: identity.clone(),
-            renewal: None,
             renewing: None,
             held: None,
             shared: shared.clone(),
@@ -165,7 +164,7 @@ impl Connection {
             let authenticating = authenticate(&connection, &*identity.mechanism, &peer, deadline);
             let authenticated = timeout_at(deadline, authenticating).await;
             let authenticated = authenticated.map_err(late)?.map_err(place)?;
-            let _ = shared.renewal.set(Renewal::new(&authenticated, random.f64()));
+            *shared.renewal() = Renewal::new(&authenticated, random.f64());
         }
         Ok(connection)
     }
@@ -267,6 +266,11 @@ impl Connection {
 }
 
 impl Shared {
+    /// A panic elsewhere leaves it whole.
+    fn renewal(&self) -> MutexGuard<'_, Option<Renewal>> {
+        self.renewal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn place(&self, error: Error) -> Error {
         let error = error.address(self.address.clone());
         self.node.into_iter().fold(error, Error::node)
@@ -357,8 +361,6 @@ struct Task {
     answered: bool,
     /// Who we are, if the broker is to know.
     identity: Option<Identity>,
-    /// When it is to hear it again, if ever; `None` before it has heard it again once, when `shared` has the time.
-    renewal: Option<Option<Renewal>>,
     renewing: Option<Renewing>,
     /// The request that came when the broker took none any more.
     held: Option<Outgoing>,
@@ -386,13 +388,13 @@ impl Task {
         for waiter in self.unanswered.drain(..) {
             let _ = waiter.send(Err(cause.clone().certainty(Certainty::PossiblySent)));
         }
-        let mut next = self.held.take();
-        while let Some(request) = match next.take() {
-            Some(held) => Some(held),
-            None => self.incoming.recv().await,
-        } {
+        let unsent = |request: Outgoing| {
             let error = cause.clone().api(api_name(request.api_key)).certainty(Certainty::NotSent);
             let _ = request.waiter.send(Err(error));
+        };
+        self.held.take().into_iter().for_each(unsent);
+        while let Some(request) = self.incoming.recv().await {
+            unsent(request);
         }
     }
 
@@ -457,18 +459,19 @@ impl Task {
     /// patience lasts.
     fn poll_renewing(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>> {
         let Some(mut renewing) = self.renewing.take() else { return Ok(Poll::Ready(())) };
-        let expires = self.renewal().map(|renewal| renewal.expires);
+        let expires = self.shared.renewal().map(|renewal| renewal.expires);
         let lasts = |now| expires.is_some_and(|expires| now < expires);
         match renewing.poll(cx, |request| self.take(request)) {
             Poll::Ready(Ok(authentication)) => {
                 let random = self.identity.as_mut().map_or(0.0, |identity| identity.random.f64());
-                self.renewal = Some(Renewal::new(&authentication, random));
+                *self.shared.renewal() = Renewal::new(&authentication, random);
                 tracing::debug!(address = %self.shared.address, "authenticated again");
             }
             // Nothing was said to the broker: no token just now, perhaps.
             Poll::Ready(Err(error)) if !renewing.has_begun() && lasts(Instant::now()) => {
                 tracing::warn!(address = %self.shared.address, %error, "will try again while the session lasts");
-                self.renewal = Some(self.renewal().map(Renewal::postponed));
+                let mut renewal = self.shared.renewal();
+                *renewal = renewal.map(Renewal::postponed);
             }
             Poll::Ready(Err(error)) => return Err(error),
             Poll::Pending => {
@@ -485,15 +488,12 @@ impl Task {
         Ok(Poll::Ready(()))
     }
 
-    /// When the broker is to hear again who we are, if ever.
-    fn renewal(&self) -> Option<Renewal> {
-        *self.renewal.as_ref().or_else(|| self.shared.renewal.get())?
-    }
-
     /// With the first request after 85 to 95 % of its time a connection says again who it is, and the request waits for that.
     fn take_or_hold(&mut self, request: Outgoing) {
-        let (Some(identity), Some(renewal)) = (&self.identity, self.renewal()) else { return self.take(request) };
-        if Instant::now() < renewal.due || self.renewing.is_some() {
+        let Some(identity) = &self.identity else { return self.take(request) };
+        let due = self.shared.renewal().map(|renewal| renewal.due);
+        let Some(due) = due else { return self.take(request) };
+        if Instant::now() < due || self.renewing.is_some() {
             return self.take_in_time(request);
         }
         let (outgoing, requests) = mpsc::unbounded_channel();

@@ -85,21 +85,28 @@ pub async fn authenticate(
     peer: &SaslPeer,
     deadline: Instant,
 ) -> Result<Authentication> {
+    exchange(connection, mechanism, peer, deadline).await.map_err(|error| connection.place(error))
+}
+
+async fn exchange(
+    connection: &Connection,
+    mechanism: &dyn SaslMechanism,
+    peer: &SaslPeer,
+    deadline: Instant,
+) -> Result<Authentication> {
     let left = || deadline.saturating_duration_since(Instant::now());
     let mut authentication = Authentication::default();
-    let (mut message, mut session) = mechanism.start(peer).await.map_err(|error| connection.place(error))?;
+    let (mut message, mut session) = mechanism.start(peer).await?;
     let versions = connection.versions();
     let handshake = authentication.handshake(mechanism.name());
     // v0 would be followed by bare tokens instead of SaslAuthenticate: brokers before 1.0.
-    let version = versions.pick_in::<SaslHandshakeRequest>(1..=1).map_err(|error| connection.place(error))?;
+    let version = versions.pick_in::<SaslHandshakeRequest>(1..=1)?;
     let answer = connection.call(&handshake, version, left()).await?;
-    authentication.handle_handshake(mechanism.name(), &answer).map_err(|error| connection.place(error))?;
-    let version = versions.pick::<SaslAuthenticateRequest>().map_err(|error| connection.place(error))?;
+    authentication.handle_handshake(mechanism.name(), &answer)?;
+    let version = versions.pick::<SaslAuthenticateRequest>()?;
     loop {
-        let request = authentication.request(&message).map_err(|error| connection.place(error))?;
-        let answer = connection.call(&request, version, left()).await?;
-        let challenge =
-            authentication.handle_response(answer).map_err(|error| connection.place(session.refused(error)))?;
+        let answer = connection.call(&authentication.request(&message)?, version, left()).await?;
+        let challenge = authentication.handle_response(answer).map_err(|error| session.refused(error))?;
         let answering = tokio::task::spawn_blocking(move || {
             let next = session.challenge(&challenge);
             (session, next)
@@ -108,7 +115,7 @@ pub async fn authenticate(
             .await
             .map_err(|error| Error::with_message(ErrorKind::State, "the SASL mechanism panicked").caused_by(error))?;
         session = back;
-        match next.map_err(|error| connection.place(error))? {
+        match next? {
             Some(next) => message = next,
             None => return Ok(authentication),
         }
