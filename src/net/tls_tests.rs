@@ -1,4 +1,5 @@
 use super::*;
+use crate::tls::IDENTITY;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -8,25 +9,6 @@ use std::io::IoSlice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio_rustls::{TlsAcceptor, server};
-
-/// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=broker`
-const IDENTITY: &str = "-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg4dvWtajAR2BV1iYz
-wCJrUEPjMMYkAG+2bB6NJHqkkC6hRANCAASk3wrqePaMHnLO9m97PYn1Kl4dSDfb
-V05LJ+RfLgX53torAO4JvP8FbzEPPXl6LbsjUItA1neapwYuMCcRN4/N
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBjDCCATKgAwIBAgIULZqpvPDZiId54sym6MN1sDqWszEwCgYIKoZIzj0EAwIw
-ETEPMA0GA1UEAwwGYnJva2VyMCAXDTI2MTEyNjExMjk1OFoYDzIxMjYxMTAyMTEy
-OTU4WjARMQ8wDQYDVQQDDAZicm9rZXIwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
-AASk3wrqePaMHnLO9m97PYn1Kl4dSDfbV05LJ+RfLgX53torAO4JvP8FbzEPPXl6
-LbsjUItA1neapwYuMCcRN4/No2YwZDAdBgNVHQ4EFgQUWB53O6rceyyDtf/g2oLH
-wwNZVCUwHwYDVR0jBBgwFoAUWB53O6rceyyDtf/g2oLHwwNZVCUwDwYDVR0TAQH/
-BAUwAwEB/zARBgNVHREECjAIggZicm9rZXIwCgYIKoZIzj0EAwIDSAAwRQIhAIeX
-iQ2dtX1DkPnwYZqD/ETAPmxmnaVYteBVy4ejxMRoAiBB8Y1AyAsM0uku29x46Hvy
-APUdPHywAxOcVz8VID1nyA==
------END CERTIFICATE-----
-";
 
 /// Gives and takes so many bytes at once, and counts the reads that gave something. A pipe that holds a byte would not do:
 /// in a handshake both sides write before they read, and nobody would get on.

@@ -267,21 +267,8 @@ fn iana_name(suite: &SupportedCipherSuite) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::IDENTITY;
     use rustls::time_provider::DefaultTimeProvider;
-
-    /// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=broker`
-    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
-MIIBjDCCATKgAwIBAgIULZqpvPDZiId54sym6MN1sDqWszEwCgYIKoZIzj0EAwIw
-ETEPMA0GA1UEAwwGYnJva2VyMCAXDTI2MTEyNjExMjk1OFoYDzIxMjYxMTAyMTEy
-OTU4WjARMQ8wDQYDVQQDDAZicm9rZXIwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
-AASk3wrqePaMHnLO9m97PYn1Kl4dSDfbV05LJ+RfLgX53torAO4JvP8FbzEPPXl6
-LbsjUItA1neapwYuMCcRN4/No2YwZDAdBgNVHQ4EFgQUWB53O6rceyyDtf/g2oLH
-wwNZVCUwHwYDVR0jBBgwFoAUWB53O6rceyyDtf/g2oLHwwNZVCUwDwYDVR0TAQH/
-BAUwAwEB/zARBgNVHREECjAIggZicm9rZXIwCgYIKoZIzj0EAwIDSAAwRQIhAIeX
-iQ2dtX1DkPnwYZqD/ETAPmxmnaVYteBVy4ejxMRoAiBB8Y1AyAsM0uku29x46Hvy
-APUdPHywAxOcVz8VID1nyA==
------END CERTIFICATE-----
-";
 
     fn error(config: TlsConfig) -> String {
         config.build(Arc::new(DefaultTimeProvider)).unwrap_err().to_string()
@@ -296,8 +283,8 @@ APUdPHywAxOcVz8VID1nyA==
             (tls().ca_file("src/tls"), "ssl.ca.location: src/tls: no certificate in PEM"),
             (
                 tls()
-                    .ca_pem(CERTIFICATE)
-                    .client_certificate_pem(CERTIFICATE, "")
+                    .ca_pem(IDENTITY)
+                    .client_certificate_pem(IDENTITY, "")
                     .key("ssl.key.location", Pem::File("no/password.pem".into()))
                     .key_password("open"),
                 "ssl.key.location: no/password.pem",
@@ -323,7 +310,7 @@ APUdPHywAxOcVz8VID1nyA==
     fn a_directory_is_read_as_openssl_has_it_and_what_is_broken_in_it_is_left_out() {
         let directory = std::env::temp_dir().join(format!("milena-ca-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        std::fs::write(directory.join("ca.pem"), CERTIFICATE).unwrap();
+        std::fs::write(directory.join("ca.pem"), IDENTITY).unwrap();
         std::fs::write(directory.join("0badf00d.0"), "-----BEGIN CERTIFICATE-----\n?").unwrap();
         std::fs::write(directory.join("README"), [0xff, 0xfe]).unwrap();
         let built = TlsConfig::default().ca_file(&directory).build(Arc::new(DefaultTimeProvider));

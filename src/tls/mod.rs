@@ -17,6 +17,11 @@ pub(crate) use verifier::Verifier;
 use rustls::crypto::CryptoProvider;
 use std::sync::Arc;
 
+/// A key, and its certificate for `broker`: `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500
+/// -subj /CN=broker`, for tests.
+#[cfg(test)]
+pub(crate) const IDENTITY: &str = include_str!("testdata/identity.pem");
+
 /// The cryptography.
 ///
 /// # Errors
