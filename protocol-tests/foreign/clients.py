@@ -87,16 +87,9 @@ def read_confluent(name, count):
         {"bootstrap.servers": harness.BOOTSTRAP, "group.id": f"read-{RUN}", "check.crcs": True, "enable.auto.commit": False}
     )
     consumer.assign([confluent_kafka.TopicPartition(name, 0, confluent_kafka.OFFSET_BEGINNING)])
-    found = []
-    deadline = time.time() + 30
-    while len(found) < count and time.time() < deadline:
-        message = consumer.poll(1)
-        if message is not None:
-            assert not message.error(), message.error()
-            headers = tuple(message.headers() or ())
-            found.append((message.key(), message.value(), headers, message.timestamp()[1]))
+    found = harness.gathered(lambda: harness.polled_by_confluent(consumer), count)
     consumer.close()
-    return found
+    return [(m.key(), m.value(), tuple(m.headers() or ()), m.timestamp()[1]) for m in found]
 
 
 def read_kafka_python(name, count):
@@ -104,13 +97,9 @@ def read_kafka_python(name, count):
     partition = kafka.TopicPartition(name, 0)
     consumer.assign([partition])
     consumer.seek_to_beginning(partition)
-    found = []
-    deadline = time.time() + 30
-    while len(found) < count and time.time() < deadline:
-        for messages in consumer.poll(1000).values():
-            found += [(m.key, m.value, tuple(tuple(h) for h in m.headers), m.timestamp) for m in messages]
+    found = harness.gathered(lambda: sum(consumer.poll(1000).values(), []), count)
     consumer.close()
-    return found
+    return [(m.key, m.value, tuple(tuple(h) for h in m.headers), m.timestamp) for m in found]
 
 
 def read_aiokafka(name, count):

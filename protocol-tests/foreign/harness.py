@@ -36,6 +36,21 @@ def until(condition, seconds, what):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def gathered(poll, count, seconds=30):
+    """What a consumer's `poll()` gives, lists of records, until there are so many or the time is up."""
+    found, deadline = [], time.time() + seconds
+    while len(found) < count and time.time() < deadline:
+        found += poll()
+    return found
+
+
+def polled_by_confluent(consumer):
+    """What a consumer of confluent-kafka gives at once or within a second, as a list; an error is a failed check."""
+    message = consumer.poll(1)
+    assert message is None or not message.error(), message.error()
+    return [] if message is None else [message]
+
+
 def name_of(what):
     """A name that no other run and no other check has."""
     return f"foreign-{what}-{RUN}-{uuid.uuid4().hex[:4]}"

@@ -138,15 +138,9 @@ def by_confluent(there, name, count):
     equal((producer.flush(20), failed), (0, []), "what confluent-kafka writes")
     consumer = confluent_kafka.Consumer(there.of_librdkafka(**{"group.id": name, "auto.offset.reset": "earliest"}))
     consumer.subscribe([name])
-    found = []
-    deadline = time.time() + 30
-    while len(found) < count and time.time() < deadline:
-        message = consumer.poll(1)
-        if message is not None:
-            assert not message.error(), message.error()
-            found.append(message.value())
+    found = harness.gathered(lambda: harness.polled_by_confluent(consumer), count)
     consumer.close()
-    return found
+    return [message.value() for message in found]
 
 
 def by_kafka_python(there, name, count):
@@ -155,12 +149,9 @@ def by_kafka_python(there, name, count):
         sent.get(20)
     producer.close()
     consumer = kafka.KafkaConsumer(name, group_id=name + "-python", auto_offset_reset="earliest", **there.of_kafka_python())
-    found = []
-    deadline = time.time() + 30
-    while len(found) < count and time.time() < deadline:
-        found += [message.value for messages in consumer.poll(1000).values() for message in messages]
+    found = harness.gathered(lambda: sum(consumer.poll(1000).values(), []), count)
     consumer.close()
-    return found
+    return [message.value for message in found]
 
 
 def java(there, verb, *arguments, stdin=""):
