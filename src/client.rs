@@ -1,8 +1,10 @@
 //! [`Client`]: what producers, consumers and the admin of one cluster share: connections, metadata, clock.
 
 mod config;
+mod metrics;
 mod security;
 pub use config::ClientConfig;
+pub use metrics::{ClientMetrics, NodeMetrics};
 
 use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{CoordinatorKey, NodeId};
@@ -10,7 +12,7 @@ use crate::machine::metadata::{Cluster, Metadata, MetadataConfig, TopicMetadata}
 use crate::machine::{Clock, Machine, Offload, backoff::Backoff};
 use crate::net::brokers::{Brokers, BrokersConfig, Purpose};
 use crate::net::clock::NetClock;
-use crate::net::connection::{Connection, ConnectionConfig, Traffic};
+use crate::net::connection::{Connection, ConnectionConfig};
 use crate::net::drive::{Call, Command, drive};
 use crate::net::tasks::Tasks;
 use crate::wire::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponse};
@@ -107,13 +109,13 @@ impl Client {
 
     /// Bytes written to and read from sockets so far, all connections together.
     pub fn traffic(&self) -> (u64, u64) {
-        let Traffic { sent, received, .. } = self.inner.brokers.traffic();
-        (sent.load(Ordering::Relaxed), received.load(Ordering::Relaxed))
+        let traffic = self.inner.brokers.traffic();
+        traffic.values().fold((0, 0), |(sent, received), node| (sent + node.sent.get(), received + node.received.get()))
     }
 
     /// Produce requests sent so far, all producers together; one that is sent again counts again.
     pub fn produce_requests(&self) -> u64 {
-        self.inner.brokers.traffic().produce_requests.load(Ordering::Relaxed)
+        self.inner.brokers.traffic().values().map(|node| node.produce_requests.get()).sum()
     }
 
     /// How many tasks of this client have not ended. For tests that leave nothing behind.

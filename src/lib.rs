@@ -31,6 +31,7 @@
 //! - [`client`]: [`Client`](client::Client), of which everything else is made; it shares connections and metadata.
 //! - [`producer`], [`consumer`], [`admin`]: the handles that applications hold.
 //! - [`record`]: record batches, for those who have some in their hands.
+//! - [`metrics`]: what they count, under Kafka's names.
 //! - [`properties`]: settings by Kafka's and librdkafka's names.
 //! - [`error`], [`ids`], [`connect`]: one error for everything, names for things, how streams to brokers are made.
 //! - [`sasl`], `oidc` (feature `oidc`): who we are, to brokers.
@@ -40,7 +41,7 @@
 //! # Features
 //!
 //! `gzip`, `snappy`, `lz4`, `zstd`: one codec each, all on by default, all in Rust. `oidc`: tokens for OAUTHBEARER from a
-//! token endpoint. `test-broker`, `pipeline`, `postgres` (a sink), `cli` (the `milena` binary: everything).
+//! token endpoint. `metrics`: what is counted, for the `metrics` facade. `test-broker`, `pipeline`, `postgres` (a sink), `cli` (the `milena` binary: everything).
 //! `unstable-internals` opens private modules to this repository's own tests and is not covered by semver.
 //!
 //! # Guarantees
@@ -78,6 +79,7 @@ pub mod connect;
 pub mod consumer;
 pub mod error;
 pub mod ids;
+pub mod metrics;
 #[cfg(feature = "oidc")]
 pub mod oidc;
 #[cfg(feature = "pipeline")]

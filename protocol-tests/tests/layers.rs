@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("error", &["ids"]),
     ("connect", &["error"]),
+    ("metrics", &[]),
     ("settings", &["error"]),
     ("topic_regex", &[]),
     ("secret", &[]),
@@ -17,12 +18,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sasl", &["error", "secret"]),
     ("wire", &["error", "ids"]),
     ("record", &["error", "ids"]),
-    ("machine", &["error", "ids", "record", "topic_regex", "wire"]), // sans-IO: no socket, clock or task
-    ("net", &["connect", "error", "ids", "machine", "sasl", "secret", "tls", "wire"]),
+    ("machine", &["error", "ids", "metrics", "record", "topic_regex", "wire"]), // sans-IO: no socket, clock or task
+    ("net", &["connect", "error", "ids", "machine", "metrics", "sasl", "secret", "tls", "wire"]),
     ("oidc", &["connect", "error", "machine", "net", "sasl", "secret", "tls"]),
-    ("client", &["connect", "error", "ids", "machine", "net", "oidc", "sasl", "secret", "settings", "tls", "wire"]),
-    ("producer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
-    ("consumer", &["client", "error", "ids", "machine", "net", "record", "settings", "wire"]),
+    (
+        "client",
+        &["connect", "error", "ids", "machine", "metrics", "net", "oidc", "sasl", "secret", "settings", "tls", "wire"],
+    ),
+    ("producer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
+    ("consumer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
     ("properties", &["client", "consumer", "error", "producer", "secret"]),
     ("admin", &["client", "error", "ids", "net", "wire"]),
     ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic

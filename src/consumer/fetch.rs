@@ -139,9 +139,13 @@ async fn fetch_from(shared: Arc<Shared>, node: NodeId, wake: Arc<Notify>) {
             }
             Step::Wait(until) => wait(&wake, until).await,
             Step::Fetch(plan) => {
+                let asked = shared.client.now();
                 let answer = fetch(&shared, &plan).await;
                 let failure = answer.as_ref().err().cloned();
                 let throttle = answer.as_ref().map_or(0, |(response, _)| response.throttle_ms);
+                if let Ok((_, length)) = &answer {
+                    shared.counts.on_fetched(*length, shared.client.now() - asked);
+                }
                 let answered = shared.change(|fetcher, now| fetcher.answer(now, &plan, answer));
                 shared.follow(answered, plan.cluster);
                 match failure {
@@ -152,6 +156,7 @@ async fn fetch_from(shared: Arc<Shared>, node: NodeId, wake: Arc<Notify>) {
                     }
                 }
                 if let Ok(throttle @ 1..) = u64::try_from(throttle) {
+                    shared.counts.throttle_time.record_duration(Duration::from_millis(throttle));
                     shared.client.sleep(Duration::from_millis(throttle)).await;
                 }
             }

@@ -9,8 +9,10 @@
 //! Events change the assignment when [`Consumer::next`] hands them out, on the application's task: it never reads a
 //! record of a partition before it was told of it, nor after.
 
+mod commits;
 mod task;
 
+use super::metrics::Counts;
 use super::rebalance::Revoking;
 use super::{Consumer, ConsumerConfig, Event, GroupProtocol, Shared, TopicPattern};
 use crate::client::Client;
@@ -88,7 +90,12 @@ struct AutoCommit {
 
 impl Group {
     /// The group of this configuration, if it has one. Nothing is asked of a broker yet.
-    pub(super) fn new(client: &Client, config: &ConsumerConfig, auto_create: Arc<AtomicBool>) -> Result<Option<Self>> {
+    pub(super) fn new(
+        client: &Client,
+        config: &ConsumerConfig,
+        auto_create: Arc<AtomicBool>,
+        counts: Arc<Counts>,
+    ) -> Result<Option<Self>> {
         let Some(group_id) = config.group_id.as_deref().map(Arc::<str>::from) else { return Ok(None) };
         let now = client.now();
         let instance_id: Option<Arc<str>> = config.group_instance_id.as_deref().map(Arc::from);
@@ -116,6 +123,7 @@ impl Group {
             id: client.next_id(),
             auto_create,
             progress: progress.clone(),
+            counts,
             refused: refused.clone(),
         };
         let task = client.spawn(run(ConsumerCoordinator::new(now, machine), caller, inbox, tell));
@@ -486,82 +494,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// Commits the positions: that everything handed out so far is processed (without `enable.auto.offset.store`, what was
-    /// [marked](Self::mark_processed)). Waits for the coordinator's answer, and
-    /// behind commits before it. During a rebalance it waits for that, too, and commits what is still ours.
-    ///
-    /// # Errors
-    /// `Broker(RebalanceInProgress)`: a partition was given up meanwhile; its records will be read again by its new
-    /// reader; go on polling. `Timeout` after `default.api.timeout.ms`, `Denied`, `Config` without a group. What could be
-    /// committed is. Dropping the future loses only the answer.
-    pub async fn commit(&self) -> Result<()> {
-        self.commit_offsets(self.shared.processed()).await
-    }
-
-    /// Commits these offsets, each the *next* record to read: [`Records::next_offsets`](super::Records::next_offsets), or
-    /// of one record [`behind`](super::ConsumerRecord::behind).
-    ///
-    /// # Errors
-    /// As [`commit`](Self::commit); nothing is committed if one of the partitions is not assigned to this member.
-    pub async fn commit_offsets(
-        &self,
-        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
-    ) -> Result<()> {
-        let group = self.group()?;
-        let offsets: HashMap<_, _> = offsets.into_iter().collect();
-        offsets.iter().try_for_each(|(partition, offset)| check_offset(partition, offset))?;
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let deadline = self.shared.client.api_deadline();
-        group.ask(move |machine, now, reply| machine.commit(now, offsets, deadline, Some(reply))).await
-    }
-
-    /// As [`commit`](Self::commit), without waiting. Commits stay in the order of their calls; one that fails is logged.
-    /// Nothing happens without a group.
-    pub fn commit_async(&self) {
-        let Ok(group) = self.group() else { return };
-        let (positions, deadline) = (self.shared.processed(), self.shared.client.api_deadline());
-        if !positions.is_empty() {
-            group.command(move |machine, now| machine.commit(now, positions, deadline, None));
-        }
-    }
-
-    /// Marks as processed what is before these offsets: that is what `commit` and auto-commit then commit with
-    /// `enable.auto.offset.store=false`; with the default, marks change nothing. Takes what
-    /// [`commit_offsets`](Self::commit_offsets) takes, asks nobody, and doesn't wait.
-    ///
-    /// Of the marks of a partition the last counts, also when it goes back: who works on the records of a partition in any
-    /// other order marks what all of them are through with. Auto-commit commits marks every `auto.commit.interval.ms`, those
-    /// of a partition that is revoked when its [`Revoking`] is done, and all on close. A partition that is gone takes its
-    /// mark along; when it comes back, it has none.
-    ///
-    /// # Errors
-    /// `State` if a partition is not assigned (any more): its new reader begins where it was committed. `InvalidArgument` for a
-    /// negative offset. The others are marked all the same.
-    pub fn mark_processed(&self, offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>) -> Result<()> {
-        let offsets: Vec<_> = offsets.into_iter().collect();
-        self.shared.change(|fetcher, _| {
-            let mut outcome = Ok(());
-            for (partition, offset) in offsets {
-                let marked =
-                    check_offset(&partition, &offset).and_then(|()| fetcher.mark_processed(&partition, offset));
-                outcome = outcome.and(marked);
-            }
-            outcome
-        })
-    }
-
-    /// What the group has committed of these partitions; one without a commit is not in the answer. Offsets that an
-    /// open transaction is about to move are waited for.
-    ///
-    /// # Errors
-    /// `Timeout` after `default.api.timeout.ms`, `Denied`, `Config` without a group.
-    pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<HashMap<TopicPartition, OffsetAndMetadata>> {
-        let (partitions, deadline) = (partitions.to_vec(), self.shared.client.api_deadline());
-        self.group()?.ask(move |machine, now, reply| machine.fetch_offsets(now, partitions, deadline, reply)).await
-    }
-
     /// Who this consumer is in its group, as of the last assignment that it was told of. Without a group, the metadata
     /// of nobody.
     pub fn group_metadata(&self) -> ConsumerGroupMetadata {
@@ -605,14 +537,6 @@ impl Consumer {
             None => Err(Error::with_message(ErrorKind::Timeout, "the group was not left in time")),
         }
     }
-}
-
-fn check_offset(partition: &TopicPartition, offset: &OffsetAndMetadata) -> Result<()> {
-    if offset.offset < 0 {
-        let error = Error::with_message(ErrorKind::InvalidArgument, "an offset is not negative");
-        return Err(error.partition(partition.clone()));
-    }
-    Ok(())
 }
 
 /// Looks up where the group stands and starts there, unless the partition has gone or changed hands meanwhile.

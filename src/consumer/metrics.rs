@@ -1,9 +1,45 @@
 //! [`Consumer::metrics`]: how it stands, for a watchdog or a page of figures.
 
 use super::Consumer;
+use crate::error::Result;
 use crate::ids::TopicPartition;
+use crate::machine::group::GroupResponse;
+use crate::metrics::{AtomicHistogram, Count, Histogram, Metric, Metrics, Visit};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+/// What a consumer's tasks and its handle count: per poll and request, never per record.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    records_consumed: Count,
+    bytes_consumed: Count,
+    bytes_fetched: Count,
+    fetch_latency: AtomicHistogram,
+    pub(super) throttle_time: AtomicHistogram,
+    commit_latency: AtomicHistogram,
+    commits_failed: Count,
+}
+
+impl Counts {
+    pub(super) fn on_records(&self, records: usize, bytes: usize) {
+        self.records_consumed.add(records as u64);
+        self.bytes_consumed.add(bytes as u64);
+    }
+
+    pub(super) fn on_fetched(&self, bytes: usize, latency: Duration) {
+        self.bytes_fetched.add(bytes as u64);
+        self.fetch_latency.record_duration(latency);
+    }
+
+    pub(super) fn on_commit(&self, answer: &Result<GroupResponse>, latency: Duration) {
+        let is_good = matches!(answer, Ok(GroupResponse::OffsetCommit(answer))
+            if answer.topics.iter().flat_map(|topic| &topic.partitions).all(|partition| partition.error_code == 0));
+        match is_good {
+            true => self.commit_latency.record_duration(latency),
+            false => self.commits_failed.add(1),
+        }
+    }
+}
 
 /// A picture of a consumer at one moment. Instants are on the clock of [`tokio::time::Instant`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +57,20 @@ pub struct ConsumerMetrics {
     pub last_poll: Option<Instant>,
     /// When the group's coordinator last took a heartbeat. `None` before, and without a group.
     pub last_heartbeat: Option<Instant>,
+    /// Records handed out since the consumer was made, as [`Records::len`](super::Records::len) counts them.
+    pub records_consumed: u64,
+    /// Bytes of their batches, compressed.
+    pub bytes_consumed: u64,
+    /// Bytes of answers to Fetches.
+    pub bytes_fetched: u64,
+    /// Microseconds from a Fetch to its answer, which the broker parks for up to `fetch.max.wait.ms` while there is nothing.
+    pub fetch_latency: Histogram,
+    /// Microseconds that brokers have asked us to wait for (quotas), by answer that did.
+    pub throttle_time: Histogram,
+    /// Microseconds from a commit to its answer, of those that were taken.
+    pub commit_latency: Histogram,
+    /// Commits that got no answer, or were refused for some partition; those that are sent again count each time.
+    pub commits_failed: u64,
 }
 
 /// One partition of [`ConsumerMetrics`].
@@ -63,6 +113,59 @@ impl Consumer {
             (subscription.assignment().filter_map(metrics).collect(), fetcher.memory().0)
         });
         let (rebalances, last_heartbeat) = self.group.as_ref().map_or((0, None), |group| group.vital_signs());
-        ConsumerMetrics { partitions, bytes_buffered, rebalances, last_poll: self.last_poll, last_heartbeat }
+        let counts = &self.shared.counts;
+        ConsumerMetrics {
+            partitions,
+            bytes_buffered,
+            rebalances,
+            last_poll: self.last_poll,
+            last_heartbeat,
+            records_consumed: counts.records_consumed.get(),
+            bytes_consumed: counts.bytes_consumed.get(),
+            bytes_fetched: counts.bytes_fetched.get(),
+            fetch_latency: counts.fetch_latency.get(),
+            throttle_time: counts.throttle_time.get(),
+            commit_latency: counts.commit_latency.get(),
+            commits_failed: counts.commits_failed.get(),
+        }
+    }
+}
+
+impl Metrics for ConsumerMetrics {
+    fn visit(&self, each: &mut dyn FnMut(Metric<'_>)) {
+        let mut visit = Visit::new(each, &[]);
+        let partitions = self.partitions.len() as f64;
+        visit.gauge("consumer-coordinator-metrics/assigned-partitions", "partitions that are read", partitions);
+        visit.counter("consumer-coordinator-metrics/rebalance-total", "assignments taken", self.rebalances);
+        visit.histogram(
+            "consumer-coordinator-metrics/commit-latency-us",
+            "microseconds from a commit to its answer",
+            &self.commit_latency,
+        );
+        visit.counter("consumer-coordinator-metrics/commit-failed-total", "commits in vain", self.commits_failed);
+        let fetches = "consumer-fetch-manager-metrics/fetch-latency-us";
+        visit.histogram(fetches, "microseconds from a Fetch to its answer", &self.fetch_latency);
+        let throttled = "consumer-fetch-manager-metrics/fetch-throttle-time-us";
+        visit.histogram(throttled, "microseconds of waiting asked for", &self.throttle_time);
+        visit.counter(
+            "consumer-fetch-manager-metrics/records-consumed-total",
+            "records handed out",
+            self.records_consumed,
+        );
+        visit.counter("consumer-fetch-manager-metrics/bytes-consumed-total", "bytes of them", self.bytes_consumed);
+        visit.counter("consumer-fetch-manager-metrics/bytes-fetched-total", "bytes of answers", self.bytes_fetched);
+        let buffered = self.bytes_buffered as f64;
+        visit.gauge("consumer-fetch-manager-metrics/buffered-bytes", "fetched and not handed out", buffered);
+        for (name, metrics) in &self.partitions {
+            let number = name.partition.to_string();
+            let labels = [("topic", &*name.topic), ("partition", number.as_str())];
+            let mut visit = Visit::new(each, &labels);
+            if let Some(lag) = metrics.lag {
+                visit.gauge("consumer-fetch-manager-metrics/records-lag", "records behind the end", lag as f64);
+            }
+            if let Some(position) = metrics.position {
+                visit.gauge("consumer-fetch-manager-metrics/position", "the next offset", position as f64);
+            }
+        }
     }
 }

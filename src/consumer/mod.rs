@@ -40,6 +40,7 @@ use crate::machine::fetcher::{Fetcher, FetcherConfig, Polled};
 use crate::machine::subscription::{Position, Start};
 use crate::net::clock::sleep_until;
 use group::Group;
+use metrics::Counts;
 use records::Common;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,8 +83,9 @@ impl Client {
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.check()?;
         let auto_create = Arc::new(AtomicBool::new(config.allow_auto_create_topics));
-        let group = Group::new(self, &config, auto_create.clone())?;
-        let shared = Arc::new(Shared::new(self.clone(), config, auto_create));
+        let counts = Arc::<Counts>::default();
+        let group = Group::new(self, &config, auto_create.clone(), counts.clone())?;
+        let shared = Arc::new(Shared::new(self.clone(), config, auto_create, counts));
         let supervisor = self.spawn(fetch::supervise(shared.clone()));
         Ok(Consumer { shared, group, supervisor: Some(supervisor), last_poll: None })
     }
@@ -173,6 +175,7 @@ impl Consumer {
             let reminder = match self.shared.change(|fetcher, now| fetcher.poll(now, most)) {
                 Polled::Records(fetched) => {
                     let records = Records::new(fetched, self.shared.common.clone());
+                    self.shared.counts.on_records(records.len(), records.size_in_bytes());
                     return Ok(Some(Event::Records(records)));
                 }
                 Polled::PartitionEnd(topic_partition, offset) => {
@@ -342,6 +345,7 @@ pub(crate) struct Shared {
     data: Notify,
     /// Rung when the supervisor has.
     supervise: Notify,
+    counts: Arc<Counts>,
 }
 
 #[derive(Debug)]
@@ -353,7 +357,7 @@ struct State {
 }
 
 impl Shared {
-    fn new(client: Client, config: ConsumerConfig, auto_create: Arc<AtomicBool>) -> Self {
+    fn new(client: Client, config: ConsumerConfig, auto_create: Arc<AtomicBool>, counts: Arc<Counts>) -> Self {
         let (retry_backoff, retry_backoff_max) = client.retry_backoff();
         let fetcher = Fetcher::new(FetcherConfig {
             budget: config.prefetch_bytes,
@@ -376,6 +380,7 @@ impl Shared {
             state: Mutex::new(State { fetcher, wakes: BTreeMap::new(), closed: None }),
             data: Notify::new(),
             supervise: Notify::new(),
+            counts,
         }
     }
 

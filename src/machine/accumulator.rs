@@ -534,6 +534,21 @@ impl RecordAccumulator {
         self.memory.available_permits()
     }
 
+    /// Bytes of `buffer.memory` in all.
+    pub fn total_memory(&self) -> usize {
+        self.config.buffer_memory
+    }
+
+    /// How many wait for some of it.
+    pub fn waiting(&self) -> usize {
+        lock(&self.schedule).waiting
+    }
+
+    /// `delivery.timeout.ms`.
+    pub fn delivery_timeout(&self) -> Duration {
+        self.config.delivery_timeout
+    }
+
     /// Wakes the sender, so that it looks at what has changed outside of it.
     pub fn wake(&self) {
         wake_sender(lock(&self.schedule));

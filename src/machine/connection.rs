@@ -12,6 +12,7 @@ use std::{collections::VecDeque, time::Instant};
 struct InFlight<T> {
     correlation_id: i32,
     api_key: i16,
+    sent: Instant,
     deadline: Instant,
     waiter: T,
 }
@@ -32,16 +33,16 @@ impl<T> Default for InFlightRequests<T> {
 
 impl<T> InFlightRequests<T> {
     /// A request that will be answered goes out.
-    pub fn handle_sent(&mut self, correlation_id: i32, api_key: i16, deadline: Instant, waiter: T) {
-        self.requests.push_back(InFlight { correlation_id, api_key, deadline, waiter });
+    pub fn handle_sent(&mut self, now: Instant, correlation_id: i32, api_key: i16, deadline: Instant, waiter: T) {
+        self.requests.push_back(InFlight { correlation_id, api_key, sent: now, deadline, waiter });
         self.deadline = Some(self.deadline.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
-    /// A frame has arrived: whose it is.
+    /// A frame has arrived: whose it is, and when that was asked.
     ///
     /// # Errors
     /// `Malformed` if it is nobody's; then the connection is of no use any more.
-    pub fn handle_frame(&mut self, frame: &[u8]) -> Result<T> {
+    pub fn handle_frame(&mut self, frame: &[u8]) -> Result<(T, Instant)> {
         let correlation_id = request::correlation_id(frame)?;
         let Some(request) = self.requests.pop_front() else {
             return Err(Error::with_message(ErrorKind::Malformed, "an answer that nobody asked for"));
@@ -54,7 +55,7 @@ impl<T> InFlightRequests<T> {
         if self.deadline == Some(request.deadline) {
             self.deadline = self.requests.iter().map(|request| request.deadline).min();
         }
-        Ok(request.waiter)
+        Ok((request.waiter, request.sent))
     }
 
     /// When `handle_timeout` is to be called at the latest.
@@ -111,18 +112,18 @@ mod tests {
     #[test]
     fn answers_come_in_the_order_of_the_requests() {
         let (mut requests, at) = (InFlightRequests::default(), now() + Duration::from_secs(30));
-        requests.handle_sent(1, 0, at, "first");
-        requests.handle_sent(2, 1, at, "second");
-        assert_eq!(requests.handle_frame(&frame(1)).unwrap(), "first");
-        assert_eq!(requests.handle_frame(&frame(2)).unwrap(), "second");
+        requests.handle_sent(at, 1, 0, at, "first");
+        requests.handle_sent(at, 2, 1, at, "second");
+        assert_eq!(requests.handle_frame(&frame(1)).unwrap(), ("first", at));
+        assert_eq!(requests.handle_frame(&frame(2)).unwrap(), ("second", at));
         assert!(requests.is_empty() && requests.poll_timeout().is_none());
     }
 
     #[test]
     fn a_wrong_correlation_id_ends_the_connection_and_nobody_gets_anothers_answer() {
         let (mut requests, at) = (InFlightRequests::default(), now());
-        requests.handle_sent(1, 0, at, "first");
-        requests.handle_sent(2, 1, at, "second");
+        requests.handle_sent(at, 1, 0, at, "first");
+        requests.handle_sent(at, 2, 1, at, "second");
         let cause = requests.handle_frame(&frame(2)).unwrap_err();
         let failed = requests.handle_closed(&cause);
         assert_eq!(failed.iter().map(|(waiter, _)| *waiter).collect::<Vec<_>>(), ["first", "second"]);
@@ -133,8 +134,8 @@ mod tests {
     #[test]
     fn the_earliest_deadline_counts_wherever_it_stands() {
         let (mut requests, start) = (InFlightRequests::default(), now());
-        requests.handle_sent(1, 11, start + Duration::from_secs(300), "join");
-        requests.handle_sent(2, 12, start + Duration::from_secs(30), "beat");
+        requests.handle_sent(start, 1, 11, start + Duration::from_secs(300), "join");
+        requests.handle_sent(start, 2, 12, start + Duration::from_secs(30), "beat");
         assert_eq!(requests.poll_timeout(), Some(start + Duration::from_secs(30)));
         assert!(requests.handle_timeout(start + Duration::from_secs(29)).is_none());
         let cause = requests.handle_timeout(start + Duration::from_secs(30)).unwrap();

@@ -20,6 +20,7 @@
 //! it fails. In a transaction the transaction is lost instead, and its end brings the next epoch where one is needed.
 
 mod answer;
+mod counts;
 mod drain;
 mod expiry;
 mod identity;
@@ -35,6 +36,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch, TopicId};
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProduceResponse};
 use answer::failure;
+pub use counts::SenderCounts;
 pub use expiry::Purge;
 use identity::Identity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -141,6 +143,7 @@ pub struct Sender {
     found: Vec<(Arc<TopicQueues>, u32)>,
     backoff: Backoff,
     closing: Option<Instant>,
+    counts: Arc<SenderCounts>,
 }
 
 #[derive(Debug)]
@@ -212,6 +215,7 @@ struct InFlight {
     node: NodeId,
     connection: u64,
     generation: u64,
+    sent: Instant,
     batches: Vec<Sent>,
 }
 
@@ -247,6 +251,7 @@ impl Sender {
             found: Vec::new(),
             backoff,
             closing: None,
+            counts: Arc::default(),
         }
     }
 
@@ -300,6 +305,11 @@ impl Sender {
     /// The batches of a request, to be encoded. Those of a topic stand together.
     pub fn batches(&self, id: RequestId) -> impl Iterator<Item = &ProducerBatch> + Clone {
         self.in_flight.get(&id).into_iter().flat_map(|request| &request.batches).filter_map(|sent| sent.batch.as_ref())
+    }
+
+    /// What it counts.
+    pub fn counts(&self) -> &Arc<SenderCounts> {
+        &self.counts
     }
 
     /// `acks`, for the request's head.
@@ -429,6 +439,7 @@ impl Machine for Sender {
             if let Some(node) = self.nodes.get_mut(&request.node) {
                 node.in_flight -= 1;
             }
+            self.counts.requests_in_flight.sub(1);
             match response {
                 Ok(SenderResponse::Produced(response)) => self.on_produced(now, request, &response),
                 other => {
@@ -495,6 +506,7 @@ impl Machine for Sender {
         }
         if self.closing.is_some_and(|at| at <= now) {
             for (_, request) in std::mem::take(&mut self.in_flight) {
+                self.counts.requests_in_flight.sub(1);
                 for Sent { batch, .. } in request.batches {
                     if let Some(mut batch) = batch {
                         batch.possibly_sent = true;

@@ -1,8 +1,9 @@
 //! Connections by node and purpose. A broker answers a connection in order, so what may be parked there for long (a
 //! Fetch, a JoinGroup) has a connection of its own and never stands before a Produce or a heartbeat.
 
-use super::connection::{Connection, ConnectionConfig, Traffic};
+use super::connection::{Connection, ConnectionConfig};
 use super::tasks::Tasks;
+use super::traffic::Traffic;
 use crate::connect::Connect;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::NodeId;
@@ -52,7 +53,6 @@ pub struct Brokers {
     connect: Arc<dyn Connect>,
     config: BrokersConfig,
     tasks: Tasks,
-    traffic: Arc<Traffic>,
     state: Mutex<State>,
 }
 
@@ -63,6 +63,8 @@ struct State {
     learned: BTreeMap<NodeId, Node>,
     slots: HashMap<(Peer, Purpose), Arc<tokio::sync::Mutex<Slot>>>,
     attempts: HashMap<Peer, Attempts>,
+    /// By node; `None` has the bootstrap addresses.
+    traffic: BTreeMap<Option<NodeId>, Arc<Traffic>>,
     random: fastrand::Rng,
 }
 
@@ -95,12 +97,12 @@ impl Brokers {
     /// Makes no connection yet.
     pub fn new(connect: Arc<dyn Connect>, config: BrokersConfig, tasks: Tasks) -> Self {
         let state = State { random: fastrand::Rng::with_seed(config.seed), ..State::default() };
-        Self { connect, config, tasks, traffic: Arc::default(), state: Mutex::new(state) }
+        Self { connect, config, tasks, state: Mutex::new(state) }
     }
 
-    /// Bytes that crossed all connections.
-    pub fn traffic(&self) -> &Traffic {
-        &self.traffic
+    /// What crossed the connections to each node; under `None` what did to bootstrap addresses.
+    pub fn traffic(&self) -> BTreeMap<Option<NodeId>, Arc<Traffic>> {
+        self.state().traffic.clone()
     }
 
     /// The brokers and where they listen now. Connections to a node that has moved are dropped: they serve those who
@@ -226,13 +228,20 @@ impl Brokers {
             sleep_until(at).await;
         }
         let (host, port, node) = self.place(peer)?;
-        let seed = self.state().random.u64(..);
-        let common = (&self.tasks, &self.traffic, seed);
+        let (traffic, seed) = {
+            let mut state = self.state();
+            (state.traffic.entry(node).or_default().clone(), state.random.u64(..))
+        };
+        let common = (&self.tasks, &traffic, seed);
         let opening = Connection::open(&*self.connect, (&host, port), node, &self.config.connection, common);
         let opened = match timeout_at(deadline, opening).await {
             Ok(opened) => self.attempted(peer, opened),
             Err(_) => Err(late()),
         };
+        if let Err(error) = &opened {
+            traffic.failed.add(1);
+            traffic.denied.add(u64::from(error.kind() == ErrorKind::Denied));
+        }
         match opened {
             Ok(connection) => {
                 slot.backoff.reset();

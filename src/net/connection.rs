@@ -5,6 +5,7 @@
 use super::frames::{FrameReader, broken};
 use super::renewal::{Identity, Renewal, Renewing};
 use super::security::{Security, authenticate};
+use super::traffic::Traffic;
 use crate::connect::{BoxStream, Connect};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::NodeId;
@@ -19,7 +20,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -51,17 +52,6 @@ pub struct ConnectionConfig {
     pub setup_timeout: Duration,
     /// TLS and SASL.
     pub security: Security,
-}
-
-/// What crossed connections: shared by all of a client's.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// Bytes written to sockets.
-    pub sent: AtomicU64,
-    /// Bytes read from sockets.
-    pub received: AtomicU64,
-    /// Produce requests handed to sockets.
-    pub produce_requests: AtomicU64,
 }
 
 /// A handle to an open connection; the last one closes it.
@@ -158,6 +148,7 @@ impl Connection {
             shared: shared.clone(),
             traffic: traffic.clone(),
         };
+        traffic.opened.add(1);
         tasks.spawn(task.run(tasks.clone()));
         if let Some(identity) = &identity {
             let peer = identity.peer();
@@ -382,7 +373,9 @@ impl Task {
         let _ = self.shared.poison.set(cause.clone());
         // First the door, so that nobody is let in who would not be answered.
         self.incoming.close();
+        self.traffic.closed.add(1);
         for (waiter, error) in self.in_flight.handle_closed(&cause) {
+            self.traffic.in_flight.sub(1);
             let _ = waiter.send(Err(error));
         }
         for waiter in self.unanswered.drain(..) {
@@ -515,14 +508,16 @@ impl Task {
 
     fn take(&mut self, request: Outgoing) {
         if request.api_key == ProduceRequest::KEY {
-            self.traffic.produce_requests.fetch_add(1, Ordering::Relaxed);
+            self.traffic.produce_requests.add(1);
         }
+        self.traffic.requests.add(1);
         self.output.extend(request.pieces);
         match request.answer {
             Answer::None => self.unanswered.push(request.waiter),
             Answer::Expected => {
-                let deadline = request.deadline.into_std();
-                self.in_flight.handle_sent(request.correlation_id, request.api_key, deadline, request.waiter);
+                let (now, deadline) = (Instant::now().into_std(), request.deadline.into_std());
+                self.traffic.in_flight.add(1);
+                self.in_flight.handle_sent(now, request.correlation_id, request.api_key, deadline, request.waiter);
             }
         }
     }
@@ -531,11 +526,13 @@ impl Task {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let before = self.frames.received();
         let frame = self.frames.poll_frame(cx, &mut self.stream);
-        self.traffic.received.fetch_add(self.frames.received() - before, Ordering::Relaxed);
+        self.traffic.received.add(self.frames.received() - before);
         let Some(frame) = ready!(frame)? else {
             return Poll::Ready(Err(self.closed_by_peer()));
         };
-        let waiter = self.in_flight.handle_frame(&frame)?;
+        let (waiter, sent) = self.in_flight.handle_frame(&frame)?;
+        self.traffic.in_flight.sub(1);
+        self.traffic.request_latency.record_duration(Instant::now().into_std().saturating_duration_since(sent));
         self.answered = true;
         let _ = waiter.send(Ok(frame)); // whoever asked may have gone
         Poll::Ready(Ok(()))
@@ -569,7 +566,7 @@ impl Task {
             if written == 0 {
                 return Poll::Ready(Err(Error::with_message(ErrorKind::Connection, "the peer closed the connection")));
             }
-            self.traffic.sent.fetch_add(written as u64, Ordering::Relaxed);
+            self.traffic.sent.add(written as u64);
             while let Some(bytes) = self.output.front_mut() {
                 if written < bytes.len() {
                     bytes.advance(written);

@@ -182,7 +182,7 @@ async fn produce_requests_are_counted_and_others_are_not() {
         let piece = [&[0, 0, 0, 8, 0, key as u8, 0, 9, 0, 0, 0, id as u8][..]].concat();
         connection.send(key, id, vec![piece.into()], Answer::None, Duration::from_secs(1)).await.unwrap();
     }
-    assert_eq!(traffic.produce_requests.load(Ordering::Relaxed), 2);
+    assert_eq!(traffic.produce_requests.get(), 2);
 }
 
 #[tokio::test(start_paused = true)]

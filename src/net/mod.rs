@@ -9,6 +9,7 @@
 //! | `http` | one POST, for token endpoints |
 //! | `security`, `tls` | what stands before the first request: TLS, and who we are |
 //! | `renewal` | saying again who we are |
+//! | `traffic` | what crosses the connections to one node |
 //! | `frames` | frames out of a stream, large ones into buffers that are used again |
 //! | `connection` | one socket, one task, many callers |
 //! | `brokers` | connections by node and purpose |
@@ -27,3 +28,4 @@ pub mod tasks;
 pub mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod traffic;

@@ -15,6 +15,7 @@ mod coordinator;
 mod deliveries;
 mod delivery;
 mod driver;
+mod metrics;
 mod record;
 mod transaction;
 
@@ -23,6 +24,7 @@ pub use crate::machine::sender::Purge;
 pub use config::{Acks, ProducerConfig};
 pub use deliveries::Deliveries;
 pub use delivery::{Delivery, RecordMetadata};
+pub use metrics::ProducerMetrics;
 pub use record::ProducerRecord;
 pub use transaction::{Transaction, TransactionalProducer};
 
@@ -31,7 +33,7 @@ use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::machine::accumulator::{NewRecord, Order, RecordAccumulator, Target, Tickets, ToAppend, TopicQueues};
 use crate::machine::batch::{Callback, Ticket};
 use crate::machine::partitioner::Sticky;
-use crate::machine::sender::Sender;
+use crate::machine::sender::{Sender, SenderCounts};
 use driver::{Command, Driver};
 use std::collections::HashMap;
 use std::future::Future;
@@ -60,6 +62,7 @@ impl Client {
         let (settings, clock) = (config.accumulator(request_timeout)?, Arc::new(self.clock()));
         let accumulator = RecordAccumulator::with_offload(settings, clock, self.offload());
         let sender = Sender::new(config.sender(backoff, transactional_id, self.seed())?, accumulator.clone());
+        let counts = sender.counts().clone();
         let (commands, inbox) = mpsc::unbounded_channel();
         let failure = Arc::new(OnceLock::new());
         let codec = config.compression_type();
@@ -73,7 +76,7 @@ impl Client {
             }
         });
         let max_block = config.max_block_time();
-        let shared = Shared { client: self.clone(), accumulator, commands, max_block, ended, failure };
+        let shared = Shared { client: self.clone(), accumulator, commands, max_block, ended, failure, counts };
         Ok(Producer::new(Arc::new(shared)))
     }
 }
@@ -101,6 +104,7 @@ struct Shared {
     ended: watch::Receiver<()>,
     /// Why nothing will be sent any more, if it is not that the application closed the producer.
     failure: Arc<OnceLock<Error>>,
+    counts: Arc<SenderCounts>,
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

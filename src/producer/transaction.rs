@@ -9,7 +9,7 @@
 //! What ends a transaction is driven by the producer's task: a future that is dropped loses its answer, nothing else.
 
 use super::driver::Command;
-use super::{Deliveries, Delivery, Producer, ProducerConfig, ProducerRecord, Purge, RecordMetadata};
+use super::{Deliveries, Delivery, Producer, ProducerConfig, ProducerMetrics, ProducerRecord, Purge, RecordMetadata};
 use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
@@ -100,6 +100,11 @@ impl TransactionalProducer {
     /// Bytes of `buffer.memory` that nothing holds at the moment.
     pub fn free_memory(&self) -> usize {
         self.producer.free_memory()
+    }
+
+    /// As [`Producer::metrics`].
+    pub fn metrics(&self) -> ProducerMetrics {
+        self.producer.metrics()
     }
 
     /// Waits for the outcome of a command, for `max.block.ms`. `unknown`: what a time-out means.

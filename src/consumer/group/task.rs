@@ -2,6 +2,7 @@
 
 use super::{Progress, lock};
 use crate::client::Client;
+use crate::consumer::metrics::Counts;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{NodeId, TopicId};
 use crate::machine::group::group_topics::GroupTopics;
@@ -69,6 +70,7 @@ pub(super) struct GroupCaller {
     /// See [`Shared`](crate::consumer::Shared).
     pub(super) auto_create: Arc<AtomicBool>,
     pub(super) progress: Arc<Mutex<Progress>>,
+    pub(super) counts: Arc<Counts>,
     /// Told of [`Progress::refused`].
     pub(super) refused: Arc<Notify>,
 }
@@ -77,9 +79,10 @@ impl Call<ConsumerCoordinator> for GroupCaller {
     fn call(&self, call: GroupCall) -> impl Future<Output = Result<GroupResponse>> + Send {
         let (client, id) = (self.client.clone(), self.id);
         let (auto_create, progress) = (self.auto_create.load(Ordering::Relaxed), self.progress.clone());
-        let refused = self.refused.clone();
+        let (refused, counts) = (self.refused.clone(), self.counts.clone());
         async move {
-            let deadline = client.now() + call.timeout;
+            let (asked, is_commit) = (client.now(), matches!(call.request, GroupRequest::OffsetCommit(_)));
+            let deadline = asked + call.timeout;
             let answer = match call.to {
                 To::Any => find_coordinator(&client, call.request, deadline).await,
                 To::Metadata => match call.request {
@@ -90,6 +93,9 @@ impl Call<ConsumerCoordinator> for GroupCaller {
                 To::Group(node) => at(&client, node, Purpose::Group(id), call.request, deadline).await,
                 To::Join(node) => at(&client, node, Purpose::Join(id), call.request, deadline).await,
             };
+            if is_commit {
+                counts.on_commit(&answer, client.now() - asked);
+            }
             let code = match &answer {
                 Ok(GroupResponse::Heartbeat(answer)) => Some(answer.error_code),
                 Ok(GroupResponse::ConsumerGroupHeartbeat(answer)) => Some(answer.error_code),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 impl Sender {
     pub(super) fn on_produced(&mut self, now: Instant, request: InFlight, response: &ProduceResponse) {
+        self.counts.request_latency.record_duration(now.saturating_duration_since(request.sent));
         let mut batches = request.batches;
         if self.config.acks == 0 {
             for Sent { index, batch } in batches {
@@ -23,6 +24,7 @@ impl Sender {
             node.backoff.reset();
             let throttle = Duration::from_millis(response.throttle_time_ms.max(0) as u64);
             if !throttle.is_zero() {
+                self.counts.throttle_time.record_duration(throttle);
                 node.muted_until = Some(now + throttle);
             }
         }
@@ -133,6 +135,7 @@ impl Sender {
         self.landed(index, batch.order);
         match self.accumulator.split(batch, self.transaction.is_some()) {
             Ok(halves) => {
+                self.counts.batches_split.add(1);
                 tracing::debug!(topic = %halves[0].topic.name(), size = halves[0].body().size(), "a batch was too large and is split");
                 for half in halves.into_iter().rev() {
                     self.requeue(now, index, half);
@@ -185,8 +188,11 @@ impl Sender {
     }
 
     pub(super) fn finish(&self, mut batch: ProducerBatch, settled: Settled) {
-        if !batch.is_settled() && batch.settle(settled) {
-            self.accumulator.on_settled(batch.id);
+        if !batch.is_settled() {
+            self.counts.on_settled(&batch, &settled);
+            if batch.settle(settled) {
+                self.accumulator.on_settled(batch.id);
+            }
         }
         self.accumulator.release(batch);
     }

@@ -63,7 +63,8 @@ impl Sender {
         let node = self.nodes.get_mut(&id)?;
         node.in_flight += 1;
         let (connection, generation) = (node.connections, self.cluster.generation);
-        self.in_flight.insert(request, InFlight { node: id, connection, generation, batches });
+        self.counts.on_request(now, self.accumulator.delivery_timeout(), &batches);
+        self.in_flight.insert(request, InFlight { node: id, connection, generation, sent: now, batches });
         Some(request)
     }
 

@@ -77,6 +77,7 @@ impl Sender {
             let (batches, sealing) = self.take_unsent(&error);
             records += sealing;
             if sealing > 0 {
+                self.counts.records_failed.add(sealing as u64);
                 self.give_up(None, &error);
             }
             for batch in batches {
@@ -103,6 +104,7 @@ impl Sender {
             batch.possibly_sent = true;
             let error = failure(batch, error.clone());
             gone.push((batch.numbered, error.clone()));
+            self.counts.on_settled(batch, &Settled::Failed(error.clone()));
             if batch.settle(Settled::Failed(error)) {
                 self.accumulator.on_settled(batch.id);
             }
@@ -114,6 +116,7 @@ impl Sender {
     /// Fails everything that is not under way, for the end of the producer; how many records that are.
     pub(super) fn fail_unsent(&mut self, error: &Error) -> usize {
         let (batches, mut records) = self.take_unsent(error);
+        self.counts.records_failed.add(records as u64);
         for batch in batches {
             records += batch.record_count() as usize;
             let error = failure(&batch, error.clone());
