@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+/// How often the log is told of one peer at most.
+const NAG: Duration = Duration::from_secs(30);
+
 /// What a connection is for. The number is the consumer's, since one client may have several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
@@ -75,6 +78,9 @@ struct Attempts {
     reached: bool,
     /// Why the last one failed, for those who have no time for one of their own.
     failure: Option<Error>,
+    /// When the log was told of a failure, and whether it was told of none since.
+    warned: Option<Instant>,
+    is_away: bool,
 }
 
 /// Nodes are known by their id alone; a bootstrap address stands for nobody yet.
@@ -257,8 +263,7 @@ impl Brokers {
         }
     }
 
-    /// Remembers how it went. A peer that has never been reached is more likely wrongly configured than away, and whoever waits
-    /// for it may wait for long: it is told at once.
+    /// Remembers how it went, and tells the log: of an outage at once, as who waits may wait for long, and every half minute of it.
     fn attempted(&self, peer: Peer, opened: Result<Connection>) -> Result<Connection> {
         let mut state = self.state();
         let attempts = state.attempts.entry(peer).or_default();
@@ -268,11 +273,17 @@ impl Brokers {
             ),
             _ => error,
         });
-        let before = std::mem::replace(&mut attempts.failure, opened.as_ref().err().cloned());
         attempts.reached |= opened.is_ok();
-        match &attempts.failure {
-            Some(error) if before.is_none() && !attempts.reached && !error.is_fatal() => {
+        attempts.failure = opened.as_ref().err().cloned();
+        let is_news = attempts.warned.is_none_or(|at| at.elapsed() >= NAG);
+        match &opened {
+            Err(error) if is_news && !error.is_fatal() => {
+                attempts.warned = Some(Instant::now());
+                attempts.is_away = true;
                 tracing::warn!("{error}; it is tried again");
+            }
+            Ok(connection) if std::mem::take(&mut attempts.is_away) => {
+                tracing::info!(address = %connection.address(), "connected");
             }
             _ => {}
         }
