@@ -32,6 +32,7 @@
 //! - [`producer`], [`consumer`], [`admin`]: the handles that applications hold.
 //! - [`record`]: record batches, for those who have some in their hands.
 //! - [`metrics`]: what they count, under Kafka's names.
+//! - [`trace`]: spans, and traces in record headers.
 //! - [`properties`]: settings by Kafka's and librdkafka's names.
 //! - [`error`], [`ids`], [`connect`]: one error for everything, names for things, how streams to brokers are made.
 //! - [`sasl`], `oidc` (feature `oidc`): who we are, to brokers.
@@ -93,6 +94,7 @@ pub mod secret;
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod trace;
 mod topic_regex;
 internal! {
     mod machine;

@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("producer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
     ("consumer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
+    ("trace", &["consumer", "error", "producer"]),
     ("properties", &["client", "consumer", "error", "producer", "secret"]),
     ("admin", &["client", "error", "ids", "net", "wire"]),
     ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic

@@ -29,5 +29,6 @@ mod security;
 mod send_many;
 mod sendable;
 mod soak;
+mod tracing;
 mod transaction_soak;
 mod transactions;
