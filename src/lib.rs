@@ -38,6 +38,7 @@
 //! - [`sasl`], `oidc` (feature `oidc`): who we are, to brokers.
 //! - `broker`, `testing` (feature `test-broker`): `TestCluster`, a Kafka in this process, over TCP or in memory.
 //! - `pipeline` (feature `pipeline`): clickstream, windows, merge, sinks.
+#![cfg_attr(feature = "test-broker", doc = "- [`guide`]: chapters to read, whose programs run.")]
 //!
 //! # Features
 //!
@@ -54,6 +55,7 @@
 //! - Tasks run on the caller's tokio runtime; when the handles are gone, so are tasks and sockets.
 //! - No `unsafe` in this crate, and no C in its dependencies.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "unstable-internals"), warn(missing_docs))]
 #![cfg_attr(
     not(all(feature = "cli", feature = "unstable-internals")),
     allow(dead_code, unreachable_pub, reason = "smaller feature sets leave parts unused")
@@ -79,6 +81,8 @@ pub mod client;
 pub mod connect;
 pub mod consumer;
 pub mod error;
+#[cfg(all(doc, feature = "test-broker"))]
+pub mod guide;
 pub mod ids;
 pub mod metrics;
 #[cfg(feature = "oidc")]

@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("admin", &["client", "error", "ids", "net", "wire"]),
     ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record", "tls"]),
+    ("guide", &[]), // words
     (
         "pipeline",
         &[
