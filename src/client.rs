@@ -17,6 +17,7 @@ use crate::net::drive::{Call, Command, drive};
 use crate::net::tasks::Tasks;
 use crate::wire::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponse};
 use crate::wire::{Request, StrBytes};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -333,7 +334,7 @@ impl Client {
     }
 
     /// Any broker, tried until the deadline.
-    async fn retry_connecting(&self, deadline: Instant) -> Result<Connection> {
+    pub(crate) async fn retry_connecting(&self, deadline: Instant) -> Result<Connection> {
         let mut backoff = self.backoff();
         loop {
             match self.inner.brokers.any(deadline.into()).await {
@@ -360,18 +361,6 @@ impl Client {
         self.inner.config.request_timeout.min(deadline.saturating_duration_since(self.now()))
     }
 
-    /// Asks `node`, once.
-    pub(crate) async fn call_node<R: Request>(
-        &self,
-        node: NodeId,
-        purpose: Purpose,
-        request: &R,
-        deadline: Instant,
-    ) -> Result<R::Response> {
-        let connection = self.connection(node, purpose, deadline).await?;
-        self.call_on(&connection, request, deadline).await
-    }
-
     /// Asks whoever answers, until one does. Only for questions that may be asked twice.
     pub(crate) async fn call_any<R: Request>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
         let mut backoff = self.backoff();
@@ -388,27 +377,52 @@ impl Client {
 
     /// The coordinator of a group or a transactional id. One question; the errors of one that is not there yet are retriable.
     pub(crate) async fn find_coordinator(&self, key: &CoordinatorKey, deadline: Instant) -> Result<NodeId> {
-        let connection = self.retry_connecting(deadline).await?;
-        let version = connection.versions().pick::<FindCoordinatorRequest>()?;
         let (key_type, key) = match key {
             CoordinatorKey::Group(id) => (0, id),
             CoordinatorKey::Transaction(id) => (1, id),
         };
-        let key = StrBytes::from_string(key.to_string());
-        let request = FindCoordinatorRequest::default().with_key_type(key_type);
-        let request = if version >= 4 { request.with_coordinator_keys(vec![key]) } else { request.with_key(key) };
-        let mut response = connection.call(&request, version, self.call_timeout(deadline)).await?;
-        let (code, message, node) = match response.coordinators.pop() {
-            Some(found) => (found.error_code, found.error_message, found.node_id),
-            None => (response.error_code, response.error_message, response.node_id),
-        };
-        match ErrorCode::check(code) {
-            Ok(()) => Ok(NodeId(node.0)),
-            Err(code) => {
-                let error = connection.place(Error::broker(code)).api("FindCoordinator");
-                Err(message.into_iter().fold(error, |error, message| error.message(message.to_string())))
+        let found = self.find_coordinators(key_type, std::slice::from_ref(key), deadline).await?;
+        found.into_iter().next().unwrap_or_else(|| Err(ErrorCode::CoordinatorNotAvailable.into()))
+    }
+
+    /// The coordinators of groups (`key_type` 0) or transactional ids (1), in their order: by one question from v4 on
+    /// (KIP-699), by one for each before. The errors of those that are not there yet are retriable.
+    pub(crate) async fn find_coordinators(
+        &self,
+        key_type: i8,
+        keys: &[impl AsRef<str>],
+        deadline: Instant,
+    ) -> Result<Vec<Result<NodeId>>> {
+        let connection = self.retry_connecting(deadline).await?;
+        let version = connection.versions().pick::<FindCoordinatorRequest>()?;
+        let mut nodes = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(if version >= 4 { keys.len().max(1) } else { 1 }) {
+            let wanted: Vec<_> = keys.iter().map(|key| StrBytes::from_string(key.as_ref().to_owned())).collect();
+            let request = FindCoordinatorRequest::default().with_key_type(key_type);
+            let request = match wanted.first() {
+                Some(key) if version < 4 => request.with_key(key.clone()),
+                _ => request.with_coordinator_keys(wanted.clone()),
+            };
+            let response = connection.call(&request, version, self.call_timeout(deadline)).await?;
+            let place = |code, message: Option<StrBytes>, node: NodeId| match ErrorCode::check(code) {
+                Ok(()) => Ok(node),
+                Err(code) => {
+                    let error = connection.place(Error::broker(code)).api("FindCoordinator");
+                    Err(message.into_iter().fold(error, |error, message| error.message(message.to_string())))
+                }
+            };
+            if version < 4 {
+                nodes.push(place(response.error_code, response.error_message, NodeId(response.node_id.0)));
+                continue;
             }
+            let mut found: HashMap<_, _> =
+                response.coordinators.into_iter().map(|one| (one.key.clone(), one)).collect();
+            nodes.extend(wanted.iter().map(|key| match found.remove(key) {
+                Some(one) => place(one.error_code, one.error_message, NodeId(one.node_id.0)),
+                None => Err(connection.place(ErrorCode::CoordinatorNotAvailable.into()).api("FindCoordinator")),
+            }));
         }
+        Ok(nodes)
     }
 }
 

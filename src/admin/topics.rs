@@ -1,232 +1,171 @@
-//! Topics and their configs.
+//! Topics: which there are, and what they are like.
 
-use super::outcome;
-use super::{
-    Admin, ConfigEntry, ConfigSource, NewTopic, Outcomes, PartitionDescription, TopicDescription, TopicListing,
-};
-use crate::error::{Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{NodeId, TopicId};
-use crate::wire::group_protocol::str_bytes;
-use crate::wire::messages::create_partitions_request::CreatePartitionsTopic;
-use crate::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use crate::wire::messages::delete_topics_request::DeleteTopicState;
-use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
-use crate::wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use super::partitions::{name, nodes};
+use super::places::AtAnybody;
+use super::{AclOperation, Admin, Outcomes, outcome};
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::{LeaderEpoch, NodeId, TopicId};
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::metadata_response::MetadataResponseTopic;
-use crate::wire::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    IncrementalAlterConfigsRequest, MetadataRequest, TopicName,
-};
+use crate::wire::messages::{MetadataRequest, MetadataResponse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
-/// The resource type of a topic.
-const TOPIC: i8 = 2;
-const NOT_CONTROLLER: i16 = ErrorCode::NotController.to_wire();
+/// A topic in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicListing {
+    /// Its name.
+    pub name: String,
+    /// Zero on brokers that have no ids.
+    pub id: TopicId,
+    /// How many partitions it has.
+    pub partitions: usize,
+    /// One of Kafka's own (`__consumer_offsets`).
+    pub internal: bool,
+}
+
+/// A topic and its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: String,
+    /// Zero on brokers that have no ids.
+    pub id: TopicId,
+    /// One of Kafka's own.
+    pub internal: bool,
+    /// By number.
+    pub partitions: Vec<PartitionDescription>,
+    /// What we may do with it, if [`Admin::with_authorized_operations`] has asked.
+    pub authorized_operations: Option<BTreeSet<AclOperation>>,
+}
+
+/// One partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionDescription {
+    /// Its number.
+    pub partition: i32,
+    /// Who takes writes; `None` while there is none.
+    pub leader: Option<NodeId>,
+    /// How often that has changed, if the broker says.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// All replicas, the preferred leader first.
+    pub replicas: Vec<NodeId>,
+    /// Those in sync.
+    pub isr: Vec<NodeId>,
+    /// Those whose broker or disk is not there.
+    pub offline: Vec<NodeId>,
+}
 
 impl Admin {
-    /// Creates topics.
-    ///
-    /// # Errors
-    /// Per topic: `TopicAlreadyExists`, `InvalidReplicationFactor`, `PolicyViolation`, … For all: no controller within
-    /// `default.api.timeout.ms`.
-    pub async fn create_topics(&self, topics: impl IntoIterator<Item = NewTopic>) -> Result<Outcomes<()>> {
-        let topics = topics.into_iter().map(|topic| {
-            let configs = topic.configs.iter().map(|(key, value)| {
-                CreatableTopicConfig::default().with_name(str_bytes(key)).with_value(Some(str_bytes(value)))
-            });
-            CreatableTopic::default()
-                .with_name(name(&topic.name))
-                .with_num_partitions(topic.partitions)
-                .with_replication_factor(topic.replication)
-                .with_configs(configs.collect())
-        });
-        let request = CreateTopicsRequest::default()
-            .with_topics(topics.collect())
-            .with_timeout_ms(self.timeout_ms(self.client.api_deadline()));
-        let answer = self
-            .call_controller(|_| request.clone(), |answer| refused(answer.topics.iter().map(|topic| topic.error_code)))
-            .await?;
-        let outcomes = answer.topics.into_iter().map(|topic| {
-            let name = topic.name.to_string();
-            let outcome = outcome(topic.error_code, topic.error_message, Some(&name));
-            (name, outcome)
-        });
-        Ok(outcomes.collect())
-    }
-
-    /// Deletes topics and what is in them. A broker may still list a deleted topic for a moment.
-    ///
-    /// # Errors
-    /// Per topic: `UnknownTopicOrPartition`, … For all: no controller in time.
-    pub async fn delete_topics(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Outcomes<()>> {
-        let names: Vec<_> = names.into_iter().map(|topic| name(topic.as_ref())).collect();
-        let request = |version| {
-            let request = DeleteTopicsRequest::default().with_timeout_ms(self.timeout_ms(self.client.api_deadline()));
-            if version < 6 {
-                return request.with_topic_names(names.clone());
-            }
-            let state = |name: &TopicName| DeleteTopicState::default().with_name(Some(name.clone()));
-            request.with_topics(names.iter().map(state).collect())
-        };
-        let answer = self
-            .call_controller(request, |answer| refused(answer.responses.iter().map(|topic| topic.error_code)))
-            .await?;
-        let outcomes = answer.responses.into_iter().map(|topic| {
-            let name = topic.name.map_or(String::new(), |name| name.to_string());
-            let outcome = outcome(topic.error_code, topic.error_message, Some(&name));
-            (name, outcome)
-        });
-        Ok(outcomes.collect())
-    }
-
-    /// Gives topics more partitions: `(name, new total)`. Keys are hashed over all partitions, so records of a key that
-    /// come after may be in another partition than those before.
-    ///
-    /// # Errors
-    /// Per topic: `InvalidPartitions` if it has as many already, … For all: no controller in time.
-    pub async fn create_partitions(
-        &self,
-        totals: impl IntoIterator<Item = (impl AsRef<str>, i32)>,
-    ) -> Result<Outcomes<()>> {
-        let topics = totals.into_iter().map(|(topic, total)| {
-            CreatePartitionsTopic::default().with_name(name(topic.as_ref())).with_count(total).with_assignments(None)
-        });
-        let request = CreatePartitionsRequest::default()
-            .with_topics(topics.collect())
-            .with_timeout_ms(self.timeout_ms(self.client.api_deadline()));
-        let answer = self
-            .call_controller(|_| request.clone(), |answer| refused(answer.results.iter().map(|topic| topic.error_code)))
-            .await?;
-        let outcomes = answer.results.into_iter().map(|topic| {
-            let name = topic.name.to_string();
-            let outcome = outcome(topic.error_code, topic.error_message, Some(&name));
-            (name, outcome)
-        });
-        Ok(outcomes.collect())
-    }
-
-    /// All topics, Kafka's own included, by name.
+    /// All topics, Kafka's own included, by name. Those that we may not describe are not among them. Metadata.
     ///
     /// # Errors
     /// No broker answers in time.
     pub async fn list_topics(&self) -> Result<Vec<TopicListing>> {
-        let topics = self.metadata(None).await?.into_iter().filter(|topic| topic.error_code == 0);
+        let ask = self.ask_one(AtAnybody);
+        let answer = ask.send_one(|_| metadata().with_topics(None), |answer: MetadataResponse, _| Ok(answer)).await?;
         let listing = |topic: MetadataResponseTopic| TopicListing {
             name: topic.name.map_or(String::new(), |name| name.to_string()),
             id: TopicId(*topic.topic_id.as_bytes()),
             partitions: topic.partitions.len(),
             internal: topic.is_internal,
         };
+        let topics = answer.topics.into_iter().filter(|topic| topic.error_code == 0);
         let mut listings: Vec<_> = topics.map(listing).collect();
         listings.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listings)
     }
 
-    /// These topics and their partitions. Never creates one.
+    /// These topics and their partitions. Never creates one. Metadata.
     ///
     /// # Errors
-    /// Per topic: `UnknownTopicOrPartition`, … For all: no broker answers in time.
+    /// Per topic: `UnknownTopicOrPartition`, `InvalidTopicException`, `Denied` (Describe on the topic). For all: no broker
+    /// answers in time.
     pub async fn describe_topics(
         &self,
         names: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Outcomes<TopicDescription>> {
-        let names: Vec<_> = names.into_iter().map(|topic| name(topic.as_ref())).collect();
-        if names.is_empty() {
-            return Ok(Outcomes::new());
-        }
-        let outcomes = self.metadata(Some(names)).await?.into_iter().map(|topic| {
-            let name = topic.name.as_ref().map_or(String::new(), |name| name.to_string());
-            let outcome = outcome(topic.error_code, None, Some(&name)).map(|()| description(name.clone(), topic));
-            (name, outcome)
-        });
-        Ok(outcomes.collect())
+        self.topics_as_they_are(names.into_iter().map(|name| name.as_ref().to_owned()), self.deadline()).await
     }
 
-    /// The configs of a topic, by name, defaults included.
+    /// The topics that have these ids. Metadata from v12 on (KIP-516, brokers from 3.1).
     ///
     /// # Errors
-    /// `UnknownTopicOrPartition`, `Denied`, or no broker answers in time.
-    pub async fn describe_configs(&self, topic: &str) -> Result<Vec<ConfigEntry>> {
-        let resource = DescribeConfigsResource::default()
-            .with_resource_type(TOPIC)
-            .with_resource_name(str_bytes(topic))
-            .with_configuration_keys(None);
-        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-        let answer = self.client.call_any(&request, self.client.api_deadline()).await?;
-        let result = answer.results.into_iter().next();
-        let result = result.ok_or_else(|| Error::with_message(ErrorKind::Malformed, "no resource in the answer"))?;
-        outcome(result.error_code, result.error_message, Some(topic)).map_err(|error| error.api("DescribeConfigs"))?;
-        let entries = result.configs.into_iter().map(|config| ConfigEntry {
-            name: config.name.to_string(),
-            value: config.value.map(|value| value.to_string()),
-            source: ConfigSource::from_wire(config.config_source),
-            read_only: config.read_only,
-            sensitive: config.is_sensitive,
-        });
-        let mut entries: Vec<_> = entries.collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
-    }
-
-    /// Changes configs of a topic; `None` takes one back to its default. The others stay as they are (KIP-339; brokers
-    /// from 2.3).
-    ///
-    /// # Errors
-    /// `InvalidConfig`, `UnknownTopicOrPartition`, `UnsupportedVersion`, or no broker answers in time.
-    pub async fn alter_configs(
+    /// Per topic: `UnknownTopicId`, `Denied`. For all: `UnsupportedVersion`, or no broker answers in time.
+    pub async fn describe_topics_by_id(
         &self,
-        topic: &str,
-        changes: impl IntoIterator<Item = (impl AsRef<str>, Option<String>)>,
-    ) -> Result<()> {
-        let configs = changes.into_iter().map(|(key, value)| {
-            AlterableConfig::default()
-                .with_name(str_bytes(key.as_ref()))
-                .with_config_operation(i8::from(value.is_none())) // 0 sets, 1 deletes
-                .with_value(value.as_deref().map(str_bytes))
-        });
-        let resource = AlterConfigsResource::default()
-            .with_resource_type(TOPIC)
-            .with_resource_name(str_bytes(topic))
-            .with_configs(configs.collect());
-        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-        let answer = self
-            .call_controller(
-                |_| request.clone(),
-                |answer| refused(answer.responses.iter().map(|topic| topic.error_code)),
-            )
-            .await?;
-        match answer.responses.into_iter().next() {
-            Some(result) => outcome(result.error_code, result.error_message, Some(topic)),
-            None => Err(Error::with_message(ErrorKind::Malformed, "no resource in the answer")),
-        }
+        ids: impl IntoIterator<Item = TopicId>,
+    ) -> Result<Outcomes<TopicDescription, TopicId>> {
+        let ids: BTreeMap<_, ()> = ids.into_iter().map(|id| (id, ())).collect();
+        let authorized = self.authorized_operations;
+        let ask = self.ask(AtAnybody, ids).versions(12..=i16::MAX);
+        ask.send(
+            |ids, _| {
+                let topic = |id: &TopicId| MetadataRequestTopic::default().with_topic_id((*id).into()).with_name(None);
+                let topics = ids.iter().map(|(id, ())| topic(id)).collect();
+                metadata().with_topics(Some(topics)).with_include_topic_authorized_operations(authorized)
+            },
+            |answer, _| Ok(answer.topics.into_iter().map(|topic| (id(&topic), description(topic))).collect()),
+        )
+        .await
     }
 
-    pub(super) async fn metadata(&self, names: Option<Vec<TopicName>>) -> Result<Vec<MetadataResponseTopic>> {
-        let topics = names
-            .map(|names| names.into_iter().map(|name| MetadataRequestTopic::default().with_name(Some(name))).collect());
-        let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
-        Ok(self.client.call_any(&request, self.client.api_deadline()).await?.topics)
+    /// These topics, as a broker knows them now.
+    pub(super) async fn topics_as_they_are(
+        &self,
+        names: impl Iterator<Item = String>,
+        deadline: Instant,
+    ) -> Result<Outcomes<TopicDescription>> {
+        let names: BTreeMap<_, ()> = names.map(|name| (name, ())).collect();
+        let authorized = self.authorized_operations;
+        let ask = self.ask(AtAnybody, names).until(deadline);
+        ask.send(
+            |names, way| {
+                let topic = |topic: &str| MetadataRequestTopic::default().with_name(Some(name(topic)));
+                let topics = names.iter().map(|(name, ())| topic(name)).collect();
+                let request = metadata().with_topics(Some(topics));
+                request.with_include_topic_authorized_operations(authorized && way.version >= 8)
+            },
+            |answer, _| {
+                let topics = answer
+                    .topics
+                    .into_iter()
+                    .filter_map(|topic| Some((topic.name.as_ref()?.to_string(), description(topic))));
+                Ok(topics.collect())
+            },
+        )
+        .await
     }
 }
 
-fn description(name: String, topic: MetadataResponseTopic) -> TopicDescription {
-    let nodes = |nodes: Vec<crate::wire::messages::BrokerId>| nodes.into_iter().map(|node| NodeId(node.0)).collect();
+fn metadata() -> MetadataRequest {
+    MetadataRequest::default().with_allow_auto_topic_creation(false)
+}
+
+fn id(topic: &MetadataResponseTopic) -> TopicId {
+    TopicId(*topic.topic_id.as_bytes())
+}
+
+fn description(topic: MetadataResponseTopic) -> Result<TopicDescription> {
+    let id = id(&topic);
+    let name = topic.name.as_ref().map_or(String::new(), |name| name.to_string());
+    outcome(topic.error_code, None, Some(&name).filter(|name| !name.is_empty()).map(String::as_str))?;
+    if name.is_empty() {
+        return Err(Error::broker(ErrorCode::UnknownTopicId));
+    }
     let partitions = topic.partitions.into_iter().map(|partition| PartitionDescription {
         partition: partition.partition_index,
         leader: Some(NodeId(partition.leader_id.0)).filter(|leader| leader.0 >= 0),
-        replicas: nodes(partition.replica_nodes),
-        isr: nodes(partition.isr_nodes),
+        leader_epoch: LeaderEpoch::from_wire(partition.leader_epoch),
+        replicas: nodes(&partition.replica_nodes),
+        isr: nodes(&partition.isr_nodes),
+        offline: nodes(&partition.offline_replicas),
     });
     let mut partitions: Vec<_> = partitions.collect();
     partitions.sort_by_key(|partition| partition.partition);
-    TopicDescription { name, id: TopicId(*topic.topic_id.as_bytes()), internal: topic.is_internal, partitions }
-}
-
-pub(super) fn name(topic: &str) -> TopicName {
-    TopicName(str_bytes(topic))
-}
-
-/// The broker is not the controller if it says so of anything.
-fn refused(mut codes: impl Iterator<Item = i16>) -> Option<ErrorCode> {
-    codes.any(|code| code == NOT_CONTROLLER).then_some(ErrorCode::NotController)
+    let authorized_operations = AclOperation::from_bits(topic.topic_authorized_operations);
+    Ok(TopicDescription { name, id, internal: topic.is_internal, partitions, authorized_operations })
 }

@@ -2,7 +2,7 @@
 //! positions that are not known. What they decide is the [`Fetcher`](crate::machine::fetcher::Fetcher)'s.
 
 use super::Shared;
-use super::offsets::{Lookup, OffsetAndTimestamp, ask_leader};
+use super::offsets::ask_leader;
 use super::validate::validate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::NodeId;
@@ -13,6 +13,7 @@ use crate::net::brokers::Purpose;
 use crate::net::clock::sleep_until;
 use crate::net::connection::Answer;
 use crate::wire::fetch::{self, FIRST_WITH_TOPIC_IDS, FetchParameters, FetchPartition, FetchResponse};
+use crate::wire::list_offsets::{Lookup, OffsetAndTimestamp};
 use crate::wire::messages::FetchRequest;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};

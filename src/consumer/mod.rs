@@ -25,10 +25,9 @@ pub use crate::ids::ConsumerGroupMetadata;
 pub use crate::machine::group::assignor::{Assignment, Assignor, GroupMember, Joining, RebalanceProtocol};
 pub use crate::machine::group::group_topics::{GroupTopics, Racks};
 pub use crate::machine::group::topic_pattern::TopicPattern;
-pub use crate::machine::subscription::OffsetSpec;
+pub use crate::wire::list_offsets::{OffsetAndTimestamp, OffsetSpec};
 pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset};
 pub use metrics::{ConsumerMetrics, PartitionMetrics};
-pub use offsets::OffsetAndTimestamp;
 pub use rebalance::Revoking;
 pub use records::{ConsumerRecord, Iter, OwnedRecord, RecordBatch, Records, TimestampType};
 

@@ -4,28 +4,15 @@
 use super::Consumer;
 use crate::client::Client;
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
-use crate::ids::{LeaderEpoch, NodeId, TopicPartition};
-use crate::machine::subscription::OffsetSpec;
+use crate::ids::{NodeId, TopicPartition};
 use crate::net::brokers::Purpose;
-use crate::wire::StrBytes;
-use crate::wire::api_versions::BrokerVersions;
 use crate::wire::fetch::IsolationLevel;
-use crate::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use crate::wire::messages::{BrokerId, ListOffsetsRequest, ListOffsetsResponse, TopicName};
+use crate::wire::list_offsets::{
+    Lookup, OffsetAndTimestamp, OffsetSpec, list_offsets_request, list_offsets_version, listed_offsets,
+};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
-
-/// Where a time is in a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OffsetAndTimestamp {
-    /// The offset of the first record with that time or a later one.
-    pub offset: i64,
-    /// That record's timestamp, in milliseconds since 1970; -1 where only a place was asked for.
-    pub timestamp: i64,
-    /// The epoch of the leader that stored it, if the broker says.
-    pub leader_epoch: Option<LeaderEpoch>,
-}
 
 impl Consumer {
     /// The offset of the oldest record of each partition. They need not be assigned.
@@ -158,14 +145,6 @@ fn stale(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::BrokerNotAvailable | ErrorCode::UnknownTopicId)
 }
 
-/// What to ask about one partition.
-#[derive(Debug, Clone)]
-pub(super) struct Lookup {
-    pub(super) name: TopicPartition,
-    pub(super) leader_epoch: Option<LeaderEpoch>,
-    pub(super) spec: OffsetSpec,
-}
-
 /// Asks one leader, once; the answers are in the order of the questions. `None`: there is no such record.
 pub(super) async fn ask_leader(
     client: &Client,
@@ -175,86 +154,9 @@ pub(super) async fn ask_leader(
     deadline: Instant,
 ) -> Result<Vec<Result<Option<OffsetAndTimestamp>>>> {
     let connection = client.connection(leader, Purpose::General, deadline).await?;
-    let version = version(connection.versions(), lookups).map_err(|error| connection.place(error))?;
-    let request = request(version, isolation, lookups);
+    let version = list_offsets_version(connection.versions(), lookups).map_err(|error| connection.place(error))?;
+    let request = list_offsets_request(version, isolation, lookups);
     let response = connection.call(&request, version, client.call_timeout(deadline)).await?;
     let place = |error: Error| connection.place(error.api("ListOffsets"));
-    Ok(answers(&response, lookups).into_iter().map(|answer| answer.map_err(place)).collect())
-}
-
-/// One that knows all of them: an older one would take a place for a time.
-fn version(versions: &BrokerVersions, lookups: &[Lookup]) -> Result<i16> {
-    let least = lookups.iter().map(|lookup| lookup.spec.first_version()).max().unwrap_or(1);
-    versions.pick_in::<ListOffsetsRequest>(least..=i16::MAX)
-}
-
-fn request(version: i16, isolation: IsolationLevel, lookups: &[Lookup]) -> ListOffsetsRequest {
-    let mut by_topic: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
-    for Lookup { name, leader_epoch, spec } in lookups {
-        let mut partition = ListOffsetsPartition::default().with_partition_index(name.partition);
-        partition.timestamp = spec.to_wire();
-        partition.current_leader_epoch = if version >= 4 { LeaderEpoch::to_wire(*leader_epoch) } else { -1 };
-        by_topic.entry(&name.topic).or_default().push(partition);
-    }
-    let topic = |(name, partitions): (&str, Vec<ListOffsetsPartition>)| {
-        let name = TopicName(StrBytes::from_string(name.to_owned()));
-        ListOffsetsTopic::default().with_name(name).with_partitions(partitions)
-    };
-    ListOffsetsRequest::default()
-        .with_replica_id(BrokerId(-1))
-        .with_isolation_level(if version >= 2 { isolation.to_wire() } else { 0 })
-        .with_topics(by_topic.into_iter().map(topic).collect())
-}
-
-fn answers(response: &ListOffsetsResponse, lookups: &[Lookup]) -> Vec<Result<Option<OffsetAndTimestamp>>> {
-    let partitions: HashMap<(&str, i32), _> = response
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|p| ((topic.name.0.as_str(), p.partition_index), p)))
-        .collect();
-    let answer = |lookup: &Lookup| {
-        let Some(partition) = partitions.get(&(&*lookup.name.topic, lookup.name.partition)) else {
-            return Err(Error::with_message(ErrorKind::Malformed, "the answer says nothing of the partition"));
-        };
-        if let Some(code) = ErrorCode::from_wire(partition.error_code) {
-            return Err(Error::broker(code));
-        }
-        Ok((partition.offset >= 0).then_some(OffsetAndTimestamp {
-            offset: partition.offset,
-            timestamp: partition.timestamp,
-            leader_epoch: LeaderEpoch::from_wire(partition.leader_epoch),
-        }))
-    };
-    lookups.iter().map(answer).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::messages::ApiVersionsResponse;
-    use crate::wire::messages::api_versions_response::ApiVersion;
-
-    #[test]
-    fn a_place_that_the_broker_does_not_know_yet_is_an_error_and_no_guess() {
-        for (spec, timestamp, first) in [
-            (OffsetSpec::Timestamp(5), 5, 1),
-            (OffsetSpec::Latest, -1, 1),
-            (OffsetSpec::Earliest, -2, 1),
-            (OffsetSpec::MaxTimestamp, -3, 7),
-            (OffsetSpec::EarliestLocal, -4, 8),
-            (OffsetSpec::LatestTiered, -5, 9),
-        ] {
-            let lookup = Lookup { name: TopicPartition::new("t", 0), leader_epoch: None, spec };
-            for max in 1..=9 {
-                let api = ApiVersion::default().with_api_key(2).with_min_version(1).with_max_version(max);
-                let versions = BrokerVersions::new(&ApiVersionsResponse::default().with_api_keys(vec![api]));
-                match version(&versions, std::slice::from_ref(&lookup)) {
-                    Ok(version) => assert_eq!((version, max >= first), (max, true), "{spec:?}"),
-                    Err(error) => assert_eq!((error.kind(), max < first), (ErrorKind::UnsupportedVersion, true)),
-                }
-            }
-            let request = request(first, IsolationLevel::ReadUncommitted, &[lookup]);
-            assert_eq!(request.topics[0].partitions[0].timestamp, timestamp, "{spec:?}");
-        }
-    }
+    Ok(listed_offsets(&response, lookups).into_iter().map(|answer| answer.map_err(place)).collect())
 }

@@ -25,46 +25,7 @@ pub enum OffsetReset {
     None,
 }
 
-/// The place in a log that a ListOffsets request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OffsetSpec {
-    /// The oldest record.
-    Earliest,
-    /// The end: the high watermark, or the last stable offset for read-committed.
-    Latest,
-    /// The first record with this timestamp or a later one.
-    Timestamp(i64),
-    /// The record with the largest timestamp (from Kafka 3.0).
-    MaxTimestamp,
-    /// The oldest record on the leader's own disk; what is older is in tiered storage (KIP-405, from Kafka 3.4).
-    EarliestLocal,
-    /// The newest record in tiered storage; none if nothing is there (KIP-1005, from Kafka 3.9).
-    LatestTiered,
-}
-
-impl OffsetSpec {
-    /// As requests say it.
-    pub fn to_wire(self) -> i64 {
-        match self {
-            Self::Latest => -1,
-            Self::Earliest => -2,
-            Self::MaxTimestamp => -3,
-            Self::EarliestLocal => -4,
-            Self::LatestTiered => -5,
-            Self::Timestamp(timestamp) => timestamp,
-        }
-    }
-
-    /// The first version of ListOffsets that knows it.
-    pub fn first_version(self) -> i16 {
-        match self {
-            Self::Earliest | Self::Latest | Self::Timestamp(_) => 1,
-            Self::MaxTimestamp => 7,
-            Self::EarliestLocal => 8,
-            Self::LatestTiered => 9,
-        }
-    }
-}
+pub use crate::wire::list_offsets::OffsetSpec;
 
 /// The next record to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

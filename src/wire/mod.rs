@@ -8,6 +8,7 @@ pub mod frame;
 pub mod group_protocol;
 pub mod group_requests;
 pub mod guard;
+pub mod list_offsets;
 pub mod produce;
 pub mod request;
 

@@ -1,10 +1,15 @@
 //! The admin: topics and their configs, outcomes per item, and a controller that is elsewhere.
 
-use milena::admin::{ConfigSource, NewTopic};
+mod configs;
+mod groups;
+mod topics;
+
+use milena::admin::{Admin, ConfigSource, NewTopic};
 use milena::broker::{ApiKey, TestCluster};
 use milena::client::{Client, ClientConfig};
-use milena::error::ErrorCode;
+use milena::error::{ErrorCode, ErrorKind};
 use milena::ids::{NodeId, OffsetAndMetadata, TopicPartition};
+use milena::producer::{ProducerConfig, ProducerRecord};
 use std::time::Duration;
 
 async fn cluster() -> TestCluster {
@@ -14,6 +19,39 @@ async fn cluster() -> TestCluster {
 fn client(cluster: &TestCluster) -> Client {
     let config = ClientConfig::new([cluster.bootstrap()]).connect(cluster.connector()).virtual_time().seed(7);
     Client::new(config.default_api_timeout(Duration::from_secs(20))).unwrap()
+}
+
+/// A cluster with an authorizer, and the admins of somebody who may do everything and of somebody who may do nothing.
+async fn guarded(builder: milena::broker::Builder) -> (TestCluster, Admin, Admin) {
+    let cluster = builder.authorizer(&["User:root"]).in_memory().start().await.unwrap();
+    let [root, nobody] = ["User:root", "User:nobody"].map(|who| admin_as(&cluster, who));
+    (cluster, root, nobody)
+}
+
+fn admin_as(cluster: &TestCluster, who: &str) -> Admin {
+    let config = cluster.client_config().connect(cluster.connector_as(who)).seed(7);
+    Client::new(config.default_api_timeout(Duration::from_secs(20))).unwrap().admin()
+}
+
+/// So many records to each partition of `topic`.
+async fn fill(cluster: &TestCluster, topic: &str, partitions: i32, each: usize) {
+    let client = client(cluster);
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    for partition in (0..partitions).flat_map(|partition| std::iter::repeat_n(partition, each)) {
+        let record = ProducerRecord::new(topic).value("x").partition(partition);
+        producer.send(record).await.unwrap().await.unwrap();
+    }
+    client.close().await;
+}
+
+fn is_denied<T: std::fmt::Debug>(outcome: milena::error::Result<T>) {
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+}
+
+fn code<T: std::fmt::Debug>(outcome: &milena::error::Result<T>) -> ErrorCode {
+    let error = outcome.as_ref().unwrap_err();
+    error.code().unwrap_or_else(|| panic!("no broker's code: {error}"))
 }
 
 #[tokio::test(start_paused = true)]

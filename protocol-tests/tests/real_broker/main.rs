@@ -116,7 +116,7 @@ fn of_one_replica(name: String, partitions: i32) -> NewTopic {
 async fn create(client: &Client, topic: NewTopic) -> Result<String> {
     let outcomes = client.admin().create_topics([topic.config("retention.ms", "-1")]).await?;
     let (name, outcome) = outcomes.into_iter().next().expect("one was asked for");
-    outcome.map(|()| name)
+    outcome.map(|_| name)
 }
 
 /// How many records each partition has been given. Waits until the leader of each knows that it is one.

@@ -16,7 +16,7 @@ async fn client() -> Client {
 async fn create(admin: &Admin, topics: &[(&str, i32)]) {
     let topics = topics.iter().map(|(name, partitions)| NewTopic::new(*name, *partitions, 1));
     let created = admin.create_topics(topics).await.expect("the broker answers");
-    created.into_iter().for_each(|(name, created)| created.unwrap_or_else(|error| panic!("{name}: {error}")));
+    created.into_iter().for_each(|(name, created)| drop(created.unwrap_or_else(|error| panic!("{name}: {error}"))));
 }
 
 /// Polls both until they hold these, each some of them.

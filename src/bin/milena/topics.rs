@@ -66,7 +66,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
             let topic = entries.into_iter().fold(topic, |topic, (key, value)| topic.config(key, value));
             match one(admin.create_topics([topic]).await?, &name) {
                 Err(error) if if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) => Ok(()),
-                outcome => Ok(outcome?),
+                outcome => Ok(outcome.map(drop)?),
             }
         }
         Command::Describe { name } => describe(&admin, &name).await,
