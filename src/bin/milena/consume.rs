@@ -1,240 +1,430 @@
-//! `milena consume`: records on stdout, one line each.
+//! `milena consume`: records on stdout.
+
+mod filter;
+mod ranges;
+mod stretch;
+mod times;
+mod topics;
 
 use crate::args::{Failure, Global, Result, Role, stop_on_signal};
-use crate::perf_consume::{consumer_of, partitions_of};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use milena::consumer::{Consumer, ConsumerRecord, OffsetReset, TimestampType};
-use milena::ids::TopicPartition;
-use std::collections::HashMap;
-use std::io::{BufWriter, ErrorKind, Write};
-use std::str::FromStr;
-use std::time::Duration;
+use crate::perf_consume::consumer_of;
+use crate::records::{
+    envelope,
+    escapes::unescape,
+    format::{Fields, Format},
+    meter::Meter,
+};
+use filter::Filter;
+use milena::consumer::{Consumer, ConsumerRecord, IsolationLevel, OffsetReset, Records};
+use milena::ids::{LeaderEpoch, OffsetAndMetadata, TopicPartition};
+use ranges::{End, Range, Start};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{ErrorKind, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stretch::{Stretch, stretches};
+use topics::Topics;
 
-/// Prints the records of a topic
+/// Prints the records of topics
 ///
-/// With the property group.id it reads as a member of that group and commits what it has printed.
+/// Where to begin and to end, -o (an end is not printed itself; of two -o one may be the start and one the end):
+///
+///   start, end, stored     the beginning; the end; where the group has committed
+///   47, 47:, +2, -3        an offset; N behind the beginning; the last N
+///   :end, 3:end, :47, 3:47, -100:-10
+///   @T, @T:, @:T, @T1:T2, @T:end     times: a Unix time in s, ms or ns, 2024-02-14 (UTC), 2024-02-14T12:00:00Z,
+///                          or a distance from now such as -1h; T2 also from T1, as in @2024-02-14:1h
+///   s@MS, e@MS             as kcat has it, in milliseconds; e@ waits for a record of that time
+///
+/// Tokens of -f: %t topic, %p partition, %o offset, %k key, %s or %v value, %T timestamp, %h headers as name=value,…,
+/// %h{%k=%v } each header by a format of its own, %H how many, %K and %S lengths (-1 for null), %R the value's length in four
+/// bytes, %e leader epoch, %i a counter, %%. Modifiers: {hex} {base64} {base64raw} {json} of texts, {big32}, {hex16}, … of
+/// numbers, %T{rfc3339}. Escapes: \n \t \r \0 \\ \xNN.
+///
+/// With -g, or the property group.id, it reads as a member of that group and commits what it has printed.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
-    /// The topic
-    #[arg(short, long, default_value = "user-behavior-events")]
-    topic: String,
-    /// Prints kcat's envelope instead of the bare value: topic, partition, offset, timestamp, headers, key, payload
-    #[arg(long)]
-    json: bool,
-    /// Where to start in each partition: start, end, an offset, or -N for the last N; by default the start with -e, and
-    /// else what auto.offset.reset says (the end)
-    #[arg(short, long, value_name = "start|end|N", allow_hyphen_values = true)]
-    offset: Option<Start>,
-    /// Ends at the end offsets as they were at the start
+    /// Topics [default: user-behavior-events]
+    #[arg(value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// A topic; may be given more than once
+    #[arg(short, long = "topic", value_name = "TOPIC")]
+    topic: Vec<String>,
+    /// Topics are regular expressions, which have to match the whole name; without it those that begin with ^
     #[arg(short, long)]
-    exit: bool,
-    /// Ends after so many records
-    #[arg(short, long, value_name = "N")]
-    count: Option<u64>,
+    regex: bool,
+    /// Only these partitions
+    #[arg(short, long, visible_alias = "partition", value_name = "N,…", value_delimiter = ',')]
+    partitions: Vec<i32>,
+    /// Reads as a member of this group; with -p, only by its committed offsets
+    #[arg(short, short_alias = 'G', long)]
+    group: Option<String>,
+    /// Where to begin and to end, see above; by default the start with -e, and else what auto.offset.reset says (the end)
+    #[arg(short, long, value_name = "WHERE", allow_hyphen_values = true)]
+    offset: Vec<String>,
     /// As -o start
     #[arg(long, conflicts_with = "offset")]
     from_beginning: bool,
+    /// Ends at the end offsets as they were at the start
+    #[arg(short, long)]
+    exit: bool,
+    /// Ends after so many records; 0 is no limit
+    #[arg(short, short_alias = 'n', long, alias = "num", alias = "max-messages", value_name = "N")]
+    count: Option<u64>,
+    /// Only records with this key; of several, any
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// Only records with this header; of several, all
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    header: Vec<String>,
+    /// As -X isolation.level=read_committed: nothing of open or aborted transactions
+    #[arg(long)]
+    read_committed: bool,
+    /// Prints kcat's envelope instead of the bare value: topic, partition, offset, timestamp, headers, key, payload
+    #[arg(long, short_alias = 'J')]
+    json: bool,
+    /// Prints by this format, see above, whatever -D, -K and -O say; json is --json
+    #[arg(short, long, conflicts_with = "json")]
+    format: Option<String>,
+    /// Behind each record
+    #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", allow_hyphen_values = true)]
+    delimiter: String,
+    /// Prints the key before the value, and this between them
+    #[arg(short = 'K', long, value_name = "TEXT", conflicts_with = "json", allow_hyphen_values = true)]
+    key_delimiter: Option<String>,
+    /// Prints the offset first, and -K's delimiter (or a tab) behind it
+    #[arg(short = 'O', long, conflicts_with = "json")]
+    print_offset: bool,
+    /// Prints NULL for a null key or value
+    #[arg(short = 'Z', long)]
+    null: bool,
+    /// Writes each record at once
+    #[arg(short, long)]
+    unbuffered: bool,
+    /// No progress on the terminal
+    #[arg(short, long)]
+    quiet: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
-    Beginning,
-    End,
-    At(i64),
-    Last(i64),
-}
+impl Args {
+    fn topics(&self) -> Result<Topics> {
+        let mut names: Vec<_> = self.topic.iter().chain(&self.topics).cloned().collect();
+        if names.is_empty() {
+            names.push("user-behavior-events".to_owned());
+        }
+        Topics::new(names, self.regex)
+    }
 
-impl FromStr for Start {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "start" | "beginning" | "earliest" => Self::Beginning,
-            "end" | "latest" => Self::End,
-            _ => match text.parse::<i64>() {
-                Ok(offset @ 0..) => Self::At(offset),
-                Ok(back) => Self::Last(back.saturating_neg()),
-                Err(_) => return Err("is start, end, an offset, or -N for the last N".to_owned()),
-            },
+    fn form(&self) -> Result<Form, String> {
+        let delimiter = unescape(&self.delimiter)?;
+        Ok(match self.format.as_deref() {
+            Some("json") => Form::Json(delimiter),
+            _ if self.json => Form::Json(delimiter),
+            Some(format) => Form::Format(Format::new(format)?),
+            None => {
+                let key = self.key_delimiter.as_deref().map(unescape).transpose()?;
+                let offset = self.print_offset.then(|| key.clone().unwrap_or_else(|| b"\t".to_vec()));
+                Form::Format(Format::lines(offset, key, delimiter))
+            }
         })
     }
 }
 
 /// Runs the command.
 pub async fn run(args: Args, global: &Global) -> Result<()> {
-    let settings = global.settings(Role::Consumer)?;
-    let has = |key: &str| settings.iter().any(|setting| setting.key == key && !setting.value.is_empty());
+    let mut settings = global.settings(Role::Consumer)?;
+    settings.retain(|setting| !setting.value.is_empty());
+    let has = |key: &str| settings.iter().any(|setting| setting.key == key);
+    let (form, filter) =
+        (args.form().map_err(Failure::config)?, Filter::new(&args.key, &args.header).map_err(Failure::config)?);
+    let topics = args.topics()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let mut range = Range::parse(args.offset.iter().map(String::as_str), now).map_err(Failure::config)?;
+    if args.from_beginning || range.start.is_none() && (range.end.is_some() || args.exit && !has("auto.offset.reset")) {
+        range.start = Some(Start::Beginning);
+    }
     let (client, mut config) = consumer_of(global)?;
-    let start = match (args.offset, args.from_beginning) {
-        (None, true) => Some(Start::Beginning),
-        (None, false) if args.exit && !has("auto.offset.reset") => Some(Start::Beginning),
-        (offset, _) => offset,
-    };
-    if start == Some(Start::Beginning) {
-        config = config.auto_offset_reset(OffsetReset::Earliest);
+    match range.start {
+        Some(Start::Beginning) => config = config.auto_offset_reset(OffsetReset::Earliest),
+        Some(Start::End) => config = config.auto_offset_reset(OffsetReset::Latest),
+        _ => {}
+    }
+    let in_group = args.group.is_some() || has("group.id");
+    let is_member = in_group && args.partitions.is_empty();
+    if let Some(group) = &args.group {
+        config = config.group_id(group.as_str());
+    }
+    if in_group {
+        config = config.enable_auto_offset_store(false); // what is printed is marked
+    } else if range.start == Some(Start::Stored) {
+        return Err(Failure::config("-o stored is where a group has committed: name it with -g"));
+    }
+    if args.read_committed {
+        config = config.isolation_level(IsolationLevel::ReadCommitted);
     }
     let mut consumer = client.consumer(config)?;
-    let partitions = partitions_of(&client, &args.topic).await?;
-    let ends = if args.exit { Some(consumer.end_offsets(&partitions).await?) } else { None };
-    if has("group.id") {
-        if start.is_some_and(|start| start != Start::Beginning) {
-            return Err(Failure::config("a group starts at its committed offsets: -o can't be combined with group.id"));
+    let mut reading = Reading {
+        froms: HashMap::new(),
+        ends: None,
+        until: None,
+        left: args.count.filter(|count| *count > 0).unwrap_or(u64::MAX),
+        printed: 0,
+        seen: 0,
+        in_group,
+        is_member,
+        filter,
+        form,
+        null: if args.null { b"NULL" } else { b"" },
+        out: Out { buffer: Vec::with_capacity(2 * FULL), unbuffered: args.unbuffered, is_broken: false },
+        meter: Meter::hidden(),
+    };
+    if is_member {
+        if range.end.is_some() || !matches!(range.start, None | Some(Start::Beginning | Start::End | Start::Stored)) {
+            return Err(Failure::config(
+                "a group starts at its committed offsets: -o can't be combined with group.id, but for start and end, which \
+                 say where it starts without any",
+            ));
         }
-        consumer.subscribe([args.topic.as_str()]).await?;
+        if args.exit {
+            let partitions = topics.partitions(&client, &[]).await?;
+            reading.ends = Some(consumer.end_offsets(&partitions).await?.into_iter().collect());
+        }
+        match &topics {
+            Topics::Named(names) => consumer.subscribe(names).await?,
+            Topics::Matching { pattern, .. } => consumer.subscribe_pattern(pattern.clone()).await?,
+        }
     } else {
-        consumer.assign(partitions.clone()).await?;
-        seek(&consumer, &partitions, start).await?;
+        let partitions = topics.partitions(&client, &args.partitions).await?;
+        reading.assign(&mut consumer, partitions, range, args.exit).await?;
+        if !args.quiet && !std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+            reading.meter = Meter::of_records(reading.total());
+        }
     }
-    let printed = print(&mut consumer, &args, ends.as_ref()).await;
+    let printed = reading.run(&mut consumer).await;
     consumer.close(Duration::from_secs(10)).await?;
     client.close().await;
     printed
 }
 
-async fn seek(consumer: &Consumer, partitions: &[TopicPartition], start: Option<Start>) -> Result<()> {
-    match start {
-        None => {}
-        Some(Start::Beginning) => consumer.seek_to_beginning(partitions)?,
-        Some(Start::End) => consumer.seek_to_end(partitions)?,
-        Some(Start::At(offset)) => partitions.iter().try_for_each(|partition| consumer.seek(partition, offset))?,
-        Some(Start::Last(count)) => {
-            let (starts, ends) =
-                (consumer.beginning_offsets(partitions).await?, consumer.end_offsets(partitions).await?);
-            for (partition, end) in ends {
-                let start = starts.get(&partition).copied().unwrap_or(0);
-                consumer.seek(&partition, end.saturating_sub(count).max(start))?;
-            }
-        }
-    }
-    Ok(())
+/// How a record is printed.
+#[derive(Debug)]
+enum Form {
+    /// With this behind it.
+    Json(Vec<u8>),
+    Format(Format),
 }
 
-async fn print(consumer: &mut Consumer, args: &Args, ends: Option<&HashMap<TopicPartition, i64>>) -> Result<()> {
-    let stop = stop_on_signal(None);
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let mut left = args.count.unwrap_or(u64::MAX);
-    while left > 0 && !ends.is_some_and(|ends| is_through(consumer, ends)) {
-        let records = tokio::select! {
-            records = consumer.poll(Duration::from_millis(200)) => records?,
-            () = stop.stopped() => break,
-        };
-        for record in &records {
-            let end = ends.and_then(|ends| ends.get(record.topic_partition()));
-            if left == 0 || end.is_some_and(|end| record.offset() >= *end) {
-                continue;
+/// What is to be read, and how far that is.
+struct Reading {
+    /// What is before these is not printed: a start beyond the log's end is where it is, whatever `auto.offset.reset` says.
+    froms: HashMap<TopicPartition, i64>,
+    /// Partitions that are not through yet, with their ends; `None` if there is no end.
+    ends: Option<BTreeMap<TopicPartition, i64>>,
+    /// A record of this time or a later one is its partition's end.
+    until: Option<i64>,
+    left: u64,
+    printed: u64,
+    /// Printed or not.
+    seen: u64,
+    /// What is printed is committed.
+    in_group: bool,
+    /// The group assigns.
+    is_member: bool,
+    filter: Filter,
+    form: Form,
+    null: &'static [u8],
+    out: Out,
+    meter: Meter,
+}
+
+impl Reading {
+    async fn assign(
+        &mut self,
+        consumer: &mut Consumer,
+        partitions: Vec<TopicPartition>,
+        range: Range,
+        exit: bool,
+    ) -> Result<()> {
+        if let Some(End::Reaches(millis)) = range.end {
+            self.until = Some(millis);
+        }
+        let is_plain = matches!(range.start, None | Some(Start::Beginning | Start::End | Start::Stored));
+        if is_plain && range.end.is_none() && !exit {
+            consumer.assign(partitions.clone()).await?;
+            match range.start {
+                Some(Start::Beginning) => consumer.seek_to_beginning(&partitions)?,
+                Some(Start::End) => consumer.seek_to_end(&partitions)?,
+                _ => {}
             }
-            left -= 1;
-            if !write(&mut out, &record, args.json)? {
+            return Ok(());
+        }
+        let mut stretches = stretches(consumer, &partitions, range, exit).await?;
+        stretches.retain(|_, stretch| !stretch.is_empty());
+        consumer.assign(stretches.keys().cloned()).await?;
+        let is_bounded = exit || range.end.is_some();
+        self.ends =
+            is_bounded.then(|| stretches.iter().filter_map(|(name, at)| Some((name.clone(), at.to?))).collect());
+        for (name, Stretch { from, .. }) in stretches {
+            if let Some(from) = from {
+                consumer.seek(&name, from)?;
+                self.froms.insert(name, from);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many offsets there are from start to end, if both are known.
+    fn total(&self) -> Option<u64> {
+        let each = self.ends.as_ref()?.iter().map(|(name, to)| {
+            let from = self.froms.get(name)?;
+            (*to < i64::MAX).then(|| (to - from).max(0).unsigned_abs())
+        });
+        each.sum()
+    }
+
+    async fn run(&mut self, consumer: &mut Consumer) -> Result<()> {
+        let stop = stop_on_signal(None);
+        while self.left > 0 && !self.is_through(consumer)? {
+            let records = tokio::select! {
+                records = consumer.poll(Duration::from_millis(200)) => records?,
+                () = stop.stopped() => break,
+            };
+            let is_empty = records.is_empty();
+            let mut behind = Vec::new();
+            let printed = self.print(records, &mut behind);
+            if !is_empty {
+                self.out.flush()?;
+            }
+            if self.in_group && !self.out.is_broken {
+                // A partition that has just gone to another member is read again there.
+                let _ = consumer.mark_processed(behind);
+                if self.left > 0 && printed.is_ok() {
+                    let _ = consumer.mark_processed(consumer.positions()); // also behind markers
+                }
+            }
+            printed?;
+            if self.out.is_broken {
                 return Ok(());
             }
         }
-        if !records.is_empty() && !unbroken(out.flush())? {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Prints what is wanted of these; `behind` gets what of them is done with.
+    fn print(&mut self, mut records: Records, behind: &mut Vec<(TopicPartition, OffsetAndMetadata)>) -> Result<()> {
+        while let Some(batch) = records.next_batch()? {
+            if self.left == 0 || self.out.is_broken {
+                break;
+            }
+            let (name, next) = (batch.topic_partition().clone(), batch.next_offset());
+            let from = self.froms.get(&name).copied().unwrap_or(0);
+            let mut end = match &self.ends {
+                None => i64::MAX,
+                Some(ends) => ends.get(&name).copied().unwrap_or(if self.is_member { i64::MAX } else { 0 }),
+            };
+            let (mut cut, printed) = (None, self.printed);
+            for record in batch {
+                let record = record?;
+                self.seen += 1;
+                if self.until.is_some_and(|until| record.timestamp() >= until) {
+                    end = end.min(record.offset());
+                }
+                if record.offset() >= end {
+                    break;
+                }
+                if record.offset() < from || !self.filter.takes(record.key(), record.headers()) {
+                    continue;
+                }
+                self.left -= 1;
+                self.printed += 1;
+                self.put(&record);
+                self.out.give()?;
+                if self.left == 0 {
+                    cut = Some(record.offset() + 1);
+                    break;
+                }
+            }
+            self.meter.step(self.printed - printed, self.seen);
+            if let Some(ends) = &mut self.ends
+                && let Some(known) = ends.get_mut(&name)
+            {
+                *known = end;
+            }
+            behind.push((name, OffsetAndMetadata::new(cut.unwrap_or(next).min(end))));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, record: &ConsumerRecord<'_>) {
+        let buffer = &mut self.out.buffer;
+        match &self.form {
+            Form::Json(delimiter) => {
+                envelope::write(record, buffer);
+                buffer.extend_from_slice(delimiter);
+            }
+            Form::Format(format) => {
+                let fields = Fields {
+                    topic: record.topic(),
+                    partition: record.partition(),
+                    offset: record.offset(),
+                    leader_epoch: LeaderEpoch::to_wire(record.leader_epoch()),
+                    timestamp: record.timestamp(),
+                    key: record.key(),
+                    value: record.value(),
+                    headers: record.headers(),
+                    counter: self.printed,
+                    null: self.null,
+                };
+                format.write(&fields, buffer);
+            }
         }
     }
-    unbroken(out.flush()).map(drop)
-}
 
-/// Whether all that is assigned has been read up to its end.
-fn is_through(consumer: &Consumer, ends: &HashMap<TopicPartition, i64>) -> bool {
-    let through = |partition: &TopicPartition| {
-        let end = ends.get(partition).copied().unwrap_or(0);
-        consumer.position(partition).is_some_and(|position| position >= end)
-    };
-    let assigned = consumer.assignment();
-    !assigned.is_empty() && assigned.iter().all(through)
-}
-
-/// False if nobody reads any more, as behind `| head`.
-fn unbroken(result: std::io::Result<()>) -> Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn write(out: &mut impl Write, record: &ConsumerRecord<'_>, json: bool) -> Result<bool> {
-    let written = if json {
-        let mut line = envelope(record);
-        line.push('\n');
-        out.write_all(line.as_bytes())
-    } else {
-        out.write_all(record.value().unwrap_or_default()).and_then(|()| out.write_all(b"\n"))
-    };
-    unbroken(written)
-}
-
-/// kcat's envelope, in its order. Bytes that are not UTF-8 are under `…_base64`; null and empty stay apart.
-pub fn envelope(record: &ConsumerRecord<'_>) -> String {
-    let kind = match record.timestamp_type() {
-        _ if record.timestamp() < 0 => "unknown",
-        TimestampType::CreateTime => "create",
-        TimestampType::LogAppendTime => "logappend",
-    };
-    let mut line = format!(
-        r#"{{"topic":{},"partition":{},"offset":{},"tstype":"{kind}","ts":{},"headers":["#,
-        quoted(record.topic()),
-        record.partition(),
-        record.offset(),
-        record.timestamp()
-    );
-    for (at, header) in record.headers().enumerate() {
-        if at > 0 {
-            line.push(',');
+    /// Whether all has been read up to its end. It is the position that counts: an end may be behind a marker, or records
+    /// that compaction has removed.
+    fn is_through(&mut self, consumer: &Consumer) -> Result<bool> {
+        let Some(ends) = &mut self.ends else { return Ok(false) };
+        let is_through = |name: &TopicPartition, end: i64| consumer.position(name).is_some_and(|at| at >= end);
+        if self.is_member {
+            let assigned = consumer.assignment();
+            let end = |name| ends.get(name).copied().unwrap_or(0);
+            return Ok(!assigned.is_empty() && assigned.iter().all(|name| is_through(name, end(name))));
         }
-        line.push_str(&text_or_base64(Some(header.name)));
-        line.push(',');
-        line.push_str(&text_or_base64(header.value));
-    }
-    line.push(']');
-    field(&mut line, "key", record.key());
-    field(&mut line, "payload", record.value());
-    line.push('}');
-    line
-}
-
-fn field(line: &mut String, name: &str, bytes: Option<&[u8]>) {
-    let (suffix, value) = match bytes.map(std::str::from_utf8) {
-        None => ("", "null".to_owned()),
-        Some(Ok(text)) => ("", quoted(text)),
-        Some(Err(_)) => ("_base64", quoted(&STANDARD.encode(bytes.unwrap_or_default()))),
-    };
-    line.push_str(&format!(r#","{name}{suffix}":{value}"#));
-}
-
-fn text_or_base64(bytes: Option<&[u8]>) -> String {
-    match bytes.map(std::str::from_utf8) {
-        None => "null".to_owned(),
-        Some(Ok(text)) => quoted(text),
-        Some(Err(_)) => format!(r#"{{"base64":{}}}"#, quoted(&STANDARD.encode(bytes.unwrap_or_default()))),
+        let through: Vec<_> =
+            ends.iter().filter(|(name, end)| is_through(name, **end)).map(|(name, _)| name.clone()).collect();
+        ends.retain(|name, _| !through.contains(name));
+        if !through.is_empty() && !ends.is_empty() {
+            consumer.pause(&through)?; // what comes behind an end is of no use
+        }
+        Ok(ends.is_empty())
     }
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// Bytes that are written together.
+const FULL: usize = 1 << 16;
+
+/// stdout, with a buffer of its own.
+struct Out {
+    buffer: Vec<u8>,
+    unbuffered: bool,
+    /// Nobody reads any more, as behind `| head`.
+    is_broken: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_that_are_not_text_are_base64_and_null_is_not_empty() {
-        let mut line = String::new();
-        field(&mut line, "key", None);
-        field(&mut line, "key", Some(b""));
-        field(&mut line, "payload", Some(b"a\"\n\xc3\xa4"));
-        field(&mut line, "payload", Some(&[0xff, 0]));
-        assert_eq!(line, r#","key":null,"key":"","payload":"a\"\nä","payload_base64":"/wA=""#);
-        assert_eq!(text_or_base64(Some(&[0xff, 0])), r#"{"base64":"/wA="}"#);
-        assert_eq!((text_or_base64(None), text_or_base64(Some(b""))), ("null".into(), "\"\"".into()));
+impl Out {
+    /// There is more in the buffer.
+    fn give(&mut self) -> Result<()> {
+        if self.unbuffered || self.buffer.len() >= FULL { self.flush() } else { Ok(()) }
     }
 
-    #[test]
-    fn offsets_count_from_the_start_or_back_from_the_end() {
-        let starts = ["start", "end", "7", "-3"].map(|text| text.parse::<Start>().unwrap());
-        assert_eq!(starts, [Start::Beginning, Start::End, Start::At(7), Start::Last(3)]);
-        assert!("middle".parse::<Start>().is_err());
+    fn flush(&mut self) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        let written = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
+        self.buffer.clear();
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.is_broken = true,
+            written => written?,
+        }
+        Ok(())
     }
 }

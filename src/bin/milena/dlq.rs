@@ -1,10 +1,10 @@
 //! `milena dlq`: what is in a dead letter queue and why, and sending it once more.
 
 use crate::args::{Failure, Global, Result, context};
-use crate::consume::envelope;
 use crate::dlq_text;
 use crate::groups::table;
 use crate::progress;
+use crate::records::envelope;
 use milena::pipeline::{
     context::Context,
     dlq::{self, Filter, Refusal, Replayed},
@@ -169,7 +169,7 @@ async fn show(context: &Context, topic: &str, place: &Place, json: bool) -> Resu
                 (letter.topic, letter.partition, letter.offset) == (topic.as_str(), *partition, *offset)
             }
         };
-        is_meant.then(|| if json { envelope(letter.record()) } else { dlq_text::letter(letter) })
+        is_meant.then(|| if json { envelope::line(letter.record()) } else { dlq_text::letter(letter) })
     });
     let found = progress::beside_scan(progress.clone(), look).await?;
     if found.is_empty() {

@@ -24,6 +24,7 @@ mod perf_produce;
 mod produce;
 mod progress;
 mod query;
+mod records;
 mod screen;
 mod sink;
 mod topics;

@@ -1,170 +1,237 @@
-//! `milena produce`: lines of stdin become records.
+//! `milena produce`: what stdin or files hold becomes records.
+
+mod batch;
+mod framing;
+mod pattern;
+mod sending;
+mod source;
 
 use crate::args::{Failure, Global, Result, Role, stop_on_signal};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use crate::records::{escapes::unescape, format::Format, meter::Meter};
+use batch::Defaults;
+use framing::Framing;
 use milena::client::Client;
-use milena::producer::{Delivery, ProducerRecord, TopicProducer};
-use milena::record::Header;
-use serde_json::Value;
-use std::collections::VecDeque;
-use std::io::BufRead;
+use milena::producer::ProducerConfig;
+use pattern::Pattern;
+use sending::{Sending, To};
+use source::Input;
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::mpsc;
+
+/// How long is waited for the last acknowledgements, once all records have an outcome or are given up.
+const CLOSING: Duration = Duration::from_secs(60);
 
 /// Writes each line of stdin as a record
+///
+/// Or each piece up to -D, each envelope of `consume --json` (--json), each match of a pattern (-f), each file.
+///
+/// Tokens of -f: %t topic, %k key, %v value, each up to the text behind it in the pattern; %T %K %V sizes that come before
+/// what they are of, or that are given: %K{4}; %p partition, %d timestamp, %%. Texts can be {hex} or {base64}; numbers {hex4}
+/// to {hex64}, {big8} to {big64}, {little8} to {little64}, {byte}, or of so many digits: %p{2}. Escapes: \n \t \r \0 \\ \xNN.
+///
+/// A record that is not written is told with its line, and the exit code is 2; input that can't be read ends it with 1, after
+/// the records before that are written.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
+    /// Each file is one record; with --lines, --json or -f their contents are cut as stdin is
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// The topic; the broker may create it
     #[arg(short, long, default_value = "user-behavior-events")]
     topic: String,
-    /// Lines are the envelopes of `consume --json`: key, payload, headers and ts are taken over
-    #[arg(long)]
+    /// Lines are the envelopes of `consume --json`: key, payload, headers and ts are taken over, null and empty apart
+    #[arg(long, short_alias = 'J')]
     json: bool,
+    /// With --json: into the topic that the envelope names, if it names one
+    #[arg(long, requires = "json")]
+    keep_topic: bool,
+    /// With --json: into the partition that the envelope names
+    #[arg(long, requires = "json", conflicts_with = "partition")]
+    keep_partition: bool,
+    /// Reads records by this pattern, see above
+    #[arg(short, long, conflicts_with_all = ["json", "delimiter", "key_delimiter"])]
+    format: Option<String>,
+    /// What ends a record
+    #[arg(
+        short = 'D',
+        long,
+        value_name = "TEXT",
+        default_value = r"\n",
+        allow_hyphen_values = true,
+        conflicts_with = "json"
+    )]
+    delimiter: String,
+    /// What is before the first of these in a record is its key
+    #[arg(short = 'K', long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "json")]
+    key_delimiter: Option<String>,
+    /// The key of all records that bring none
+    #[arg(short, long)]
+    key: Option<String>,
+    /// A header of all records: NAME=VALUE, NAME:VALUE, or NAME for one without a value; may be given more than once
+    #[arg(short = 'H', long, value_name = "NAME=VALUE")]
+    header: Vec<String>,
+    /// An empty key or value is null: a tombstone
+    #[arg(short = 'Z', long, visible_alias = "tombstone")]
+    null: bool,
+    /// Into this partition; -1 is any
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    partition: Option<i32>,
+    /// none, gzip, snappy, lz4 or zstd, as -X compression.type
+    #[arg(short = 'z', long, value_name = "CODEC")]
+    compression: Option<String>,
+    /// all, 1 or 0, as -X acks
+    #[arg(long, allow_negative_numbers = true)]
+    acks: Option<String>,
+    /// Files hold records as stdin does
+    #[arg(short, long, requires = "files")]
+    lines: bool,
+    /// Ends after so many records; 0 is no limit
+    #[arg(short, long, value_name = "N")]
+    count: Option<u64>,
+    /// All in one transaction under this id, which is aborted if anything goes wrong; also -X transactional.id
+    #[arg(long, value_name = "ID")]
+    transactional_id: Option<String>,
+    /// A transaction for each N records
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    transaction_size: Option<u64>,
+    /// Prints of each record where it was written: %t topic, %p partition, %o offset, %T timestamp, %i a counter
+    #[arg(short, long, value_name = "FORMAT")]
+    output_format: Option<String>,
+    /// Neither progress nor a count
+    #[arg(short, long)]
+    quiet: bool,
 }
 
-/// How many deliveries are waited for at most before the next line is read.
-const WINDOW: usize = 100_000;
-
-pub async fn run(args: Args, global: &Global) -> Result<()> {
-    let properties = global.properties(Role::Producer)?;
-    let client = Client::connect(properties.client()?).await?;
-    let producer = client.producer(properties.producer()?)?;
-    let sent = send(&producer.topic(args.topic.as_str()), args.json).await;
-    let closed = producer.close(Duration::from_secs(60)).await;
-    client.close().await;
-    sent?;
-    closed.map_err(Failure::from)
-}
-
-/// Until the end of stdin or a signal; then what was sent is waited for.
-async fn send(topic: &TopicProducer, json: bool) -> Result<()> {
-    let (stop, mut lines) = (stop_on_signal(None), lines());
-    let mut window: VecDeque<Delivery> = VecDeque::new();
-    let mut at = 0u64;
-    loop {
-        let line = tokio::select! {
-            line = lines.recv() => line,
-            () = stop.stopped() => None,
-        };
-        let Some(line) = line else { break };
-        let line = line?;
-        at += 1;
-        if window.len() == WINDOW
-            && let Some(oldest) = window.pop_front()
-        {
-            oldest.await?;
+impl Args {
+    fn framing(&self) -> Result<Framing, String> {
+        if self.json {
+            return Ok(Framing::Envelopes { topics: self.keep_topic, partitions: self.keep_partition });
         }
-        let delivery = if json {
-            let envelope = Envelope::parse(&line).map_err(|why| Failure::config(format!("line {at}: {why}")))?;
-            topic.send(envelope.record(topic)).await?
-        } else {
-            topic.send(topic.record().value(&line)).await?
+        if let Some(pattern) = &self.format {
+            return Ok(Framing::Pattern(Pattern::new(pattern)?));
+        }
+        let filled = |name: &str, text: &str| match unescape(text)? {
+            bytes if bytes.is_empty() => Err(format!("{name} is empty")),
+            bytes => Ok(bytes),
         };
-        window.push_back(delivery);
+        let key = self.key_delimiter.as_deref().map(|text| filled("-K", text)).transpose()?;
+        Ok(Framing::Lines { delimiter: filled("-D", &self.delimiter)?, key })
     }
-    for delivery in window {
-        delivery.await?;
-    }
-    Ok(())
-}
 
-/// Lines without their end, read by a thread of their own: stdin can't be waited for.
-fn lines() -> mpsc::Receiver<std::io::Result<Vec<u8>>> {
-    let (lines, receiver) = mpsc::channel(1024);
-    tokio::task::spawn_blocking(move || {
-        for line in std::io::stdin().lock().split(b'\n') {
-            if lines.blocking_send(line).is_err() {
-                return;
+    fn defaults(&self) -> Result<Defaults, String> {
+        let partition = match self.partition {
+            Some(partition) if partition < -1 => {
+                return Err(format!("-p {partition}: partitions begin at 0, and -1 is any"));
             }
-        }
-    });
-    receiver
-}
-
-/// What `consume --json` writes of a record, as far as it can be written again.
-#[derive(Debug, PartialEq)]
-struct Envelope {
-    timestamp: Option<i64>,
-    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    key: Option<Vec<u8>>,
-    payload: Option<Vec<u8>>,
-}
-
-impl Envelope {
-    fn parse(line: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(line).map_err(|error| format!("not an envelope: {error}"))?;
-        let object = value.as_object().ok_or("not an envelope: no JSON object")?;
-        let field = |name: &str| match (object.get(name), object.get(&format!("{name}_base64"))) {
-            (_, Some(Value::String(text))) => decode(text).map(Some),
-            (None | Some(Value::Null), None) => Ok(None),
-            (Some(Value::String(text)), None) => Ok(Some(text.clone().into_bytes())),
-            _ => Err(format!("{name} must be a string or null")),
+            partition => partition.filter(|partition| *partition >= 0),
         };
-        let timestamp = match object.get("ts") {
-            None | Some(Value::Null) => None,
-            Some(ts) => Some(ts.as_i64().ok_or("ts must be milliseconds since 1970")?),
+        let header = |text: &String| {
+            let (name, value) = match text.split_once('=').or_else(|| text.split_once(':')) {
+                Some((name, value)) => (name, Some(value.as_bytes().to_vec())),
+                None => (text.as_str(), None),
+            };
+            match name {
+                "" => Err(format!("-H {text}: a header is NAME=VALUE, or NAME for one without a value")),
+                name => Ok((name.as_bytes().to_vec(), value)),
+            }
         };
-        let mut headers = Vec::new();
-        let list = object.get("headers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for pair in list.chunks(2) {
-            let [name, value] = pair else { return Err("headers must be names and values in turn".to_owned()) };
-            headers.push((bytes(name)?.ok_or("a header's name can't be null")?, bytes(value)?));
-        }
-        Ok(Self { timestamp, headers, key: field("key")?, payload: field("payload")? })
+        Ok(Defaults {
+            topic: self.topic.clone(),
+            partition,
+            key: self.key.clone().map(String::into_bytes),
+            headers: self.header.iter().map(header).collect::<Result<_, _>>()?,
+            empty_is_null: self.null,
+        })
     }
 
-    fn record<'a>(&'a self, topic: &'a TopicProducer) -> ProducerRecord<'a> {
-        let mut record = topic.record();
-        if let Some(key) = &self.key {
-            record = record.key(key);
+    fn report(&self) -> Result<Option<Format>, String> {
+        let Some(text) = &self.output_format else { return Ok(None) };
+        let format = Format::new(text)?;
+        if format.shows_contents() {
+            return Err("-o knows where a record was written, and not what is in it: %t %p %o %T %i".to_owned());
         }
-        if let Some(payload) = &self.payload {
-            record = record.value(payload);
-        }
-        for (name, value) in &self.headers {
-            record = record.raw_header(Header { name, value: value.as_deref() });
-        }
-        // Before 1970 is "unknown": the clock's time is better.
-        match self.timestamp {
-            Some(timestamp @ 0..) => record.timestamp(timestamp),
-            _ => record,
-        }
+        Ok(Some(format))
     }
-}
 
-/// A header's name or value: text, null, or `{"base64": …}`.
-fn bytes(value: &Value) -> Result<Option<Vec<u8>>, String> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.clone().into_bytes())),
-        Value::Object(object) => match object.get("base64") {
-            Some(Value::String(text)) => decode(text).map(Some),
-            _ => Err("a header must be text, null or {\"base64\": …}".to_owned()),
-        },
-        _ => Err("a header must be text, null or {\"base64\": …}".to_owned()),
+    fn input(&self) -> Input {
+        match self.files.is_empty() {
+            true => Input::Stdin,
+            false if self.lines || self.json || self.format.is_some() => Input::Cut(self.files.clone()),
+            false => Input::Whole(self.files.clone()),
+        }
     }
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text).map_err(|error| format!("base64: {error}"))
+/// Runs the command.
+pub async fn run(args: Args, global: &Global) -> Result<()> {
+    let mut properties = global.properties(Role::Producer)?;
+    for (key, value) in
+        [("compression.type", &args.compression), ("acks", &args.acks), ("transactional.id", &args.transactional_id)]
+    {
+        if let Some(value) = value {
+            properties.insert(key, value)?;
+        }
+    }
+    let config = properties.producer()?;
+    if args.transaction_size.is_some() && config.transactional_id().is_none() {
+        return Err(Failure::config("--transaction-size needs --transactional-id"));
+    }
+    let (framing, defaults) = (args.framing().map_err(Failure::config)?, args.defaults().map_err(Failure::config)?);
+    let report = args.report().map_err(Failure::config)?;
+    let input = args.input();
+    let size = input.size().map_err(Failure::config)?;
+    let is_typed = matches!(input, Input::Stdin) && std::io::stdin().is_terminal();
+    let meter = if args.quiet || is_typed { Meter::hidden() } else { Meter::of_bytes(size) };
+    let client = Client::connect(properties.client()?).await?;
+    let left = args.count.filter(|count| *count > 0).unwrap_or(u64::MAX);
+    let batches = input.read(framing.clone());
+    let sending = Sending::new(batches, stop_on_signal(None), defaults, framing, (left, meter, report));
+    // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
+    let work = send(client, config, sending, args.transaction_size.unwrap_or(u64::MAX), args.quiet);
+    tokio::spawn(work).await.map_err(|error| Failure::broker(error.to_string()))?
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_envelope_keeps_key_payload_headers_and_time_and_null_apart_from_empty() {
-        let line = br#"{"topic":"t","partition":1,"offset":7,"tstype":"create","ts":1700000000123,
-            "headers":["a","1","b",null,"a",{"base64":"/wA="}],"key":null,"payload_base64":"/wA="}"#;
-        let envelope = Envelope::parse(line).unwrap();
-        assert_eq!(envelope.timestamp, Some(1_700_000_000_123));
-        let headers = [(&b"a"[..], Some(&b"1"[..])), (b"b", None), (b"a", Some(&[0xff, 0]))]
-            .map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec)));
-        assert_eq!(envelope.headers, headers);
-        assert_eq!((envelope.key, envelope.payload), (None, Some(vec![0xff, 0])));
-        let empty = Envelope::parse(br#"{"key":"","payload":""}"#).unwrap();
-        assert_eq!((empty.key, empty.payload), (Some(vec![]), Some(vec![])));
-        assert!(Envelope::parse(b"[1]").is_err() && Envelope::parse(br#"{"key":1}"#).is_err());
-    }
+/// Until the input's end or a signal; then what was sent is waited for.
+async fn send(client: Client, config: ProducerConfig, mut sending: Sending, most: u64, quiet: bool) -> Result<()> {
+    let closed = match config.transactional_id().map(str::to_owned) {
+        None => {
+            let producer = client.producer(config)?;
+            sending.some(To::Producer(&producer), u64::MAX).await;
+            sending.settle().await;
+            sending.committed();
+            producer.close(CLOSING).await
+        }
+        Some(id) => {
+            let mut producer = client.transactional_producer(id, config).await?;
+            while sending.has_more().await {
+                let transaction = match producer.begin().await {
+                    Ok(transaction) => transaction,
+                    Err(error) => {
+                        sending.aborted(Some(&error));
+                        break;
+                    }
+                };
+                sending.some(To::Transaction(&transaction), most).await;
+                sending.settle().await;
+                if sending.is_doomed() {
+                    let aborted = transaction.abort().await;
+                    sending.aborted(aborted.as_ref().err());
+                    break;
+                }
+                match transaction.commit().await {
+                    Ok(()) => sending.committed(),
+                    Err(error) => {
+                        sending.aborted(Some(&error));
+                        break;
+                    }
+                }
+            }
+            producer.close(CLOSING).await
+        }
+    };
+    client.close().await;
+    sending.finish(quiet)?;
+    closed.map_err(Failure::from)
 }

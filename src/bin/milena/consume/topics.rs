@@ -1,0 +1,90 @@
+//! Which topics are meant: by name, or by regular expressions.
+
+use crate::args::{Failure, Result};
+use crate::perf_consume::partitions_of;
+use milena::client::Client;
+use milena::consumer::TopicPattern;
+use milena::ids::TopicPartition;
+
+/// What was asked for.
+#[derive(Debug)]
+pub enum Topics {
+    Named(Vec<String>),
+    Matching { pattern: TopicPattern, text: String },
+}
+
+impl Topics {
+    /// `regex`: all of them are expressions; without it those are that begin with ^, as in librdkafka.
+    pub fn new(names: Vec<String>, regex: bool) -> Result<Self> {
+        let is_regex = |name: &String| regex || name.starts_with('^');
+        if !names.iter().any(is_regex) {
+            return Ok(Self::Named(names));
+        }
+        let alternative = |name: &String| match is_regex(name) {
+            true => format!("(?:{name})"),
+            false => name.replace('.', "\\."),
+        };
+        let text = names.iter().map(alternative).collect::<Vec<_>>().join("|");
+        // One by one first, so that an error names what is wrong.
+        for name in names.iter().filter(|name| is_regex(name)) {
+            TopicPattern::new(name).map_err(|error| Failure::config(format!("the topics {name}: {error}")))?;
+        }
+        Ok(Self::Matching { pattern: TopicPattern::new(&text)?, text: names.join(", ") })
+    }
+
+    /// All partitions of what is there of them, or those of these numbers.
+    ///
+    /// # Errors
+    /// A topic or a partition that is not there; an expression that matches nothing.
+    pub async fn partitions(&self, client: &Client, numbers: &[i32]) -> Result<Vec<TopicPartition>> {
+        let mut found = Vec::new();
+        match self {
+            Self::Named(names) => {
+                for name in names {
+                    found.extend(only(numbers, partitions_of(client, name).await?, name)?);
+                }
+            }
+            Self::Matching { pattern, text } => {
+                for topic in client.admin().list_topics().await? {
+                    if !topic.internal && pattern.matches(&topic.name) {
+                        found.extend(only(numbers, partitions_of(client, &topic.name).await?, &topic.name)?);
+                    }
+                }
+                if found.is_empty() {
+                    return Err(Failure::broker(format!(
+                        "no topic matches {text}; the whole name has to, as with clicks-.*"
+                    )));
+                }
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+}
+
+fn only(numbers: &[i32], all: Vec<TopicPartition>, topic: &str) -> Result<Vec<TopicPartition>> {
+    let count = all.len();
+    if let Some(missing) = numbers.iter().find(|number| !(0..count as i64).contains(&i64::from(**number))) {
+        let are = if count == 1 { "only partition 0".to_owned() } else { format!("partitions 0 to {}", count - 1) };
+        return Err(Failure::config(format!("{topic} has {are}: there is no partition {missing}")));
+    }
+    Ok(all.into_iter().filter(|name| numbers.is_empty() || numbers.contains(&name.partition)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_among_expressions_are_taken_as_they_are() {
+        let topics = |names: &[&str], regex| Topics::new(names.iter().map(|name| (*name).to_owned()).collect(), regex);
+        assert!(matches!(topics(&["a.b", "c"], false), Ok(Topics::Named(names)) if names == ["a.b", "c"]));
+        let Ok(Topics::Matching { pattern, .. }) = topics(&["a.b", "^c.*"], false) else { panic!("an expression") };
+        let matching = ["a.b", "c", "cd"].iter().all(|name| pattern.matches(name));
+        assert!(matching && !pattern.matches("axb") && !pattern.matches("xcd"));
+        let Ok(Topics::Matching { pattern, .. }) = topics(&["a|b", "c.e"], true) else { panic!("expressions") };
+        assert!(["a", "b", "cde"].iter().all(|name| pattern.matches(name)) && !pattern.matches("ab"));
+        assert!(topics(&["("], true).is_err() && topics(&["a", "^)("], false).is_err());
+    }
+}

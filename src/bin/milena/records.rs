@@ -1,0 +1,6 @@
+//! What `consume` writes of a record and `produce` reads.
+
+pub mod envelope;
+pub mod escapes;
+pub mod format;
+pub mod meter;
