@@ -5,6 +5,8 @@ mod metrics;
 mod security;
 pub use config::ClientConfig;
 pub use metrics::{ClientMetrics, NodeMetrics};
+#[cfg(feature = "schema-registry")]
+pub(crate) use security::tls_by_properties;
 
 use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{CoordinatorKey, NodeId};

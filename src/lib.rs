@@ -36,6 +36,7 @@
 //! - [`properties`]: settings by Kafka's and librdkafka's names.
 //! - [`error`], [`ids`], [`connect`]: one error for everything, names for things, how streams to brokers are made.
 //! - [`sasl`], `oidc` (feature `oidc`): who we are, to brokers.
+//! - `schema` (feature `schema-registry`): Avro, JSON and Protobuf by a Schema Registry.
 //! - `broker`, `testing` (feature `test-broker`): `TestCluster`, a Kafka in this process, over TCP or in memory.
 //! - `pipeline` (feature `pipeline`): clickstream, windows, merge, sinks.
 #![cfg_attr(feature = "test-broker", doc = "- [`guide`]: chapters to read, whose programs run.")]
@@ -43,7 +44,8 @@
 //! # Features
 //!
 //! `gzip`, `snappy`, `lz4`, `zstd`: one codec each, all on by default, all in Rust. `oidc`: tokens for OAUTHBEARER from a
-//! token endpoint. `metrics`: what is counted, for the `metrics` facade. `test-broker`, `pipeline`, `postgres` (a sink), `cli` (the `milena` binary: everything).
+//! token endpoint. `metrics`: what is counted, for the `metrics` facade. `schema-registry`: its client and the formats. `test-broker`,
+//! `pipeline`, `postgres` (a sink), `cli` (the `milena` binary: everything).
 //! `unstable-internals` opens private modules to this repository's own tests and is not covered by semver.
 //!
 //! # Guarantees
@@ -94,6 +96,8 @@ pub mod properties;
 pub mod record;
 pub mod sasl;
 pub mod secret;
+#[cfg(feature = "schema-registry")]
+pub mod schema;
 #[cfg(feature = "test-broker")]
 pub mod testing;
 #[cfg(feature = "tls")]

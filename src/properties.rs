@@ -7,6 +7,8 @@
 //! let (client, producer, consumer) = (properties.client()?, properties.producer()?, properties.consumer()?);
 //! # Ok::<(), milena::error::Error>(())
 //! ```
+//!
+//! With the feature `schema-registry` there are those of Confluent's registry as well.
 
 mod foreign;
 
@@ -14,6 +16,8 @@ use crate::client::ClientConfig;
 use crate::consumer::ConsumerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::producer::ProducerConfig;
+#[cfg(feature = "schema-registry")]
+use crate::schema::RegistryConfig;
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,6 +73,11 @@ impl Properties {
     /// `Config` for a key that neither client nor producer nor consumer knows, and for one of Java's or librdkafka's that can't
     /// be had here and would be missed: `partitioner.class`, `config.providers`.
     pub fn insert(&mut self, key: &str, value: &str) -> Result<()> {
+        #[cfg(feature = "schema-registry")]
+        if RegistryConfig::KEYS.contains(&key) {
+            self.values.insert(key.to_owned(), value.into());
+            return Ok(());
+        }
         if foreign::passes(key, value)? {
             tracing::info!("the property {key} has no effect here");
             return Ok(());
@@ -109,6 +118,15 @@ impl Properties {
         self.apply(ConsumerConfig::default(), ConsumerConfig::set)
     }
 
+    /// The settings of the schema registry, by `schema.registry.url` and what goes with it.
+    ///
+    /// # Errors
+    /// `Config` for a value that can't be, and if there is no `schema.registry.url`.
+    #[cfg(feature = "schema-registry")]
+    pub fn schema_registry(&self) -> Result<RegistryConfig> {
+        RegistryConfig::from_properties(self.iter())
+    }
+
     fn apply<T>(&self, mut config: T, set: impl Fn(&mut T, &str, &str) -> Result<bool>) -> Result<T> {
         for (key, value) in &self.values {
             set(&mut config, key, value.expose())?; // `false`: one of the other two's
@@ -124,9 +142,19 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
 
 /// Whether the value of this property is a password, a key, or holds one, and must not be shown.
 pub fn is_secret(key: &str) -> bool {
-    ["password", "secret", "jaas", "key.pem", "keystore.key", "oauthbearer.config"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "password",
+        "secret",
+        "jaas",
+        "key.pem",
+        "keystore.key",
+        "oauthbearer.config",
+        "user.info",
+        "auth.token",
+        "registry.url",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
 }
 
 /// The key, and what stands behind the first blank, `=` or `:` that is not escaped.
@@ -236,6 +264,19 @@ mod tests {
     fn what_means_nothing_here_is_left_out() {
         let properties = Properties::parse("key.serializer=a.b.C\nsasl.kerberos.service.name=kafka").unwrap();
         assert_eq!(properties.iter().count(), 0);
+    }
+
+    #[cfg(feature = "schema-registry")]
+    #[test]
+    fn those_of_the_schema_registry_are_kept_for_it() {
+        let text =
+            "schema.registry.url=http://a:8081\nbasic.auth.user.info=me:hush\nuse.latest.version=true\nlinger.ms=7";
+        let properties = Properties::parse(text).unwrap();
+        assert!(properties.client().is_ok() && properties.producer().is_ok());
+        let shown = format!("{:?} {properties:?}", properties.schema_registry().unwrap());
+        assert!(shown.contains("use_latest: true") && !shown.contains("hush"), "{shown}");
+        let error = Properties::parse("linger.ms=7").unwrap().schema_registry().unwrap_err();
+        assert_eq!(error.to_string(), "schema.registry.url: not set");
     }
 
     #[test]

@@ -28,7 +28,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("producer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
     ("consumer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
     ("trace", &["consumer", "error", "producer"]),
-    ("properties", &["client", "consumer", "error", "producer", "secret"]),
+    ("schema", &["client", "connect", "consumer", "error", "machine", "net", "sasl", "secret", "settings", "tls"]),
+    ("properties", &["client", "consumer", "error", "producer", "schema", "secret"]),
     ("admin", &["client", "error", "ids", "net", "wire"]),
     ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record", "tls"]),

@@ -89,6 +89,21 @@ pub(super) const KEYS: &[&str] = &[
     "https.ca.pem",
 ];
 
+/// TLS by the same properties, for a server that is no broker: a Schema Registry.
+///
+/// # Errors
+/// `Config`, naming the property.
+#[cfg(feature = "schema-registry")]
+pub(crate) fn tls_by_properties<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<TlsConfig> {
+    let mut settings = SecuritySettings::default();
+    for (key, value) in properties {
+        if !settings.set(key, value) {
+            return Err(wrong(key, "there is no such property"));
+        }
+    }
+    settings.tls_config()
+}
+
 impl SecuritySettings {
     /// Takes one property; `false` if it is none of these.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {

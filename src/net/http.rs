@@ -1,9 +1,10 @@
-//! One POST over HTTP/1.1, plain or over TLS: for token endpoints. No proxy, no redirect, no connection that is kept: there
-//! is one an hour.
+//! One request over HTTP/1.1, plain or over TLS: for token endpoints and Schema Registries. No proxy, no redirect, no connection
+//! that is kept: there is one an hour.
 
 mod endpoint;
 
 pub use endpoint::Endpoint;
+pub use hyper::Method;
 
 use super::clock::{NetClock, deadline};
 use super::tcp::Tcp;
@@ -14,30 +15,32 @@ use crate::secret::Secret;
 use crate::tls::TlsConfig;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::Request;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::sync::OnceCell;
 use tokio::time::timeout_at;
 use zeroize::Zeroizing;
 
-/// No answer is longer.
+/// No answer is longer, unless [`Http::max_body`] says so.
 pub const MAX_BODY: usize = 1 << 20;
 
 /// What is sent.
 #[derive(Debug, Clone)]
-pub struct Post {
+pub struct Message {
+    /// GET, POST, ….
+    pub method: Method,
     /// `Authorization`, if any.
     pub authorization: Option<Secret>,
     /// Other headers.
     pub headers: &'static [(&'static str, &'static str)],
-    /// The body.
+    /// The body; empty for none.
     pub body: Secret,
 }
 
@@ -48,8 +51,21 @@ pub struct Answer {
     pub status: u16,
     /// `Retry-After`, as it came.
     pub retry_after: Option<String>,
-    /// At most [`MAX_BODY`].
+    /// At most [`Http::max_body`].
     pub body: Zeroizing<Vec<u8>>,
+}
+
+/// No server is left alone for longer, whatever it asks for.
+const LATEST: Duration = Duration::from_secs(300);
+
+/// For how long not to ask again, as the server wants it: seconds, or a date (RFC 9110, section 10.2.3).
+pub fn retry_after(value: &str, unix_millis: i64) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds).min(LATEST));
+    }
+    let then = httpdate::parse_http_date(value.trim()).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let now = Duration::from_millis(u64::try_from(unix_millis).ok()?);
+    Some(then.saturating_sub(now).min(LATEST))
 }
 
 /// Its body is a secret, if it went well.
@@ -70,6 +86,8 @@ pub struct Http {
     pub connect_timeout: Duration,
     /// Of one attempt: to have the whole answer, from then on.
     pub read_timeout: Duration,
+    /// The longest answer.
+    pub max_body: usize,
     ready: OnceCell<Arc<Tls>>,
 }
 
@@ -80,6 +98,7 @@ impl Default for Http {
             tls: TlsConfig::default(),
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(5),
+            max_body: MAX_BODY,
             ready: OnceCell::new(),
         }
     }
@@ -90,11 +109,13 @@ impl Http {
     ///
     /// # Errors
     /// `Connection` or `Timeout` where another attempt may help; `Tls`, `Config`; `Malformed` for what is no HTTP.
-    pub async fn post(&self, endpoint: &Endpoint, post: &Post, end: Instant) -> Result<Answer> {
+    pub async fn ask(&self, endpoint: &Endpoint, message: &Message, end: Instant) -> Result<Answer> {
         let late = |what| move |_| Error::with_message(ErrorKind::Timeout, what);
         let connected = timeout_at(deadline(self.connect_timeout).min(end).into(), self.open(endpoint)).await;
         let stream = connected.map_err(late("no connection in time"))??;
-        let answered = timeout_at(deadline(self.read_timeout).min(end).into(), exchange(stream, endpoint, post)).await;
+        let answered =
+            timeout_at(deadline(self.read_timeout).min(end).into(), exchange(stream, endpoint, message, self.max_body))
+                .await;
         answered.map_err(late("no answer in time"))?
     }
 
@@ -115,15 +136,16 @@ impl Http {
     }
 }
 
-async fn exchange(stream: BoxStream, endpoint: &Endpoint, post: &Post) -> Result<Answer> {
-    let request = request(endpoint, post)?;
+async fn exchange(stream: BoxStream, endpoint: &Endpoint, message: &Message, max_body: usize) -> Result<Answer> {
+    let request = request(endpoint, message)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let mut connection = pin!(connection);
     let mut answer = pin!(async move {
         let response = sender.send_request(request).await.map_err(failed)?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok().map(str::to_owned));
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(cut_off)?;
+        let body = Limited::new(response.into_body(), max_body).collect().await;
+        let body = body.map_err(|error| cut_off(error, max_body))?;
         Ok(Answer { status, retry_after, body: Zeroizing::new(body.to_bytes().to_vec()) })
     });
     tokio::select! {
@@ -134,18 +156,18 @@ async fn exchange(stream: BoxStream, endpoint: &Endpoint, post: &Post) -> Result
     answer.await
 }
 
-fn request(endpoint: &Endpoint, post: &Post) -> Result<Request<Full<Bytes>>> {
-    let mut builder = Request::builder().method(Method::POST).uri(&endpoint.path).header(HOST, &endpoint.authority);
-    for (name, value) in post.headers {
+fn request(endpoint: &Endpoint, message: &Message) -> Result<Request<Full<Bytes>>> {
+    let mut builder = Request::builder().method(&message.method).uri(&endpoint.path).header(HOST, &endpoint.authority);
+    for (name, value) in message.headers {
         builder = builder.header(*name, *value);
     }
     let wrong = |error: &dyn StdError| Error::with_message(ErrorKind::Config, format!("can't be sent: {error}"));
-    if let Some(authorization) = &post.authorization {
+    if let Some(authorization) = &message.authorization {
         let mut value = HeaderValue::from_str(authorization.expose()).map_err(|error| wrong(&error))?;
         value.set_sensitive(true);
         builder = builder.header(AUTHORIZATION, value);
     }
-    builder.body(Full::new(Bytes::copy_from_slice(post.body.expose().as_bytes()))).map_err(|error| wrong(&error))
+    builder.body(Full::new(Bytes::copy_from_slice(message.body.expose().as_bytes()))).map_err(|error| wrong(&error))
 }
 
 fn failed(error: hyper::Error) -> Error {
@@ -156,9 +178,34 @@ fn failed(error: hyper::Error) -> Error {
     Error::with_message(ErrorKind::Connection, format!("the connection broke: {error}")).caused_by(error)
 }
 
-fn cut_off(error: Box<dyn StdError + Send + Sync>) -> Error {
+fn cut_off(error: Box<dyn StdError + Send + Sync>, max_body: usize) -> Error {
     match error.downcast::<hyper::Error>() {
         Ok(error) => failed(*error),
-        Err(_) => Error::with_message(ErrorKind::Malformed, "the answer is longer than 1 MiB"),
+        Err(_) => {
+            Error::with_message(ErrorKind::Malformed, format!("the answer is longer than {} MiB", max_body >> 20))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    #[test]
+    fn a_server_says_when_to_come_back_in_seconds_or_by_a_date() {
+        for (value, expected) in [
+            ("7", Some(7)),
+            (" 120 ", Some(120)),
+            ("99999999999999", Some(300)),
+            ("Wed, 13 Nov 2024 22:14:20 GMT", Some(300)),
+            ("Tue, 14 Nov 2023 22:14:20 GMT", Some(60)),
+            ("Tue, 14 Nov 2023 22:13:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(retry_after(value, NOW), expected.map(Duration::from_secs), "{value}");
+        }
     }
 }

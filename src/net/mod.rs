@@ -6,7 +6,7 @@
 //! | `drive` | the loop that gives a machine a clock and a caller |
 //! | `tasks` | spawns, and counts what lives |
 //! | `tcp` | sockets |
-//! | `http` | one POST, for token endpoints |
+//! | `http` | one request over HTTP, for token endpoints and Schema Registries |
 //! | `security`, `tls` | what stands before the first request: TLS, and who we are |
 //! | `renewal` | saying again who we are |
 //! | `traffic` | what crosses the connections to one node |
@@ -20,7 +20,7 @@ pub mod clock;
 pub mod connection;
 pub mod drive;
 pub mod frames;
-#[cfg(feature = "oidc")]
+#[cfg(any(feature = "oidc", feature = "schema-registry"))]
 pub mod http;
 mod renewal;
 pub mod security;

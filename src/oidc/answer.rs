@@ -6,14 +6,12 @@ use crate::net::http::Answer;
 use crate::sasl::Token;
 use crate::secret::Secret;
 use serde::Deserialize;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Of a token that does not say for how long it is good.
 const UNKNOWN: Duration = Duration::from_secs(300);
 /// No token is kept for longer, whatever is said of it.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// No server is left alone for longer, whatever it asks for.
-const LATEST: Duration = Duration::from_secs(300);
 /// No more than this of a server's words goes into an error.
 const WORDS: usize = 300;
 
@@ -109,16 +107,6 @@ fn lifetime(expires_in: Option<&Seconds>, times: jwt::Times, now: f64) -> Result
     Err(Error::with_message(ErrorKind::Denied, message).hint("one of the two clocks is wrong"))
 }
 
-/// For how long not to ask again, as the server wants it: seconds, or a date (RFC 9110, section 10.2.3).
-pub fn retry_after(value: &str, unix_millis: i64) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds).min(LATEST));
-    }
-    let then = httpdate::parse_http_date(value.trim()).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let now = Duration::from_millis(u64::try_from(unix_millis).ok()?);
-    Some(then.saturating_sub(now).min(LATEST))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,21 +187,5 @@ mod tests {
         }
         let long = format!(r#"{{"error":"{}"}}"#, "x".repeat(100_000));
         assert!(judge(&answer(400, &long), NOW).unwrap_err().to_string().len() < 1_000);
-    }
-
-    #[test]
-    fn a_server_says_when_to_come_back_in_seconds_or_by_a_date() {
-        for (value, expected) in [
-            ("7", Some(7)),
-            (" 120 ", Some(120)),
-            ("99999999999999", Some(300)),
-            ("Wed, 13 Nov 2024 22:14:20 GMT", Some(300)),
-            ("Tue, 14 Nov 2023 22:14:20 GMT", Some(60)),
-            ("Tue, 14 Nov 2023 22:13:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            assert_eq!(retry_after(value, NOW), expected.map(Duration::from_secs), "{value}");
-        }
     }
 }

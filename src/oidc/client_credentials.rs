@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::machine::Clock;
 use crate::machine::backoff::Backoff;
 use crate::net::clock::{NetClock, sleep_until};
-use crate::net::http::{Endpoint, Http};
+use crate::net::http::{Endpoint, Http, retry_after};
 use crate::sasl::{Fetching, SaslPeer, Token, TokenProvider};
 use crate::secret::Secret;
 use crate::tls::{Pem, TlsConfig};
@@ -217,11 +217,11 @@ impl ClientCredentials {
 
     /// One attempt; what comes of it is kept.
     async fn ask(&self, clock: &Since, end: Instant) -> Result<Token> {
-        let post = request::post(&self.id, &self.secret, self.scope.as_deref(), self.header_urlencode);
-        let answer = self.http.post(&self.endpoint, &post, end).await;
+        let message = request::message(&self.id, &self.secret, self.scope.as_deref(), self.header_urlencode);
+        let answer = self.http.ask(&self.endpoint, &message, end).await;
         let (now, unix_millis) = clock.now();
-        let retry_after = answer.as_ref().ok().and_then(|answer| answer.retry_after.as_deref());
-        let retry_after = retry_after.and_then(|value| answer::retry_after(value, unix_millis)).unwrap_or_default();
+        let wanted = answer.as_ref().ok().and_then(|answer| answer.retry_after.as_deref());
+        let wanted = wanted.and_then(|value| retry_after(value, unix_millis)).unwrap_or_default();
         let outcome = answer.and_then(|answer| answer::judge(&answer, unix_millis));
         // It has given tokens: that it is no token endpoint now passes, a maintenance page for one.
         let passes = |kind| matches!(kind, ErrorKind::Config | ErrorKind::Malformed) && self.keeper.has_granted();
@@ -244,7 +244,7 @@ impl ClientCredentials {
                     Backoff::new(base, max, random.u64(..))
                 });
                 let wait = match error.is_retriable() {
-                    true => backoff.next_wait().max(retry_after),
+                    true => backoff.next_wait().max(wanted),
                     false => self.retry_backoff_max,
                 };
                 tracing::debug!(%error, ?wait, "no token");

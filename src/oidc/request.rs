@@ -1,12 +1,12 @@
 //! What the token endpoint is asked (RFC 6749, sections 2.3.1 and 4.4.2).
 
-use crate::net::http::Post;
+use crate::net::http::{Message, Method};
 use crate::secret::Secret;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use zeroize::Zeroizing;
 
 /// A client's id and secret go into the header, as Kafka's and librdkafka's clients do it and every server has to take it.
-pub(super) fn post(id: &str, secret: &Secret, scope: Option<&str>, encode: bool) -> Post {
+pub(super) fn message(id: &str, secret: &Secret, scope: Option<&str>, encode: bool) -> Message {
     let credentials = Zeroizing::new(match encode {
         true => format!("{}:{}", *form(id), *form(secret.expose())),
         false => format!("{id}:{}", secret.expose()),
@@ -17,7 +17,8 @@ pub(super) fn post(id: &str, secret: &Secret, scope: Option<&str>, encode: bool)
         body.push_str(&form(scope));
     }
     let authorization = Zeroizing::new(BASE64.encode(&*credentials));
-    Post {
+    Message {
+        method: Method::POST,
         authorization: Some(format!("Basic {}", *authorization).into()),
         headers: &[
             ("accept", "application/json"),
@@ -53,10 +54,10 @@ mod tests {
     fn id_and_secret_are_in_the_header_and_encoded_if_that_is_wanted() {
         let secret = Secret::from("p@ss: wörd");
         for (encode, expected) in [(false, "orders/eu:p@ss: wörd"), (true, "orders%2Feu:p%40ss%3A+w%C3%B6rd")] {
-            let post = post("orders/eu", &secret, Some("read write&x"), encode);
-            assert_eq!(post.body.expose(), "grant_type=client_credentials&scope=read+write%26x");
-            assert_eq!(post.authorization.unwrap().expose(), format!("Basic {}", BASE64.encode(expected)));
+            let message = message("orders/eu", &secret, Some("read write&x"), encode);
+            assert_eq!(message.body.expose(), "grant_type=client_credentials&scope=read+write%26x");
+            assert_eq!(message.authorization.unwrap().expose(), format!("Basic {}", BASE64.encode(expected)));
         }
-        assert_eq!(post("a", &secret, None, false).body.expose(), "grant_type=client_credentials");
+        assert_eq!(super::message("a", &secret, None, false).body.expose(), "grant_type=client_credentials");
     }
 }

@@ -26,6 +26,8 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "enabled_events",
     "fetch.error.backoff.ms",
     "fetch.queue.backoff.ms",
+    "http.connect.timeout.ms",
+    "http.read.timeout.ms",
     "interceptor.classes",
     "internal.leave.group.on.close",
     "internal.termination.signal",
@@ -33,6 +35,7 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "key.deserializer",
     "key.serializer",
     "key.subject.name.strategy",
+    "latest.cache.ttl.sec",
     "log.connection.close",
     "log.queue",
     "log.thread.name",
@@ -45,6 +48,7 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "metrics.num.samples",
     "metrics.recording.level",
     "metrics.sample.window.ms",
+    "normalize.schemas",
     "offset.store.path",
     "offset.store.sync.interval.ms",
     "produce.offset.report",
@@ -56,6 +60,8 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "receive.buffer.bytes",
     "receive.message.max.bytes",
     "reconnect.backoff.jitter.ms",
+    "retries.max.wait.ms",
+    "retries.wait.ms",
     "sasl.oauthbearer.clock.skew.seconds",
     "sasl.oauthbearer.jwt.validator.class",
     "sasl.oauthbearer.scope.claim.name",
@@ -205,7 +211,9 @@ mod tests {
                     sasl.oauthbearer.expected.audience=a\nsasl.oauthbearer.jwks.endpoint.url=https://idp/keys\n\
                     schema.registry.url=http://sr\nbasic.auth.user.info=a:b\nsasl.login.class=\n\
                     partitioner.class=org.apache.kafka.clients.producer.internals.DefaultPartitioner\nconfig.providers=";
-        assert_eq!(Properties::parse(text).unwrap().iter().count(), 0);
+        // The registry's two, if there is somebody for them.
+        let kept = if cfg!(feature = "schema-registry") { 2 } else { 0 };
+        assert_eq!(Properties::parse(text).unwrap().iter().count(), kept);
     }
 
     #[test]

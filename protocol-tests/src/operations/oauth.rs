@@ -5,7 +5,7 @@
 
 use futures_util::FutureExt;
 use milena::error::Error;
-use milena::net::http::{Answer, Endpoint};
+use milena::net::http::{Answer, Endpoint, retry_after};
 use milena::oidc::{answer, jwt};
 use milena::sasl::{Fetching, OAuthBearer, SaslMechanism, SaslMessage, SaslPeer, SaslSession, Token, TokenProvider};
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn the_endpoint_answers(said: &[u8]) {
 
 fn the_endpoint_says_when(said: &[u8]) {
     let Ok(text) = std::str::from_utf8(said) else { return };
-    assert!(answer::retry_after(text, NOW).is_none_or(|wait| wait <= LONGEST));
+    assert!(retry_after(text, NOW).is_none_or(|wait| wait <= LONGEST));
     if let Ok(endpoint) = Endpoint::parse(text) {
         assert!(!endpoint.host.is_empty() && endpoint.path.starts_with('/'));
         // A path may have the sign too.
