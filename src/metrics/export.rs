@@ -23,8 +23,11 @@ use std::collections::{BTreeMap, HashSet};
 #[derive(Debug, Default)]
 pub struct Exporter {
     described: HashSet<&'static str>,
-    last: BTreeMap<(&'static str, Vec<(String, String)>), Histogram>,
+    last: BTreeMap<Series, Histogram>,
 }
+
+/// Name and labels.
+type Series = (&'static str, Vec<(String, String)>);
 
 const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.99", 0.99), ("1", 1.0)];
 

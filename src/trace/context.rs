@@ -112,7 +112,7 @@ mod tests {
             PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
             PARENT.replace("00f067aa0ba902b7", &"0".repeat(16)),
             PARENT.replace('-', "_"),
-            format!("00-4bf92f3577b34da6a3ce929d0e0e473ä-00f067aa0ba902b7-01"),
+            "00-4bf92f3577b34da6a3ce929d0e0e473ä-00f067aa0ba902b7-01".into(),
             format!("cc{}x", &PARENT[2..]),
         ];
         for parent in wrong {
