@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("trace", &["consumer", "error", "producer"]),
     ("schema", &["client", "connect", "consumer", "error", "machine", "net", "sasl", "secret", "settings", "tls"]),
     ("properties", &["client", "consumer", "error", "producer", "schema", "secret"]),
-    ("admin", &["client", "error", "ids", "net", "wire"]),
+    ("admin", &["client", "error", "ids", "net", "sasl", "secret", "wire"]), // sasl: it hashes the passwords of users
     ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic
     ("testing", &["admin", "broker", "client", "connect", "consumer", "error", "ids", "producer", "record", "tls"]),
     ("guide", &[]), // words

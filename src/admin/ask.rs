@@ -9,7 +9,7 @@ use crate::net::brokers::Purpose;
 use crate::wire::Request;
 use crate::wire::api_versions::api_name;
 use futures_util::future::join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
@@ -144,6 +144,11 @@ impl<K: Clone + Ord + Send + Sync, V: Sync, P: Place<K>> Ask<'_, K, V, P> {
                     }
                 }
             }
+            // Neither where it belongs nor who was asked has said anything of these.
+            for (key, _) in left.extract_if(.., |key, _| !waiting.contains_key(key)) {
+                let silence = Error::with_message(ErrorKind::Malformed, "the answer says nothing of it");
+                asked.outcomes.insert(key, Err(silence.api(api_name(R::KEY))));
+            }
             let wait = backoff.next_wait();
             if self.admin.client.now() + wait >= self.deadline {
                 asked.outcomes.extend(waiting.into_iter().map(|(key, error)| (key, Err(error))));
@@ -221,10 +226,6 @@ impl<K: Clone + Ord + Send + Sync, V: Sync, P: Place<K>> Ask<'_, K, V, P> {
                     continue;
                 }
             };
-            let said: BTreeSet<&K> = told.iter().map(|(key, _)| key).collect();
-            let silence = Error::with_message(ErrorKind::Malformed, "the answer says nothing of it");
-            let unsaid: Vec<K> = keys.iter().filter(|key| !said.contains(key)).cloned().collect();
-            heard.extend(all(unsaid, &connection.place(silence), Source::Answer));
             heard.extend(told.into_iter().map(|(key, outcome)| Heard { key, outcome, from: Source::Answer }));
         }
         heard

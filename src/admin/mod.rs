@@ -10,29 +10,63 @@
 //! - A change that may have been done is not asked for again; its error is
 //!   [`PossiblySent`](crate::error::Certainty::PossiblySent).
 //! - Dropping a call's future loses its answer; what was sent may still be done.
+//!
+//! ```no_run
+//! use milena::admin::{ResetScope, ResetTo};
+//!
+//! # async fn example(client: milena::client::Client) -> milena::error::Result<()> {
+//! let admin = client.admin();
+//! let scope = || ResetScope::Topics(vec!["clicks".into()]);
+//! for (partition, planned) in admin.dry_run().reset_group_offsets("dashboards", scope(), ResetTo::Earliest).await? {
+//!     println!("{partition} would go to {}", planned?.to);
+//! }
+//! admin.reset_group_offsets("dashboards", scope(), ResetTo::Earliest).await?;
+//! # Ok(())
+//! # }
+//! ```
 
+mod acls;
 mod ask;
+mod cluster;
 mod configs;
+mod elections;
 mod group_descriptions;
 mod group_offsets;
 mod groups;
+mod log_dirs;
 mod new_topics;
 mod offsets;
 mod operations;
 mod partitions;
 mod places;
+mod producers;
+mod quorum;
+mod quotas;
+mod reassignments;
 mod reset;
 mod topics;
+mod transactions;
+mod users;
 mod words;
 
+pub use acls::{AclBinding, AclFilter, AclPattern, AclPermission, AclResourceType};
+pub use cluster::{BrokerDescription, ClusterDescription, FeatureUpdate, Features};
 pub use configs::{ConfigChange, ConfigEntry, ConfigQuery, ConfigResource, ConfigSource, ConfigSynonym, ConfigType};
+pub use elections::Election;
 pub use group_descriptions::{GroupDescription, MemberDescription};
 pub use group_offsets::GroupOffset;
 pub use groups::{GroupFilter, GroupListing, MemberToRemove};
+pub use log_dirs::{LogDir, LogDirReplica};
 pub use new_topics::{CreatedTopic, NewPartitions, NewTopic};
 pub use operations::AclOperation;
+pub use producers::ProducerState;
+pub use quorum::{QuorumDescription, QuorumEndpoint, QuorumReplica};
+pub use quotas::{QuotaEntity, QuotaFilter};
+pub use reassignments::Reassignment;
 pub use reset::{OffsetMove, ResetScope, ResetTo};
 pub use topics::{PartitionDescription, TopicDescription, TopicListing};
+pub use transactions::{HangingTransaction, TransactionDescription, TransactionFilter, TransactionListing};
+pub use users::{ScramCredential, ScramMechanism, UserChange};
 
 pub use crate::wire::fetch::IsolationLevel;
 pub use crate::wire::list_offsets::{OffsetAndTimestamp, OffsetSpec};

@@ -58,8 +58,7 @@ impl Api for ElectLeadersRequest {
     async fn serve(self, on: Context) -> ElectLeadersResponse {
         let mut state = on.state();
         if let Err(code) = on.may(&state, Operation::Alter, Resource::Cluster) {
-            let told = if on.version < 1 { 0 } else { code.to_wire() };
-            return self.refuse(code).with_error_code(told);
+            return self.refuse_on(&on, code);
         }
         let unclean = match self.election_type {
             _ if on.version < 1 => false,
@@ -85,6 +84,11 @@ impl Api for ElectLeadersRequest {
 
     fn refuse(&self, code: ErrorCode) -> ElectLeadersResponse {
         elected(self, |_, _| Err(plain(code)))
+    }
+
+    /// v0 can say it of partitions alone.
+    fn refuse_on(&self, on: &Context, code: ErrorCode) -> ElectLeadersResponse {
+        self.refuse(code).with_error_code(if on.version < 1 { 0 } else { code.to_wire() })
     }
 }
 

@@ -6,9 +6,9 @@
 //!   says nothing about versions.
 
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
-use crate::wire::api_versions::{BrokerVersions, ours};
+use crate::wire::api_versions::{BrokerVersions, api_versions_request, ours};
 use crate::wire::messages::{ApiKey, ApiVersionsRequest};
-use crate::wire::{StrBytes, request};
+use crate::wire::request;
 use bytes::Bytes;
 
 /// What to do next.
@@ -41,13 +41,7 @@ impl Negotiation {
 
     /// The request in the current version.
     pub fn request(&self) -> ApiVersionsRequest {
-        let request = ApiVersionsRequest::default();
-        if self.version < 3 {
-            return request;
-        }
-        request
-            .with_client_software_name(StrBytes::from_static_str("milena"))
-            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")))
+        api_versions_request(self.version)
     }
 
     /// The answer: a response frame without its length.

@@ -30,7 +30,7 @@ enum Hash {
     Sha512,
 }
 
-type Key = Zeroizing<Vec<u8>>;
+pub(crate) type Key = Zeroizing<Vec<u8>>;
 
 /// SCRAM with SHA-256 or SHA-512: the password itself is never sent, and the broker shows that it knows it.
 #[derive(Debug, Clone)]
@@ -80,6 +80,20 @@ impl Scram {
         Self::new(self.hash, self.credentials.username.clone(), self.credentials.password.clone(), true)
     }
 
+    /// What a broker is to keep for this user and password to log in (KIP-554): a new salt, and the password hashed with it so
+    /// many times. Takes some milliseconds.
+    ///
+    /// # Errors
+    /// `State` if the system has no random numbers.
+    pub(crate) fn new_credential(&self, iterations: u32) -> Result<(Vec<u8>, Arc<Key>)> {
+        let salt = random()?.to_vec();
+        let salted = match self.hash {
+            Hash::Sha256 => self.credentials.salted::<Sha256>(&salt, iterations),
+            Hash::Sha512 => self.credentials.salted::<Sha512>(&salt, iterations),
+        };
+        Ok((salt, salted))
+    }
+
     fn new(hash: Hash, username: String, password: Secret, is_token: bool) -> Self {
         Self { hash, credentials: Arc::new(Credentials { username, password, is_token, salted: Mutex::new(None) }) }
     }
@@ -105,11 +119,7 @@ impl SaslMechanism for Scram {
 
     fn start<'a>(&'a self, _: &'a SaslPeer) -> Starting<'a> {
         Box::pin(async move {
-            let mut random = [0; 24];
-            getrandom::fill(&mut random).map_err(|error| {
-                Error::with_message(ErrorKind::State, "no random numbers from the system").caused_by(error)
-            })?;
-            let (message, session) = self.begin(BASE64.encode(random));
+            let (message, session) = self.begin(BASE64.encode(random()?));
             Ok((message, Box::new(session) as _))
         })
     }
@@ -187,6 +197,13 @@ impl Credentials {
         *kept() = Some(Salted { salt: salt.to_vec(), iterations, key: key.clone() });
         key
     }
+}
+
+fn random() -> Result<[u8; 24]> {
+    let mut random = [0; 24];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::with_message(ErrorKind::State, "no random numbers from the system").caused_by(error))?;
+    Ok(random)
 }
 
 fn mac<D: Sha>(key: &[u8], message: &[u8]) -> Key {

@@ -5,8 +5,8 @@
 //! for the sake of librdkafka and does not implement them (KAFKA-18659). We only ever pick the highest.
 
 use crate::error::{Certainty, Error, ErrorKind, Result};
-use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
-use kafka_protocol::protocol::{Message, Request};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::{Message, Request, StrBytes};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -26,6 +26,17 @@ pub fn ours<R: Request>() -> (i16, i16) {
     let (request, response) = (R::VERSIONS, <R::Response as Message>::VERSIONS);
     let cap = CAPS.iter().find(|(api, _)| *api as i16 == R::KEY).map_or(i16::MAX, |(_, cap)| *cap);
     (request.min.max(response.min), request.max.min(response.max).min(cap))
+}
+
+/// The request for what a broker has; who asks is told from v3 on (KIP-511).
+pub fn api_versions_request(version: i16) -> ApiVersionsRequest {
+    let request = ApiVersionsRequest::default();
+    if version < 3 {
+        return request;
+    }
+    request
+        .with_client_software_name(StrBytes::from_static_str("milena"))
+        .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")))
 }
 
 /// What one broker said of itself on one connection.

@@ -1,8 +1,11 @@
 //! The admin: topics and their configs, outcomes per item, and a controller that is elsewhere.
 
+mod access;
+mod brokers;
 mod configs;
 mod groups;
 mod topics;
+mod transactions;
 
 use milena::admin::{Admin, ConfigSource, NewTopic};
 use milena::broker::{ApiKey, TestCluster};

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "nothing here is run")]
 
 use futures_util::StreamExt;
-use milena::admin::{Admin, NewTopic};
+use milena::admin::Admin;
 use milena::client::{Client, ClientConfig};
 use milena::consumer::{Consumer, TopicPattern};
 use milena::ids::{OffsetAndMetadata, TopicPartition};
@@ -31,21 +31,59 @@ fn clients(client: &'static Client) {
 }
 
 fn admins(admin: &'static Admin) {
+    use milena::admin::*;
     let partition = || TopicPartition::new("t", 0);
+    let topic = || ConfigResource::Topic("t".into());
+    let acl = || AclBinding::allow(AclResourceType::Topic, "t", "User:a", AclOperation::Read);
     sendable!(
         admin.create_topics([NewTopic::new("t", 1, 1)]),
         admin.delete_topics(["t"]),
+        admin.delete_topics_by_id([milena::ids::TopicId::ZERO]),
         admin.create_partitions([("t", 2)]),
         admin.list_topics(),
         admin.describe_topics(["t"]),
+        admin.describe_topics_by_id([milena::ids::TopicId::ZERO]),
         admin.describe_configs("t"),
+        admin.describe_config_resources(ConfigQuery::new([topic()])),
         admin.alter_configs("t", [("a", Some("b".to_owned()))]),
+        admin.alter_config_resources([(topic(), vec![ConfigChange::delete("a")])]),
+        admin.list_config_resources(),
         admin.list_groups(),
+        admin.list_groups_by(GroupFilter::default()),
         admin.describe_groups(["g"]),
+        admin.committed_offsets(["g"]),
         admin.list_group_offsets("g"),
+        admin.list_offsets_of_groups(["g"]),
+        admin.list_offsets([(partition(), OffsetSpec::Latest)], IsolationLevel::ReadUncommitted),
         admin.end_offsets([partition()]),
+        admin.alter_group_offsets("g", [(partition(), OffsetAndMetadata::new(1))]),
         admin.set_group_offsets("g", [(partition(), OffsetAndMetadata::new(1))]),
+        admin.reset_group_offsets("g", ResetScope::Committed, ResetTo::Earliest),
+        admin.delete_group_offsets("g", [partition()]),
+        admin.remove_members("g", [MemberToRemove::Id("m".into())], ""),
         admin.delete_groups(["g"]),
+        admin.delete_records([(partition(), 1)]),
+    );
+    sendable!(
+        admin.create_acls([acl()]),
+        admin.describe_acls(AclFilter::default()),
+        admin.delete_acls([AclFilter::default()]),
+        admin.describe_users(["u"]),
+        admin.alter_users([UserChange::delete("u", ScramMechanism::Sha256)]),
+        admin.describe_quotas(QuotaFilter::default()),
+        admin.alter_quotas([(QuotaEntity::default().user("u"), vec![])]),
+        admin.describe_cluster(),
+        admin.describe_features(),
+        admin.update_features([FeatureUpdate::upgrade("f", 1)]),
+        admin.describe_quorum(),
+        admin.describe_log_dirs([milena::ids::NodeId(1)]),
+        admin.elect_leaders(Election::Preferred, None),
+        admin.alter_partition_reassignments([(partition(), None)]),
+        admin.list_partition_reassignments(None),
+        admin.list_transactions(TransactionFilter::default()),
+        admin.describe_transactions(["x"]),
+        admin.describe_producers([partition()]),
+        admin.fence_producers(["x"]),
     );
 }
 

@@ -12,6 +12,10 @@
 //! `oauthbearer.sh`.
 
 mod admin;
+mod admin_access;
+mod admin_cluster;
+mod admin_groups;
+mod admin_topics;
 mod chaos;
 mod codecs;
 mod commits;
@@ -81,6 +85,17 @@ fn is_before(release: [u32; 3]) -> bool {
     let version = env::var("KAFKA_VERSION").unwrap_or_default();
     let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
     parts.len() == 3 && parts < release.to_vec()
+}
+
+/// What a call came to, on brokers that have it; `None` if this one is of before and says that it is too old.
+fn since<T: std::fmt::Debug>(release: [u32; 3], outcome: Result<T>) -> Option<T> {
+    match outcome {
+        Err(error) if is_before(release) => {
+            assert_eq!(error.kind(), milena::error::ErrorKind::UnsupportedVersion, "{error}");
+            None
+        }
+        outcome => Some(outcome.expect("the broker is new enough for this, and answers")),
+    }
 }
 
 /// A name that no earlier run has used.

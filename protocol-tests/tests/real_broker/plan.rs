@@ -31,6 +31,7 @@ enum Need {
 
 /// Why a test is for PLAINTEXT only.
 const FRAMES: Option<&str> = Some("it looks into the frames on the wire");
+const SASL_OF_ITS_OWN: Option<&str> = Some("it says itself who it is");
 const PEERS_OF_ITS_OWN: Option<&str> = Some("it speaks to the brokers by sockets of its own");
 
 /// A module of the suite, or one test of it, which then counts to this row alone.
@@ -72,6 +73,7 @@ const MOVED: &str = "a leader that moves is followed, nothing lost or doubled";
 const GROUP: &str = "classic groups: joining, leaving, failing over, static members";
 const MIXED: &str = "classic groups shared with the Java client and librdkafka";
 const COORDINATED: &str = "groups that the coordinator balances (KIP-848)";
+const NOT_ALLOWED: &str = "the admin: ACLs, and what it is told who may not";
 const TRANSACTIONS: &str = "transactions: commit, abort, fencing, timeout, death at any step";
 const KIP_848: &[Need] = &[Need::Api(ConsumerGroupHeartbeat, 1)];
 const THREE_NODES: &[Need] = &[Need::Nodes(3)];
@@ -125,6 +127,12 @@ const ROWS: &[Row] = &[
         .needs(&[Need::Api(InitProducerId, 3)])
         .only_plaintext(FRAMES),
     row("admin::", "the admin's round: topics, partitions, configs, groups, offsets").core(),
+    row("admin_topics::", "the admin: topics with assignments and by id, records deleted, configs of every kind"),
+    row("admin_groups::", "the admin: groups of both kinds, many at once, resets, members removed"),
+    row("admin_cluster::", "the admin: brokers, features, quorum, disks, elections, reassignments, transactions"),
+    row("admin_access::", "the admin: users, quotas"),
+    row("admin_access::acls_", NOT_ALLOWED).needs(&[Need::Authorizer]).only_plaintext(SASL_OF_ITS_OWN),
+    row("admin_access::who_may_not_", NOT_ALLOWED).needs(&[Need::Authorizer]).only_plaintext(SASL_OF_ITS_OWN).alone(),
     row("emulation::", "the test broker passes for this release").needs(EMULATED).only_plaintext(PEERS_OF_ITS_OWN),
     row("emulation::what_we_emulate_of_producers_", "the test broker passes for this release")
         .needs(&[Need::Emulated(None), Need::Nodes(1)])
