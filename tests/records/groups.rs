@@ -1,0 +1,53 @@
+//! `consume` in a group: what is committed is what was printed.
+
+use crate::support::{cluster, milena};
+use milena::broker::TestCluster;
+use milena::ids::TopicPartition;
+
+fn committed(cluster: &TestCluster, group: &str, topic: &str) -> Option<i64> {
+    cluster.committed(group, &TopicPartition::new(topic, 0)).map(|committed| committed.offset)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_counted_off_is_read_next_time() {
+    let cluster = cluster([("t", 1)]).await;
+    let run = |args: &[&str]| milena(&cluster, &[&["consume", "t"], args].concat(), "");
+    milena(&cluster, &["produce", "-t", "t", "-q"], "0\n1\n2\n3\n4\n5\n").text();
+    assert_eq!(run(&["-g", "g", "-c", "2", "-o", "start"]).words(), "0 1");
+    assert_eq!(committed(&cluster, "g", "t"), Some(2), "and not what had been fetched");
+    assert_eq!(run(&["-G", "g", "-c", "1"]).words(), "2");
+    assert_eq!(run(&["-X", "group.id=g", "-e", "-o", "stored"]).words(), "3 4 5");
+    assert_eq!(committed(&cluster, "g", "t"), Some(6));
+    assert_eq!(run(&["-g", "g", "-e"]).words(), "");
+    // Without a commit the start is where -o says, and with -e it is the beginning.
+    assert_eq!(run(&["-g", "h", "-e", "-o", "end"]).words(), "");
+    assert_eq!(run(&["-g", "i", "-e", "-f", "%s,"]).words(), "0,1,2,3,4,5,");
+    assert_eq!(run(&["-g", "j", "-e", "-X", "enable.auto.commit=false"]).words(), "0 1 2 3 4 5");
+    assert_eq!(committed(&cluster, "j", "t"), None);
+    run(&["-g", "g", "-o", "3"]).fails(1, &["can't be combined with group.id"]);
+    run(&["-g", "g", "-o", ":end"]).fails(1, &["can't be combined with group.id"]);
+    // By its commits alone, without joining it.
+    assert_eq!(run(&["-g", "k", "-p", "0", "-o", "start", "-c", "4"]).words(), "0 1 2 3");
+    assert_eq!(run(&["-g", "k", "-p", "0", "-e", "-o", "stored"]).words(), "4 5");
+    assert_eq!(run(&["-g", "k", "-p", "0", "-e", "-o", "1:3"]).words(), "1 2");
+    assert_eq!(run(&["-g", "k", "-p", "0", "-o", "6:end"]).words(), "", "nothing to read is an end too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_reads_by_expression_and_commits_behind_what_it_filters() {
+    let cluster = cluster([("a1", 1), ("a2", 1), ("b", 1)]).await;
+    for topic in ["a1", "a2", "b"] {
+        milena(&cluster, &["produce", "-t", topic, "-q", "-K:"], "k:0\nx:1\nk:2\nx:3\n").text();
+    }
+    let done = milena(&cluster, &["consume", "-r", "a.", "-g", "g", "-e", "--key", "k"], "");
+    assert_eq!(done.text().lines().count(), 4);
+    assert_eq!(["a1", "a2", "b"].map(|topic| committed(&cluster, "g", topic)), [Some(4), Some(4), None]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_commits_behind_markers() {
+    let cluster = cluster([("t", 1)]).await;
+    milena(&cluster, &["produce", "-t", "t", "-q", "--transactional-id", "x"], "0\n1\n").text();
+    assert_eq!(milena(&cluster, &["consume", "t", "-g", "g", "-e"], "").words(), "0 1");
+    assert_eq!(committed(&cluster, "g", "t"), Some(3));
+}

@@ -1,0 +1,86 @@
+//! `produce` in transactions: all of one, or nothing.
+
+use crate::support::{cluster, command, milena, values};
+use milena::broker::{ApiKey, TestCluster};
+use milena::error::ErrorCode;
+use std::io::Write;
+
+fn committed(cluster: &TestCluster) -> Vec<String> {
+    let text = |value: Option<bytes::Bytes>| String::from_utf8(value.unwrap().to_vec()).unwrap();
+    cluster.committed_records("t").unwrap().into_iter().map(|record| text(record.value)).collect()
+}
+
+fn lines(range: std::ops::Range<u32>) -> String {
+    range.map(|at| format!("{at}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_transaction_or_one_for_each_few_records() {
+    let cluster = cluster([("t", 1)]).await;
+    let run = |args: &[&str], input: &str| milena(&cluster, &[&["produce", "-t", "t"], args].concat(), input);
+    assert_eq!(run(&["--transactional-id", "x"], &lines(0..5)).stderr, "milena: 5 records written\n");
+    assert_eq!(cluster.offsets("t", 0), Some((0, 6)), "one marker");
+    run(&["-X", "transactional.id=x", "--transaction-size", "2"], &lines(5..10)).text();
+    assert_eq!(cluster.offsets("t", 0), Some((0, 14)), "three more");
+    run(&["--transactional-id", "x", "--transaction-size", "2"], &lines(10..12)).text();
+    assert_eq!(cluster.offsets("t", 0), Some((0, 17)), "and none for nothing");
+    run(&["--transactional-id", "x"], "").text();
+    assert_eq!(cluster.offsets("t", 0), Some((0, 17)));
+    assert_eq!(committed(&cluster).len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_goes_wrong_aborts_the_open_one_and_keeps_those_before() {
+    let cluster = cluster([("t", 1)]).await;
+    let args =
+        ["produce", "-t", "t", "--transactional-id", "x", "--transaction-size", "2", "-X", "max.request.size=2000"];
+    let long = "x".repeat(3_000);
+    let done = milena(&cluster, &args, format!("1\n2\n3\n{long}\n5\n6\n"));
+    done.fails(2, &["line 4: ", "2 records written", "2 records not written: the transaction was aborted"]);
+    assert_eq!(committed(&cluster), ["1", "2"]);
+    assert_eq!(values(&cluster, "t"), ["1", "2", "3"], "which was in the aborted one");
+
+    let envelopes = "{\"payload\":\"7\"}\n{\"payload\":\"8\"}\n{\"payload\":\"9\"}\nnonsense\n";
+    let done = milena(&cluster, &[&args[..], &["--json"]].concat(), envelopes);
+    done.fails(
+        1,
+        &["2 records written", "1 record not written: line 4: not an envelope", "the transaction was aborted"],
+    );
+    assert_eq!(committed(&cluster), ["1", "2", "7", "8"]);
+
+    cluster.fault(ApiKey::EndTxn).once().error(ErrorCode::InvalidProducerEpoch);
+    let done = milena(&cluster, &["produce", "-t", "t", "--transactional-id", "x"], "lost\n");
+    done.fails(2, &["0 records written", "1 record not written: the transaction: "]);
+    assert_eq!(committed(&cluster).len(), 4);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_transaction_is_aborted_and_an_interrupted_stream_is_written() {
+    let cluster = cluster([("t", 1)]).await;
+    for (how, code, said) in [
+        (
+            &["--transactional-id", "x"][..],
+            2,
+            "3 records not written: interrupted, and the open transaction was aborted",
+        ),
+        (&[], 0, "3 records written"),
+    ] {
+        let known = cluster.records("t").unwrap().len();
+        let mut child = command(&cluster, &[&["produce", "-t", "t"], how].concat()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"1\n2\n3\n").unwrap();
+        cluster.wait_until("they are in the log", |cluster| cluster.records("t").unwrap().len() == known + 3).await;
+        let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = tokio::task::spawn_blocking(move || {
+            let stdin = child.stdin.take(); // open: the input has not ended
+            let done = child.wait_with_output().unwrap();
+            drop(stdin);
+            done
+        });
+        let done = status.await.unwrap();
+        let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(code) && stderr.contains(said), "{stderr}");
+    }
+    assert_eq!(committed(&cluster), ["1", "2", "3"]);
+}
