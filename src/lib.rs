@@ -95,9 +95,9 @@ pub mod producer;
 pub mod properties;
 pub mod record;
 pub mod sasl;
-pub mod secret;
 #[cfg(feature = "schema-registry")]
 pub mod schema;
+pub mod secret;
 #[cfg(feature = "test-broker")]
 pub mod testing;
 #[cfg(feature = "tls")]
