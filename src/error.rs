@@ -151,9 +151,12 @@ impl Error {
         self
     }
 
-    /// Adds or replaces the clause for a person.
+    /// Adds or replaces the clause for a person; an empty one, as brokers send it for want of words, changes nothing.
     pub fn message(self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.with(|inner| inner.message = Some(message.into()))
+        match message.into() {
+            empty if empty.is_empty() => self,
+            message => self.with(|inner| inner.message = Some(message)),
+        }
     }
 
     /// Adds what may be wrong, for a person.
@@ -409,5 +412,13 @@ mod tests {
             "clicks[3]: Produce to node 2 at b2:9092: the broker answered NOT_ENOUGH_REPLICAS_AFTER_APPEND (it may have been written)"
         );
         assert!(error.is_retriable() && !error.is_fatal());
+    }
+
+    #[test]
+    fn a_broker_without_words_leaves_those_that_there_are() {
+        for code in [ErrorCode::GroupAuthorizationFailed, ErrorCode::GroupIdNotFound] {
+            let error = Error::broker(code).api("FindCoordinator").message(String::new());
+            assert!(error.to_string().contains(code.name()), "{error}");
+        }
     }
 }
