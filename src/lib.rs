@@ -43,9 +43,12 @@
 //!
 //! # Features
 //!
-//! `gzip`, `snappy`, `lz4`, `zstd`: one codec each, all on by default, all in Rust. `oidc`: tokens for OAUTHBEARER from a
-//! token endpoint. `metrics`: what is counted, for the `metrics` facade. `schema-registry`: its client and the formats. `test-broker`,
-//! `pipeline`, `postgres` (a sink), `cli` (the `milena` binary: everything).
+//! - On by default: `gzip`, `snappy`, `lz4`, `zstd`, one codec each, all in Rust; `tls`, TLS to brokers.
+//! - `oidc`: tokens for OAUTHBEARER from a token endpoint. `schema-registry`: its client and the formats. `metrics`: what is counted, for
+//!   the `metrics` facade.
+//! - `test-broker`: the cluster in this process, and `testing`. `pipeline`, `postgres` (a sink).
+//! - `cli`: the `milena` binary, everything.
+//!
 //! `unstable-internals` opens private modules to this repository's own tests and is not covered by semver.
 //!
 //! # Guarantees
@@ -56,7 +59,14 @@
 //!   [`PossiblySent`](error::Certainty::PossiblySent). Dropping a future never loses records nor breaks a connection.
 //! - Tasks run on the caller's tokio runtime; when the handles are gone, so are tasks and sockets.
 //! - No `unsafe` in this crate, and no C in its dependencies.
+//!
+//! # Versions
+//!
+//! Semver; while the major version is 0, a minor version may break, and a patch does not. Rust 1.95 or newer; a minor version may raise
+//! that. Apache Kafka 2.4 to 4.3. `docs/versions.md` says what is covered and what is not.
 #![forbid(unsafe_code)]
+// On docs.rs each item says which feature it needs; what the internals are re-exported from is none.
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(feature = "unstable-internals"))))]
 #![cfg_attr(not(feature = "unstable-internals"), warn(missing_docs))]
 #![cfg_attr(
     not(all(feature = "cli", feature = "unstable-internals")),

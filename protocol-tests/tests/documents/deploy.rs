@@ -27,9 +27,15 @@ fn workloads() -> Vec<(String, Yaml, Yaml)> {
     found
 }
 
+/// The sources of the binary with such names.
+fn of_binary(pattern: &str) -> String {
+    let files = files_of_the_repository(&format!("src/bin/milena/{pattern}"));
+    files.iter().map(|file| read(file)).collect()
+}
+
 /// Which options `milena COMMAND` and `milena` have, as their sources say.
 fn has_option(command: &str, option: &str) -> bool {
-    let source = read(&format!("src/bin/milena/{command}.rs")) + &read("src/bin/milena/args.rs");
+    let source = of_binary(&format!("{command}.rs")) + &of_binary("args*");
     let field = format!("{}:", option.trim_start_matches('-').replace('-', "_"));
     match option {
         "-F" => source.contains("short = 'F'"),
@@ -86,8 +92,9 @@ fn what_pods_run_is_what_the_binary_has() {
 #[test]
 fn pods_have_longer_to_stop_than_the_commands_take() {
     const DEADLINE: &str = "const DEADLINE: Duration = Duration::from_secs(";
-    let args = read("src/bin/milena/args.rs");
-    let deadline = args.split(DEADLINE).nth(1).and_then(|rest| rest.split(')').next()).expect("the deadline of a stop");
+    let binary = of_binary("*.rs");
+    let deadline =
+        binary.split(DEADLINE).nth(1).and_then(|rest| rest.split(')').next()).expect("the deadline of a stop");
     let deadline: i64 = deadline.parse().unwrap();
     for (file, object, _) in workloads() {
         let grace =
