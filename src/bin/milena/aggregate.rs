@@ -85,7 +85,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
             .find(|setting| setting.key == "bootstrap.servers")
             .map_or(job.bootstrap, |found| &found.value);
         (job.partitions, job.idle, job.until_end) = (partitions, idle, args.until_end);
-        print!("{}", job.sql().map_err(Failure::config)?);
+        crate::output::text(&job.sql().map_err(Failure::config)?)?;
         return Ok(());
     }
     let mut options = Options::new(&args.topic, spec);

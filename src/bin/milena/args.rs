@@ -1,5 +1,6 @@
 //! What every subcommand shares: the global options, the order of their sources, exit codes, interruption.
 
+use crate::output::{self, name_of};
 use milena::{
     client::Client,
     error::{Error, ErrorKind},
@@ -16,6 +17,7 @@ use milena::{
     properties::Properties,
 };
 use std::{
+    borrow::Cow,
     ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
@@ -41,6 +43,9 @@ pub struct Global {
     /// A TOML file: [kafka], [kafka.producer], [kafka.consumer], [pipeline], [[window]]
     #[arg(long, global = true, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
+    /// Gives up after so long, with exit code 2: 30s, 5m, or milliseconds [default: 30s for verbs that ask and end, none else]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = timeout)]
+    pub timeout: Option<Duration>,
 }
 
 /// Where a value comes from; of the same key the greatest wins.
@@ -213,6 +218,12 @@ pub fn duration(text: &str) -> std::result::Result<Duration, String> {
     milena::pipeline::config::parse_duration(text)
 }
 
+/// As [`duration`], but some time has to be left.
+fn timeout(text: &str) -> std::result::Result<Duration, String> {
+    let limit = duration(text)?;
+    if limit.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(limit) }
+}
+
 /// An RFC 3339 instant, in microseconds since 1970.
 pub fn instant(text: &str) -> std::result::Result<i64, String> {
     let wrong = || format!("{text:?} is not RFC 3339 with a zone, such as 2024-01-15T14:30:00Z");
@@ -266,7 +277,7 @@ pub fn context(global: &Global) -> Result<Context> {
 pub async fn finish(context: &Context, receipt: std::result::Result<Receipt, PipelineError>) -> Result<()> {
     context.client.close().await;
     let receipt = receipt?;
-    println!("{}", receipt.to_json());
+    output::tell(receipt.to_json())?;
     if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
 }
 
@@ -275,27 +286,75 @@ pub async fn finish(context: &Context, receipt: std::result::Result<Receipt, Pip
 pub struct Failure {
     code: u8,
     message: String,
+    name: Cow<'static, str>,
 }
 
 impl Failure {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), name: Cow::Borrowed("ERROR") }
+    }
+
     /// A wrong command line, file or combination: exit 1.
     pub fn config(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self::new(1, message)
     }
 
     /// The brokers failed or refused: exit 2.
     pub fn broker(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self::new(2, message)
     }
 
     /// The database failed or refused: exit 3.
     pub fn database(message: impl Into<String>) -> Self {
-        Self { code: 3, message: message.into() }
+        Self::new(3, message)
     }
 
     /// Numbers that should be equal are not: exit 4.
     pub fn mismatch(message: impl Into<String>) -> Self {
-        Self { code: 4, message: message.into() }
+        Self::new(4, message)
+    }
+
+    /// Nobody reads our output any more, as behind `| head`: the end, without a word and with exit 0.
+    fn broken_pipe() -> Self {
+        Self::new(0, "")
+    }
+
+    /// Whether it is that nobody reads our output.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.code == 0
+    }
+
+    /// All of them as one, with the words of each on a line of its own; none is no failure.
+    pub fn all(failures: impl IntoIterator<Item = Self>) -> Result<()> {
+        let worse = |mut all: Self, other: Self| {
+            all.message = format!("{}\nmilena: {}", all.message, other.message);
+            all.code = all.code.max(other.code);
+            all
+        };
+        failures.into_iter().reduce(worse).map_or(Ok(()), Err)
+    }
+
+    /// With the error's name, as [`name`](Self::name) gives it.
+    pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// With what it is about before it.
+    pub fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// With what may help behind it.
+    pub fn hint(mut self, hint: &str) -> Self {
+        self.message = format!("{}; {hint}", self.message);
+        self
+    }
+
+    /// What it is called in a column: Kafka's name of the error, if a broker answered one.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the process ends with.
@@ -323,7 +382,7 @@ impl From<Error> for Failure {
             message.push_str(&inner.to_string());
             cause = inner.source();
         }
-        Self { code, message }
+        Self::new(code, message).named(name_of(&error))
     }
 }
 
@@ -332,14 +391,17 @@ impl From<PipelineError> for Failure {
         let code = error.exit_code();
         match error {
             PipelineError::Kafka(error) => error.into(),
-            error => Self { code, message: error.to_string() },
+            error => Self::new(code, error.to_string()),
         }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::config(error.to_string())
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::broken_pipe(),
+            _ => Self::config(error.to_string()),
+        }
     }
 }
 

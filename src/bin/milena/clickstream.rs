@@ -1,6 +1,7 @@
 //! `milena clickstream`: events by seed, or lines of a file, into a topic.
 
 use crate::args::{Failure, Global, Result, context, duration, instant, share};
+use crate::say;
 use milena::pipeline::{
     clickstream::{self, Options},
     config::Topics,
@@ -79,6 +80,6 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let context = context(global)?;
     let receipt = clickstream::run(&context, options).await;
     context.client.close().await;
-    println!("{}", receipt?.to_json());
+    say!("{}", receipt?.to_json());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `milena config show`: the effective values with their origin, secrets masked.
 
 use crate::args::{Global, Result, Role};
+use crate::say;
 use milena::properties::is_secret;
 
 #[derive(Debug, clap::Args)]
@@ -20,10 +21,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     for (title, role) in
         [("kafka", Role::Client), ("kafka.producer", Role::Producer), ("kafka.consumer", Role::Consumer)]
     {
-        println!("[{title}]");
+        say!("[{title}]");
         for setting in global.settings(role)? {
             let value = if is_secret(&setting.key) { "********" } else { &setting.value };
-            println!("{:?} = {value:?}  # {}", setting.key, setting.origin);
+            say!("{:?} = {value:?}  # {}", setting.key, setting.origin);
         }
     }
     Ok(())

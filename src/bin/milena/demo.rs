@@ -1,6 +1,7 @@
 //! `milena demo`: the whole pipeline in one process, with a view of it on the terminal.
 
 use crate::args::{Failure, Global, Result, announced, duration, listen, stop_on_signal};
+use crate::say;
 use crate::view;
 use milena::pipeline::{
     context::wall_micros,
@@ -53,6 +54,6 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     over.stop();
     let _ = view.await;
     let receipt = receipt?;
-    println!("{}", receipt.to_json());
+    say!("{}", receipt.to_json());
     if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
 }

@@ -1,10 +1,9 @@
 //! `milena dlq`: what is in a dead letter queue and why, and sending it once more.
 
 use crate::args::{Failure, Global, Result, context};
-use crate::dlq_text;
-use crate::groups::table;
-use crate::progress;
+use crate::output::{Output, Table};
 use crate::records::envelope;
+use crate::{dlq_text, progress, row, say};
 use milena::pipeline::{
     context::Context,
     dlq::{self, Filter, Refusal, Replayed},
@@ -126,33 +125,29 @@ async fn list(context: &Context, which: &Which, newest: usize, json: bool) -> Re
     let look = dlq::list(context, &which.topic, &filter, newest, &progress);
     let found = progress::beside_scan(progress.clone(), look).await?;
     if json {
-        println!("{}", serde_json::to_string(&found).map_err(|error| Failure::config(error.to_string()))?);
+        say!("{}", serde_json::to_string(&found).map_err(|error| Failure::config(error.to_string()))?);
         return Ok(());
     }
-    let rows = found.groups.iter().map(|group| {
-        let (records, distinct) = (group.records.to_string(), group.distinct.to_string());
-        vec![
-            dlq_text::cell(&group.stage),
-            dlq_text::cell(&group.reason),
-            records,
-            distinct,
-            dlq_text::ranges(&group.coordinates),
-        ]
-    });
-    table(&["STAGE", "REASON", "RECORDS", "ORIGINALS", "COORDINATES"], rows.collect())?;
-    let rows = found.newest.iter().map(|entry| {
+    let mut groups = Table::new(["STAGE", "REASON", "RECORDS", "ORIGINALS", "COORDINATES"]);
+    for group in &found.groups {
+        let ranges = dlq_text::ranges(&group.coordinates);
+        groups.push(row![group.stage.as_str(), group.reason.as_str(), group.records, group.distinct, ranges]);
+    }
+    Output::default().table(&groups)?;
+    let mut table = Table::new(["NEWEST", "TIMESTAMP", "STAGE", "REASON", "ORIGINAL", "WHY"]);
+    for entry in &found.newest {
         let place = format!("{}@{}", entry.partition, entry.offset);
         let time = timestamp::format(entry.ts.saturating_mul(1_000));
         let [stage, reason, original, message] =
-            [&entry.stage, &entry.reason, &entry.original, &entry.message].map(|text| dlq_text::cell(text));
-        vec![place, time, stage, reason, original, message]
-    });
-    if !found.newest.is_empty() {
-        println!();
-        table(&["NEWEST", "TIMESTAMP", "STAGE", "REASON", "ORIGINAL", "WHY"], rows.collect())?;
+            [&entry.stage, &entry.reason, &entry.original, &entry.message].map(|text| text.as_str());
+        table.push(row![place, time, stage, reason, original, message]);
+    }
+    if !table.is_empty() {
+        say!("");
+        Output::default().table(&table)?;
     }
     if found.foreign > 0 {
-        println!("\n{} records were not set aside by milena", found.foreign);
+        say!("\n{} records were not set aside by milena", found.foreign);
     }
     Ok(())
 }
@@ -177,7 +172,9 @@ async fn show(context: &Context, topic: &str, place: &Place, json: bool) -> Resu
             "{topic}: no dead letter is there, or of that; `milena dlq list` says what is"
         )));
     }
-    found.iter().for_each(|text| println!("{text}"));
+    for text in found {
+        say!("{text}");
+    }
     Ok(())
 }
 
@@ -207,11 +204,11 @@ impl Replay<'_> {
         let back = dlq::back_to_input(self.context, topic, &filter, self.dry_run, &self.progress);
         let (mut all, mut refusals) = progress::beside_scan(self.progress.clone(), back).await?;
         let dry = if self.dry_run { " (dry run: nothing was)" } else { "" };
-        println!("back to {input}: {} sent{dry}, {} repeated, {} still refused", all.sent, all.repeated, all.refused);
+        say!("back to {input}: {} sent{dry}, {} repeated, {} still refused", all.sent, all.repeated, all.refused);
         for what in [What::Purchases, What::Windows] {
             let (part, refused) = self.sink(what, &filter).await?;
             if part.read > 0 {
-                println!(
+                say!(
                     "into {}: {} rows{dry}, {} there already, {} still refused",
                     what.table(),
                     part.sent,
@@ -223,10 +220,10 @@ impl Replay<'_> {
             refusals.extend(refused);
         }
         for Refusal { original, why, .. } in refusals.iter().take(5) {
-            println!("  {}: {}", dlq_text::cell(original), dlq_text::cell(why));
+            say!("  {}: {}", dlq_text::cell(original), dlq_text::cell(why));
         }
         let receipt = all.receipt();
-        println!("{}", receipt.to_json());
+        say!("{}", receipt.to_json());
         if self.context.stop.is_stopped() {
             eprintln!("milena: stopped before the end; what was sent is remembered, start it again for the rest");
         }

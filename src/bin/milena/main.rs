@@ -10,6 +10,7 @@ mod args;
 mod broker;
 mod broker_security;
 mod clickstream;
+mod completions;
 mod config;
 mod consume;
 mod demo;
@@ -17,7 +18,14 @@ mod dlq;
 mod dlq_text;
 mod fault;
 mod groups;
+mod groups_change;
+mod groups_describe;
+mod groups_seek;
+mod hints;
+mod limit;
 mod merge;
+mod offsets;
+mod output;
 mod perf;
 mod perf_consume;
 mod perf_produce;
@@ -28,12 +36,16 @@ mod records;
 mod screen;
 mod sink;
 mod topics;
+mod topics_change;
+mod topics_describe;
 mod verify;
 mod view;
+mod when;
 
 use args::{Global, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// A Kafka client, test broker and clickstream pipeline without a line of C.
 #[derive(Parser)]
@@ -53,6 +65,8 @@ enum Command {
     Broker(broker::Args),
     /// Writes a stream of events, or the lines of a file
     Clickstream(clickstream::Args),
+    /// Prints a script that completes command lines in a shell
+    Completions(completions::Args),
     /// Shows the effective configuration and where each value comes from
     Config(config::Args),
     /// Prints the records of a topic
@@ -61,10 +75,14 @@ enum Command {
     Demo(demo::Args),
     /// Dead letters: list, show, replay
     Dlq(dlq::Args),
-    /// Consumer groups and their lag
+    /// Consumer groups: list, describe with lag, seek, delete
+    #[command(visible_alias = "group")]
     Groups(groups::Args),
     /// Makes one final row per window and key of all partitions' rows
     Merge(merge::Args),
+    /// Where topics begin and end, or where a time is in them
+    #[command(visible_alias = "offset")]
+    Offsets(offsets::Args),
     /// Measures producing and consuming
     Perf(perf::Args),
     /// Writes each line of stdin as a record
@@ -73,11 +91,23 @@ enum Command {
     Query(query::Args),
     /// Writes purchases or window results into a database, each once
     Sink(sink::Args),
-    /// Topics and their configs
+    /// Topics: list, create, describe, delete, and their configs
+    #[command(visible_alias = "topic")]
     Topics(topics::Args),
     /// Computes everything again as a batch, and compares
     Verify(verify::Args),
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
+}
+
+impl Command {
+    /// Verbs that ask a few questions and end don't wait for ever.
+    fn default_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Groups(args) if !args.is_endless() => Some(limit::DEFAULT),
+            Self::Offsets(_) | Self::Topics(_) => Some(limit::DEFAULT),
+            _ => None,
+        }
+    }
 }
 
 /// In Rust, and faster than musl's: the README has the figures.
@@ -102,13 +132,20 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let done = runtime.block_on(run(cli));
+    let done = runtime.block_on(async {
+        match cli.global.timeout.or(cli.command.default_timeout()) {
+            Some(limit) => limit::within(limit, run(cli)).await,
+            None => run(cli).await,
+        }
+    });
     // A task that hangs in a resolver's blocking call must not keep a finished command alive.
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("milena: {failure}");
+            if !failure.is_broken_pipe() {
+                eprintln!("milena: {failure}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }
@@ -120,12 +157,14 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Aggregate(args) => aggregate::run(args, global).await,
         Command::Broker(args) => broker::run(args, global).await,
         Command::Clickstream(args) => clickstream::run(args, global).await,
+        Command::Completions(args) => completions::run(args, Cli::command()),
         Command::Config(args) => config::run(args, global).await,
         Command::Consume(args) => consume::run(args, global).await,
         Command::Demo(args) => demo::run(args, global).await,
         Command::Dlq(args) => dlq::run(args, global).await,
         Command::Groups(args) => groups::run(args, global).await,
         Command::Merge(args) => merge::run(args, global).await,
+        Command::Offsets(args) => offsets::run(args, global).await,
         Command::Perf(args) => perf::run(args, global).await,
         Command::Produce(args) => produce::run(args, global).await,
         Command::Query(args) => query::run(args, global).await,

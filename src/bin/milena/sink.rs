@@ -1,6 +1,7 @@
 //! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
 
 use crate::args::{Failure, Global, Result, context, duration, listen, serve};
+use crate::say;
 use milena::pipeline::board::Board;
 use milena::pipeline::context::Context;
 use milena::pipeline::error::PipelineError;
@@ -84,7 +85,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
 async fn drain<S: Store + 'static>(context: &Context, store: S, config: SinkConfig) -> Result<()> {
     let receipt = sink::run(context, store, config).await.map_err(failure)?;
     context.client.close().await;
-    println!("{}", receipt.to_json());
+    say!("{}", receipt.to_json());
     if receipt.balanced { Ok(()) } else { Err(Failure::mismatch("the receipt does not balance")) }
 }
 

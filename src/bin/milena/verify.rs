@@ -2,6 +2,7 @@
 
 use crate::args::{Failure, Global, Result, context, instant};
 use crate::progress;
+use crate::say;
 use milena::pipeline::{
     config::{self, Topics},
     knobs::Knobs,
@@ -48,13 +49,13 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         _ => HashSet::new(),
     };
     context.client.close().await;
-    println!("{}: {} records, {} of them no events", args.topic, report.records, report.dead);
+    say!("{}: {} records, {} of them no events", args.topic, report.records, report.dead);
     for (name, found) in &report.windows {
         let sum = |[batch, stream, late, duplicate]: [i64; 4], what: &str| {
             let duplicate = if options.dedup { format!(" + {duplicate} duplicate") } else { String::new() };
             format!("{batch} {what} = {stream} + {late} late{duplicate}")
         };
-        println!(
+        say!(
             "{name}: {} windows, {} rows, {} different; {}; {}; {} windows not final yet",
             found.windows,
             found.rows,
@@ -64,10 +65,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
             found.open
         );
         if found.incomplete > 0 {
-            println!("  {} windows are marked as incomplete, and left out", found.incomplete);
+            say!("  {} windows are marked as incomplete, and left out", found.incomplete);
         }
         for difference in &found.differences {
-            println!("  {difference}");
+            say!("  {difference}");
         }
     }
     let sums = windows.iter().filter(|spec| spec.sums() && spec.advance == spec.size);
@@ -76,13 +77,13 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     receipt.distinct_purchases = Some(report.purchases.len() as u64);
     let found = table.map(|table| report.purchases.compare(&table, &refused));
     if let Some(found) = &found {
-        tell(found);
+        tell(found)?;
         (receipt.db_rows, receipt.distinct_purchases) = (Some(found.rows), Some(found.expected));
     }
     let mut receipt = receipt.close();
     let sink = found.map_or(Vec::new(), |found| found.differences);
     receipt.balanced &= report.is_equal() && sink.is_empty();
-    println!("{}", receipt.to_json());
+    say!("{}", receipt.to_json());
     if !report.is_equal() {
         return Err(Failure::mismatch("the stream is not equal to the batch"));
     }
@@ -101,14 +102,19 @@ fn gmv(window: &verify::Compared, dedup: bool) -> Gmv {
     gmv
 }
 
-fn tell(found: &Compared) {
-    println!(
+fn tell(found: &Compared) -> Result<()> {
+    say!(
         "purchase_orders: {} rows, {} cents; in the topic {} distinct purchases, {} cents, and {} that the database refused",
-        found.rows, found.cents[1], found.expected, found.cents[0], found.refused
+        found.rows,
+        found.cents[1],
+        found.expected,
+        found.cents[0],
+        found.refused
     );
     for difference in &found.differences {
-        println!("  {difference}");
+        say!("  {difference}");
     }
+    Ok(())
 }
 
 async fn table_of(target: &Target, topic: &str) -> Result<HashMap<String, Option<i64>>> {

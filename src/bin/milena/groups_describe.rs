@@ -1,0 +1,237 @@
+//! `milena groups describe`: the columns are those of Kafka's own `kafka-consumer-groups.sh`.
+
+use crate::args::{Failure, Result, duration};
+use crate::limit::waiting_for;
+use crate::output::{Output, Table, text};
+use crate::{hints, row};
+use milena::admin::{Admin, GroupDescription, GroupOffset, MemberDescription};
+use milena::error::ErrorCode;
+use milena::ids::TopicPartition;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub struct Describe {
+    /// Their ids
+    #[arg(value_name = "GROUP", required_unless_present = "all")]
+    groups: Vec<String>,
+    /// All groups
+    #[arg(long, alias = "all-groups", conflicts_with = "groups")]
+    all: bool,
+    /// The members instead of the partitions
+    #[arg(long)]
+    members: bool,
+    /// A line about each group instead of its partitions
+    #[arg(short = 's', long, alias = "state", conflicts_with = "members")]
+    summary: bool,
+    /// Shows it again and again, every two seconds, or so often
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_parser = duration)]
+    pub watch: Option<Duration>,
+}
+
+/// A group, and where it stands in what it has committed or reads.
+struct Standing {
+    group: GroupDescription,
+    places: BTreeMap<TopicPartition, Place>,
+}
+
+#[derive(Default)]
+struct Place {
+    committed: Option<i64>,
+    end: Option<i64>,
+    lag: Option<i64>,
+}
+
+impl Describe {
+    pub async fn run(self, admin: &Admin, output: Output) -> Result<()> {
+        let Some(interval) = self.watch else { return self.once(admin, output, "").await };
+        let clear = if io::stdout().is_terminal() && !output.json { "\x1b[H\x1b[2J" } else { "" };
+        loop {
+            self.once(admin, output, clear).await?;
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    async fn once(&self, admin: &Admin, output: Output, before: &str) -> Result<()> {
+        let ids = if self.all {
+            waiting_for("every broker to list its groups");
+            admin.list_groups().await?.into_iter().map(|group| group.group_id).collect()
+        } else {
+            self.groups.clone()
+        };
+        let (standings, failures) = look(admin, &ids).await?;
+        text(before)?;
+        if output.json {
+            output.objects(standings.iter().map(Standing::object))?;
+        } else if self.summary {
+            output.table(&summaries(&standings))?;
+        } else {
+            let table = if self.members { Standing::members } else { Standing::partitions };
+            let mut all: Option<Table> = None;
+            for standing in &standings {
+                let mut table = table(standing);
+                if ids.len() > 1 {
+                    table = table.with_first("GROUP", &standing.group.group_id);
+                }
+                match &mut all {
+                    Some(all) => all.append(table),
+                    None => all = Some(table),
+                }
+            }
+            if let Some(all) = all {
+                output.table(&all)?;
+            }
+            standings.iter().for_each(Standing::say);
+        }
+        Failure::all(failures)
+    }
+}
+
+async fn look(admin: &Admin, ids: &[String]) -> Result<(Vec<Standing>, Vec<Failure>)> {
+    waiting_for(format!("the coordinators of {}", ids.join(", ")));
+    let (mut standings, mut failures) = (Vec::new(), Vec::new());
+    let mut offsets = admin.list_offsets_of_groups(ids).await?;
+    for (id, group) in admin.describe_groups(ids).await? {
+        let offsets = offsets.remove(&id).unwrap_or_else(|| Ok(BTreeMap::new()));
+        match (group, offsets) {
+            (Ok(group), Ok(offsets)) => standings.push(standing(admin, group, offsets).await?),
+            (Err(error), _) if error.code() == Some(ErrorCode::GroupIdNotFound) => {
+                failures.push(hints::no_group(admin, &id).await);
+            }
+            (Err(error), _) | (_, Err(error)) => failures.push(Failure::from(error).about(&format!("group {id}"))),
+        }
+    }
+    Ok((standings, failures))
+}
+
+async fn standing(
+    admin: &Admin,
+    group: GroupDescription,
+    offsets: BTreeMap<TopicPartition, GroupOffset>,
+) -> Result<Standing> {
+    let place = |offset: &GroupOffset| Place {
+        committed: Some(offset.committed.offset),
+        end: offset.end_offset,
+        lag: offset.lag(),
+    };
+    let mut places: BTreeMap<_, _> = offsets.iter().map(|(name, offset)| (name.clone(), place(offset))).collect();
+    // What is read but has no commit yet has an end all the same.
+    let read = group.members.iter().flat_map(|member| &member.assignment);
+    let uncommitted: Vec<_> = read.filter(|name| !places.contains_key(*name)).cloned().collect();
+    let ends = admin.end_offsets(uncommitted.clone()).await?;
+    for name in uncommitted {
+        let end = ends.get(&name).copied();
+        places.insert(name, Place { end, ..Place::default() });
+    }
+    Ok(Standing { group, places })
+}
+
+impl Standing {
+    fn owners(&self) -> HashMap<&TopicPartition, &MemberDescription> {
+        let of = self.group.members.iter();
+        of.flat_map(|member| member.assignment.iter().map(move |name| (name, member))).collect()
+    }
+
+    fn partitions(&self) -> Table {
+        let owners = self.owners();
+        let mut table = Table::new([
+            "TOPIC",
+            "PARTITION",
+            "CURRENT-OFFSET",
+            "LOG-END-OFFSET",
+            "LAG",
+            "CONSUMER-ID",
+            "HOST",
+            "CLIENT-ID",
+        ]);
+        for (name, place) in &self.places {
+            let owner = owners.get(name);
+            table.push(row![
+                &*name.topic,
+                name.partition,
+                place.committed,
+                place.end,
+                place.lag,
+                owner.map(|owner| owner.member_id.as_str()),
+                owner.map(|owner| owner.host.as_str()),
+                owner.map(|owner| owner.client_id.as_str()),
+            ]);
+        }
+        table
+    }
+
+    fn members(&self) -> Table {
+        let mut table =
+            Table::new(["CONSUMER-ID", "INSTANCE-ID", "HOST", "CLIENT-ID", "EPOCH", "PARTITIONS", "ASSIGNMENT"]);
+        for member in &self.group.members {
+            table.push(row![
+                member.member_id.as_str(),
+                member.instance_id.as_deref(),
+                member.host.as_str(),
+                member.client_id.as_str(),
+                member.member_epoch,
+                member.assignment.len(),
+                member.assignment.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ]);
+        }
+        table
+    }
+
+    /// The sum of what is known.
+    fn total_lag(&self) -> i64 {
+        self.places.values().filter_map(|place| place.lag).sum()
+    }
+
+    fn object(&self) -> Value {
+        let group = &self.group;
+        json!({
+            "group": group.group_id,
+            "state": group.state,
+            "type": group.protocol_type,
+            "group_type": group.group_type,
+            "assignor": group.assignor,
+            "coordinator": group.coordinator.0,
+            "group_epoch": group.group_epoch,
+            "assignment_epoch": group.assignment_epoch,
+            "total_lag": self.total_lag(),
+            "members": self.members().objects(),
+            "partitions": self.partitions().objects(),
+        })
+    }
+
+    /// What the rows don't show, on stderr, so that stdout stays a table.
+    fn say(&self) {
+        let (group, partitions) = (&self.group, self.places.len());
+        eprintln!("group {}: total lag {} in {partitions} partitions", group.group_id, self.total_lag());
+        let idle = group.members.iter().filter(|member| member.assignment.is_empty()).count();
+        if group.members.is_empty() {
+            eprintln!("group {} has no members ({})", group.group_id, group.state);
+        } else if idle > 0 && group.state == "Stable" {
+            let members = group.members.len();
+            eprintln!("{idle} of {members} members are idle: there are {partitions} partitions to read");
+        } else if group.state != "Stable" {
+            eprintln!("group {} is in state {}", group.group_id, group.state);
+        }
+    }
+}
+
+fn summaries(standings: &[Standing]) -> Table {
+    let mut table =
+        Table::new(["GROUP", "STATE", "GROUP-TYPE", "ASSIGNOR", "COORDINATOR", "MEMBERS", "PARTITIONS", "TOTAL-LAG"]);
+    for standing in standings {
+        let group = &standing.group;
+        table.push(row![
+            group.group_id.as_str(),
+            group.state.as_str(),
+            group.group_type.as_str(),
+            group.assignor.as_str(),
+            group.coordinator.0,
+            group.members.len(),
+            standing.places.len(),
+            standing.total_lag(),
+        ]);
+    }
+    table
+}

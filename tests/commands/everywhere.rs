@@ -1,0 +1,156 @@
+//! What holds for every verb: time limits, exit codes, hints, pipes, completions, colours.
+
+use crate::harness::{cluster, command, milena, run};
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A port that takes connections and never says anything: the worst kind of broker.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_verb_waits_longer_than_its_timeout_and_all_say_for_what() {
+    let (_listener, silent) = silent();
+    let verbs = [
+        "topics list",
+        "topics create t",
+        "topics describe t --watermarks",
+        "groups list",
+        "groups describe g",
+        "groups seek g --to start",
+        "offsets list t",
+        "consume -t t -e",
+    ];
+    for verb in verbs {
+        let mut command = command(&silent);
+        command.args(verb.split_whitespace()).args(["--timeout", "700ms"]);
+        let begun = Instant::now();
+        let ran = run(command, verb, "").exits(2);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{verb}: {:?}", begun.elapsed());
+        assert!(ran.err.contains(&silent) || ran.err.contains("waited for"), "{verb}: {}", ran.err);
+        assert_eq!(ran.out, "", "{verb}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_of_the_hand_is_told_what_was_meant() {
+    let cluster = cluster().await;
+    let says = |words: &str, code, hint: &str| {
+        let ran = milena(&cluster, words).exits(code);
+        assert!(ran.err.contains(hint), "{words}: {}", ran.err);
+    };
+    says("topcis list", 1, "'topics'");
+    says("topics lst", 1, "'list'");
+    says("topics list --jsno", 1, "'--json'");
+    says("topics list -X linger.sm=5", 1, "`linger.ms`");
+    says("topics describe clikcs", 2, "topic clikcs does not exist; is it clicks?");
+    says("topics list clikcs", 2, "is it clicks?");
+    says("topics delete ordres", 2, "is it orders?");
+    says("topics alter-config ordres --set retention.ms=1", 2, "is it orders?");
+    says("topics add-partitions ordres -n 1", 2, "is it orders?");
+    says("topics delete-records ordres --offset end", 2, "is it orders?");
+    says("offsets list ordres", 2, "is it orders?");
+    says("groups describe biling", 2, "group biling does not exist; is it billing?");
+    says("groups seek biling --to start", 2, "is it billing?");
+    says("groups delete biling", 2, "is it billing?");
+    says("topics describe nothing-like-it", 2, "`milena topics list` shows what there is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_listing_is_json_lines_with_snake_case_fields() {
+    let cluster = cluster().await;
+    for words in [
+        "topics list",
+        "topics describe clicks orders",
+        "topics describe orders -a --watermarks",
+        "groups list",
+        "groups describe billing",
+        "offsets list clicks",
+        "topics create one two",
+        "groups seek billing --to start",
+    ] {
+        let ran = milena(&cluster, &format!("{words} --json")).ok();
+        let objects = ran.json();
+        assert!(!objects.is_empty(), "{words}");
+        for object in objects {
+            let mut left = vec![object];
+            while let Some(value) = left.pop() {
+                match value {
+                    serde_json::Value::Object(fields) => {
+                        for (name, value) in fields {
+                            let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                            assert!(name.chars().all(snake), "{words}: {name}");
+                            left.push(value);
+                        }
+                    }
+                    serde_json::Value::Array(values) => left.extend(values),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// `| head -1` closes the pipe early; nobody wants to read about it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_pipe_ends_a_verb_without_a_word() {
+    let cluster = cluster().await;
+    for words in ["topics list", "groups describe billing --watch=20ms", "completions bash", "config show"] {
+        let mut command = command(&cluster.bootstrap());
+        command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let mut err = String::new();
+        let code = tokio::task::block_in_place(|| {
+            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+            child.wait().unwrap().code()
+        });
+        assert_eq!(code, Some(0), "{words}: {err}");
+        assert!(!err.contains("ipe") && !err.contains("panic"), "{words}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shells_get_scripts_that_know_every_verb() {
+    let cluster = cluster().await;
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = milena(&cluster, &format!("completions {shell}")).ok();
+        for verb in ["topics", "groups", "offsets", "consume", "--bootstrap"] {
+            let verb = if shell == "fish" { verb.trim_start_matches('-') } else { verb };
+            assert!(ran.out.contains(verb), "{shell}: {verb}");
+        }
+    }
+    milena(&cluster, "completions tcsh").exits(1);
+}
+
+/// What is piped has no colours, whatever the terminal is called.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_piped_has_no_colours() {
+    let cluster = cluster().await;
+    let mut command = command(&cluster.bootstrap());
+    command.args(["topics", "list"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    let ran = run(command, "topics list", "").ok();
+    assert!(!ran.out.contains('\x1b') && !ran.err.contains('\x1b'), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_stand_before_or_after_the_verb() {
+    let cluster = cluster().await;
+    let bootstrap = cluster.bootstrap();
+    for words in [
+        format!("-b {bootstrap} --timeout 20s topics --json list"),
+        format!("topics list --json -b {bootstrap} --timeout 20s"),
+        format!("topic ls -b {bootstrap} --json"),
+    ] {
+        let mut command = command("127.0.0.1:1");
+        command.args(words.split_whitespace());
+        assert_eq!(run(command, &words, "").ok().json().len(), 2);
+    }
+    milena(&cluster, "topics list --timeout 0").exits(1);
+    milena(&cluster, "topics list --timeout soon").exits(1);
+}

@@ -1,0 +1,8 @@
+//! The commands as processes, against an embedded broker on TCP: `cargo test --features cli --test commands`.
+#![allow(unreachable_pub, reason = "nobody links a test")]
+
+mod everywhere;
+mod groups;
+mod harness;
+mod offsets;
+mod topics;
