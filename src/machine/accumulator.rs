@@ -31,6 +31,7 @@ use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use super::{Clock, Offload};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{NodeId, TopicPartition};
+use crate::metrics::Count;
 use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
 use crate::record::compression::{Compression, Compressor};
@@ -128,6 +129,8 @@ pub struct RecordAccumulator {
     memory: Arc<Semaphore>,
     pool: BufferPool,
     compressors: Mutex<Vec<Compressor>>,
+    /// Records of batches that could not be compressed.
+    unsealed: Count,
     finished: Notify,
     next_index: AtomicUsize,
     yield_due: AtomicBool,
@@ -150,6 +153,7 @@ impl RecordAccumulator {
             schedule: Arc::default(),
             pool: BufferPool::default(),
             compressors: Mutex::default(),
+            unsealed: Count::default(),
             finished: Notify::new(),
             next_index: AtomicUsize::new(0),
             yield_due: AtomicBool::new(false),
@@ -542,6 +546,11 @@ impl RecordAccumulator {
     /// How many wait for some of it.
     pub fn waiting(&self) -> usize {
         lock(&self.schedule).waiting
+    }
+
+    /// Records that have failed since their batches could not be compressed.
+    pub fn unsealed(&self) -> u64 {
+        self.unsealed.get()
     }
 
     /// `delivery.timeout.ms`.

@@ -347,6 +347,11 @@ impl ProducerBatch {
         self.numbered = Some(Numbered { producer, base_sequence, head });
     }
 
+    /// Whether it is a piece of one that was too large, and another piece has no outcome yet.
+    pub fn is_piece(&self) -> bool {
+        self.siblings.is_some()
+    }
+
     /// Tells everyone who waits; the first answer stands. Whether that was the last piece of what was opened as one batch.
     pub fn settle(&mut self, settled: Settled) -> bool {
         settle(&self.outcome, std::mem::take(&mut self.callbacks), settled);

@@ -24,6 +24,8 @@ use std::collections::{BTreeMap, HashSet};
 pub struct Exporter {
     described: HashSet<&'static str>,
     last: BTreeMap<Series, Histogram>,
+    /// By the labels given with pictures: the gauges that they had last.
+    gauges: BTreeMap<Vec<(&'static str, String)>, HashSet<Series>>,
 }
 
 /// Name and labels.
@@ -37,16 +39,31 @@ impl Exporter {
         Self::default()
     }
 
-    /// Tells the installed recorder what `picture` has, each under these labels and its own.
+    /// Tells the installed recorder what `picture` has, each under these labels and its own. A gauge that an earlier picture of
+    /// the kind under the same labels had, and this one has not (of a partition that went elsewhere), becomes NaN.
     pub fn export(&mut self, labels: &[(&'static str, &str)], picture: &dyn Metrics) {
-        picture.visit(&mut |metric| self.one(labels, &metric));
+        let owner: Vec<_> = labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let mut gauges = self.gauges.remove(&owner).unwrap_or_default();
+        let (mut seen, mut groups) = (HashSet::new(), HashSet::new());
+        picture.visit(&mut |metric| {
+            groups.insert(group(metric.name));
+            if matches!(metric.value, Value::Gauge(_)) {
+                seen.insert(series(labels, &metric));
+            }
+            self.one(labels, &metric);
+        });
+        for (kafkas, labels) in gauges.extract_if(|series| groups.contains(group(series.0)) && !seen.contains(series)) {
+            let labels: Vec<Label> = labels.into_iter().map(|(key, value)| label(&key, value)).collect();
+            gauge!(name(kafkas), labels).set(f64::NAN);
+        }
+        gauges.extend(seen);
+        self.gauges.insert(owner, gauges);
     }
 
     fn one(&mut self, labels: &[(&'static str, &str)], metric: &Metric<'_>) {
         let name = name(metric.name);
-        let all = labels.iter().chain(metric.labels);
-        let labels: Vec<Label> =
-            all.clone().map(|(key, value)| Label::new(key.replace('-', "_"), (*value).to_owned())).collect();
+        let series = series(labels, metric);
+        let labels: Vec<Label> = series.1.iter().map(|(key, value)| label(key, value.clone())).collect();
         let is_new = self.described.insert(metric.name);
         match metric.value {
             Value::Counter(count) => {
@@ -67,8 +84,7 @@ impl Exporter {
                 }
                 counter!(format!("{name}_count"), labels.clone()).absolute(histogram.count());
                 counter!(format!("{name}_sum"), labels.clone()).absolute(histogram.sum());
-                let key = (metric.name, all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
-                let before = self.last.insert(key, histogram.clone()).unwrap_or_default();
+                let before = self.last.insert(series, histogram.clone()).unwrap_or_default();
                 let between = histogram.since(&before);
                 for (text, q) in QUANTILES {
                     let mut labels = labels.clone();
@@ -78,6 +94,20 @@ impl Exporter {
             }
         }
     }
+}
+
+fn series(labels: &[(&'static str, &str)], metric: &Metric<'_>) -> Series {
+    let all = labels.iter().chain(metric.labels);
+    (metric.name, all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+}
+
+/// `producer-metrics` of `producer-metrics/record-send-total`.
+fn group(kafkas: &str) -> &str {
+    kafkas.split('/').next().unwrap_or(kafkas)
+}
+
+fn label(key: &str, value: String) -> Label {
+    Label::new(key.replace('-', "_"), value)
 }
 
 fn name(kafkas: &str) -> String {
@@ -158,7 +188,7 @@ mod tests {
         }
     }
 
-    struct Picture(Histogram);
+    struct Picture(Histogram, &'static [&'static str]);
 
     impl Metrics for Picture {
         fn visit(&self, each: &mut dyn FnMut(Metric<'_>)) {
@@ -166,6 +196,9 @@ mod tests {
             visit.counter("node-metrics/request-total", "requests", self.0.count());
             visit.gauge("node-metrics/connection-count", "connections", 2.0);
             visit.histogram("node-metrics/request-latency-us", "latency", &self.0);
+            for partition in self.1 {
+                Visit::new(each, &[("partition", partition)]).gauge("fetch/records-lag", "lag", 7.0);
+            }
         }
     }
 
@@ -174,9 +207,9 @@ mod tests {
         let (seen, histogram, mut exporter) = (Seen::default(), AtomicHistogram::default(), Exporter::new());
         metrics::with_local_recorder(&seen, || {
             histogram.record(1000);
-            exporter.export(&[("client-id", "a")], &Picture(histogram.get()));
+            exporter.export(&[("client-id", "a")], &Picture(histogram.get(), &["0", "1"]));
             histogram.record(3);
-            exporter.export(&[("client-id", "a")], &Picture(histogram.get()));
+            exporter.export(&[("client-id", "a")], &Picture(histogram.get(), &["1"]));
         });
         let seen = seen.0.lock().unwrap();
         let labels = "client_id=a node_id=1";
@@ -185,6 +218,8 @@ mod tests {
         assert_eq!(seen[&format!("kafka_node_metrics_connection_count {labels}")], 2.0);
         assert_eq!(seen[&format!("kafka_node_metrics_request_latency_us_count {labels}")], 2.0);
         assert_eq!(seen[&format!("kafka_node_metrics_request_latency_us_sum {labels}")], 1003.0);
+        assert_eq!(seen["kafka_fetch_records_lag client_id=a partition=1"], 7.0);
+        assert!(seen["kafka_fetch_records_lag client_id=a partition=0"].is_nan(), "that partition has gone");
         for quantile in ["0.5", "0.99", "1"] {
             let name = format!("kafka_node_metrics_request_latency_us {labels} quantile={quantile}");
             assert_eq!(seen[&name], 3.0, "the first value was told before");

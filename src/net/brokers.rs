@@ -78,9 +78,15 @@ struct Attempts {
     reached: bool,
     /// Why the last one failed, for those who have no time for one of their own.
     failure: Option<Error>,
-    /// When the log was told of a failure, and whether it was told of none since.
+    /// When the log was last told that it can't be reached, if it could not since.
     warned: Option<Instant>,
-    is_away: bool,
+}
+
+impl Attempts {
+    /// The node is elsewhere, or gone.
+    fn forget(&mut self) {
+        (self.reached, self.failure) = (false, None);
+    }
 }
 
 /// Nodes are known by their id alone; a bootstrap address stands for nobody yet.
@@ -129,7 +135,8 @@ impl Brokers {
             Peer::Bootstrap(_) => true,
         };
         slots.retain(|(peer, _), _| stays(peer));
-        attempts.retain(|peer, _| stays(peer));
+        // The log is told of an outage's end though the metadata has forgotten the node meanwhile.
+        attempts.iter_mut().filter(|(peer, _)| !stays(peer)).for_each(|(_, attempts)| attempts.forget());
         learned.retain(|id, _| !nodes.contains_key(id));
     }
 
@@ -241,13 +248,14 @@ impl Brokers {
         let common = (&self.tasks, &traffic, seed);
         let opening = Connection::open(&*self.connect, (&host, port), node, &self.config.connection, common);
         let opened = match timeout_at(deadline, opening).await {
-            Ok(opened) => self.attempted(peer, opened),
+            Ok(opened) => {
+                let denied = opened.as_ref().err().is_some_and(|error| error.kind() == ErrorKind::Denied);
+                traffic.denied.add(u64::from(denied));
+                self.attempted(peer, opened)
+            }
             Err(_) => Err(late()),
         };
-        if let Err(error) = &opened {
-            traffic.failed.add(1);
-            traffic.denied.add(u64::from(error.kind() == ErrorKind::Denied));
-        }
+        traffic.failed.add(u64::from(opened.is_err()));
         match opened {
             Ok(connection) => {
                 slot.backoff.reset();
@@ -263,7 +271,8 @@ impl Brokers {
         }
     }
 
-    /// Remembers how it went, and tells the log: of an outage at once, as who waits may wait for long, and every half minute of it.
+    /// Remembers how it went, and tells the log: of an outage at once, as who waits may wait for long, each half minute
+    /// while it is tried again, and at its end.
     fn attempted(&self, peer: Peer, opened: Result<Connection>) -> Result<Connection> {
         let mut state = self.state();
         let attempts = state.attempts.entry(peer).or_default();
@@ -279,10 +288,9 @@ impl Brokers {
         match &opened {
             Err(error) if is_news && !error.is_fatal() => {
                 attempts.warned = Some(Instant::now());
-                attempts.is_away = true;
                 tracing::warn!("{error}; it is tried again");
             }
-            Ok(connection) if std::mem::take(&mut attempts.is_away) => {
+            Ok(connection) if attempts.warned.take().is_some() => {
                 tracing::info!(address = %connection.address(), "connected");
             }
             _ => {}

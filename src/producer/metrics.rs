@@ -18,7 +18,7 @@ pub struct ProducerMetrics {
     pub requests_in_flight: u64,
     /// Records in Produce requests; those that are sent again count again.
     pub records_sent: u64,
-    /// Those that were sent again.
+    /// Those that were sent again, halves of a batch that was too large included.
     pub records_retried: u64,
     /// Records that a broker has acknowledged, or that were sent with `acks=0`.
     pub records_acknowledged: u64,
@@ -53,7 +53,7 @@ impl Shared {
             records_sent: counts.records_sent.get(),
             records_retried: counts.records_retried.get(),
             records_acknowledged: counts.records_acknowledged.get(),
-            records_failed: counts.records_failed.get(),
+            records_failed: counts.records_failed.get() + self.accumulator.unsealed(),
             batches_sent: counts.batches_sent.get(),
             batches_split: counts.batches_split.get(),
             bytes_sent: counts.bytes_sent.get(),

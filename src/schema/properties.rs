@@ -133,7 +133,7 @@ impl<'a> Given<'a> {
             }
         }
         let user = match (self.either(BASIC_SOURCE), basic) {
-            (None | Some("USER_INFO"), Some(user)) => user.split_once(':').map(|(user, password)| (user, password)),
+            (None | Some("USER_INFO"), Some(user)) => user.split_once(':'),
             (None | Some("URL"), None) => None, // as `RegistryConfig::new` has found it
             (Some("SASL_INHERIT"), None) => self.text("sasl.username").zip(self.text("sasl.password")),
             (Some("USER_INFO"), None) => return Err(wrong(USER_INFO, "not set")),

@@ -153,6 +153,7 @@ impl RecordAccumulator {
                 Some(batch)
             }
             Err(id) => {
+                self.unsealed.add(u64::from(records));
                 self.on_settled(id);
                 None
             }

@@ -37,7 +37,7 @@ impl SenderCounts {
             self.records_sent.add(records);
             self.bytes_sent.add(size);
             self.batch_size.record(size);
-            if batch.attempts > 1 {
+            if batch.attempts > 1 || batch.is_piece() {
                 self.records_retried.add(records);
                 continue;
             }
