@@ -132,6 +132,50 @@ async fn json_and_protobuf_go_there_and_back() {
     assert_eq!(values.deserialize_with_header(&header, &bytes[8..]).await.unwrap(), any);
 }
 
+/// What records say is from outside, whatever their schema.
+#[tokio::test(start_paused = true)]
+async fn no_bytes_can_do_more_than_fail() {
+    const ALL: &str = r#"{"type":"record","name":"All","fields":[{"name":"u","type":["null","All","string"]},
+        {"name":"a","type":{"type":"array","items":["null","long"]}},{"name":"m","type":{"type":"map","values":"bytes"}},
+        {"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":3}},
+        {"name":"t","type":{"type":"string","logicalType":"uuid"}},{"name":"x","type":{"type":"fixed","name":"X","size":3}}]}"#;
+    const PROTO: &str = "syntax = \"proto3\"; import \"google/protobuf/any.proto\"; import \"google/protobuf/timestamp.proto\";
+        message M { M m = 1; map<string, M> n = 2; google.protobuf.Any any = 3; google.protobuf.Timestamp t = 4; repeated int64 l = 5; }";
+    let test = TestRegistry::in_memory().unwrap();
+    let registry = registry(&test);
+    for (subject, schema) in [("a", Schema::avro(ALL)), ("j", Schema::json("{}")), ("p", Schema::protobuf(PROTO))] {
+        registry.register(subject, &schema).await.unwrap();
+    }
+    let decoder = Decoder::new(&registry);
+    let all = [
+        &[0, 0, 0, 0, 1, 0, 6, 0, 2, 14, 0, 0, 2, 2, b'k', 4, 1, 2, 0, 4, 1, 2, 72][..],
+        b"00000000-0000-0000-0000-000000000007",
+        b"xyz",
+    ];
+    let proto =
+        [0, 0, 0, 0, 3, 0, 0x0a, 2, 0x0a, 0, 0x12, 7, 0x0a, 1, b'k', 0x12, 2, 0x0a, 0, 0x22, 2, 8, 1, 0x2a, 2, 1, 2];
+    let whole = [all.concat(), b"\0\0\0\0\x02{\"a\":[1,{\"b\":null}]}".to_vec(), proto.to_vec()];
+    for bytes in &whole {
+        decoder.decode(bytes).await.unwrap();
+    }
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut good = 0;
+    for _ in 0..20_000 {
+        let mut bytes = whole[random.usize(..3)].clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(5..bytes.len());
+            match random.u8(..4) {
+                0 => bytes[at] = random.u8(..),
+                1 => bytes[at] ^= 1 << random.u8(..8),
+                2 => bytes.insert(at, random.u8(..)),
+                _ => bytes.truncate(at.max(6)),
+            }
+        }
+        good += u32::from(decoder.decode(&bytes).await.is_ok());
+    }
+    assert!((1000..19_000).contains(&good), "{good} are still something");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_schema_comes_with_what_it_uses_of_others() {
     let test = TestRegistry::in_memory().unwrap();

@@ -16,7 +16,7 @@ pub(super) const DEEPEST: usize = 64;
 /// # Errors
 /// `Malformed` with what is wrong.
 pub(super) fn decoded(bytes: &[u8], schema: &Schema, names: &Names) -> Result<Value> {
-    let mut reading = Reading { left: bytes, names };
+    let mut reading = Reading { left: bytes, items: bytes.len() as u64, names };
     let value = reading.datum(schema, 0)?;
     match reading.left.len() {
         0 => Ok(value),
@@ -26,6 +26,9 @@ pub(super) fn decoded(bytes: &[u8], schema: &Schema, names: &Names) -> Result<Va
 
 struct Reading<'a> {
     left: &'a [u8],
+    /// How many items of arrays and maps may come. Each takes at least a byte, unless there is nothing in it: of those there can't be
+    /// more.
+    items: u64,
     names: &'a Names,
 }
 
@@ -113,7 +116,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Items in blocks, until one of none. Each takes at least a byte, unless there is nothing in it: of those there can't be many.
+    /// Items in blocks, until one of none.
     fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         loop {
             let count = self.long()?;
@@ -124,9 +127,8 @@ impl<'a> Reading<'a> {
                 self.long()?; // the block's length in bytes
             }
             let count = count.unsigned_abs();
-            if count > self.left.len() as u64 {
-                return Err(malformed(format!("{count} items in {} bytes", self.left.len())));
-            }
+            let items = self.items.checked_sub(count).filter(|_| count <= self.left.len() as u64);
+            self.items = items.ok_or_else(|| malformed(format!("{count} items in {} bytes", self.left.len())))?;
             for _ in 0..count {
                 item(self)?;
             }
@@ -212,6 +214,8 @@ mod tests {
         let huge = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert!(error(r#""bytes""#, &huge).contains("bytes are to come, and 0 are left"));
         assert!(error(r#"{"type":"array","items":"null"}"#, &huge).contains("items in 0 bytes"));
+        let nulls = [[100].repeat(40), vec![0; 20]].concat(); // forty blocks of fifty nulls
+        assert!(error(r#"{"type":"array","items":"null"}"#, &nulls).contains("50 items in"));
         assert!(error(r#"{"type":"map","values":"null"}"#, &huge).contains("items in 0 bytes"));
         assert!(error(r#"{"type":"fixed","name":"F","size":4611686018427387904}"#, &[1]).contains("are to come"));
         assert!(error(r#""long""#, &[0xff; 11]).contains("more than ten bytes"));

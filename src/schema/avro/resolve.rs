@@ -8,7 +8,11 @@ use crate::error::{Error, ErrorKind, Result};
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Names, RecordField, RecordSchema, UnionSchema};
 use apache_avro::types::Value;
+use std::cell::Cell;
 use std::collections::HashMap;
+
+/// No value has more fields that are missing.
+const MOST_DEFAULTS: u32 = 100_000;
 
 /// The value as the schema has it: numbers widened, fields by their names or aliases, those that are missing with their defaults, those
 /// that are too many left out, serde's `u64` a long.
@@ -16,11 +20,13 @@ use std::collections::HashMap;
 /// # Errors
 /// `InvalidArgument` with what does not fit.
 pub(super) fn resolved(value: Value, schema: &Schema, names: &Names) -> Result<Value> {
-    Resolving { names }.value(value, schema, 0)
+    Resolving { names, defaults: Cell::new(MOST_DEFAULTS) }.value(value, schema, 0)
 }
 
 struct Resolving<'a> {
     names: &'a Names,
+    /// How many more fields may be missing.
+    defaults: Cell<u32>,
 }
 
 impl Resolving<'_> {
@@ -71,6 +77,10 @@ impl Resolving<'_> {
     }
 
     fn default(&self, field: &RecordField, depth: usize) -> Result<Value> {
+        // Of a type whose default holds itself there would be no end.
+        let left =
+            self.defaults.get().checked_sub(1).ok_or_else(|| refused("too many fields are missing".to_owned()))?;
+        self.defaults.set(left);
         let json = field.default.clone().ok_or_else(|| refused("it is missing, and has no default".to_owned()))?;
         let is_bytes = matches!(field.schema, Schema::Bytes | Schema::Fixed(_) | Schema::Decimal(_));
         let value = match json.as_str().filter(|_| is_bytes) {
