@@ -33,6 +33,9 @@
 //! Whoever has types of no kind uses [`avro::Value`](apache_avro::types::Value), [`prost_reflect::DynamicMessage`] or
 //! [`serde_json::Value`] in their place; a [`Decoder`] makes JSON of all three formats.
 //!
+//! Whoever wants to try it without a registry has `TestRegistry` (feature `test-broker`), and `milena consume --decode` shows what is in a
+//! topic.
+//!
 //! JSON Schemas are registered and named by records, but records are not validated: a validator in Rust brings the tables of
 //! internationalised names and a crypto library or two with it, and what serde reads has the types of its struct.
 //!
@@ -43,6 +46,7 @@
 //! | `types` | schemas and what a registry says of them |
 //! | `wire`, `subject` | the bytes before the data; the names of schemas |
 //! | `formats`, `avro`, `protobuf` | a schema that is ready for use |
+//! | `avro/decode`, `avro/resolve`, `avro/json`, `avro/inline` | bytes into values; values brought to a schema; as JSON; references |
 //! | `serializer`, `deserializer`, `decoder` | what applications hold |
 //! | `test_registry` | a registry in this process, for tests (feature `test-broker`) |
 

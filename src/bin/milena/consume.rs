@@ -1,5 +1,6 @@
 //! `milena consume`: records on stdout.
 
+mod decode;
 mod filter;
 mod ranges;
 mod stretch;
@@ -14,6 +15,7 @@ use crate::records::{
     format::{Fields, Format},
     meter::Meter,
 };
+use decode::{Decode, Decoded, What};
 use filter::Filter;
 use milena::consumer::{Consumer, ConsumerRecord, IsolationLevel, OffsetReset, Records};
 use milena::ids::{LeaderEpoch, OffsetAndMetadata, TopicPartition};
@@ -83,6 +85,10 @@ pub struct Args {
     /// Prints kcat's envelope instead of the bare value: topic, partition, offset, timestamp, headers, key, payload
     #[arg(long, short_alias = 'J')]
     json: bool,
+    /// Prints what a Schema Registry's serializers have written as JSON: Avro, Protobuf, JSON; -X schema.registry.url=… names
+    /// the registry
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "value")]
+    decode: Option<What>,
     /// Prints by this format, see above, whatever -D, -K and -O say; json is --json
     #[arg(short, long, conflicts_with = "json")]
     format: Option<String>,
@@ -163,7 +169,9 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         config = config.isolation_level(IsolationLevel::ReadCommitted);
     }
     let mut consumer = client.consumer(config)?;
+    let decode = args.decode.map(|what| Decode::new(what, global)).transpose()?;
     let mut reading = Reading {
+        decode,
         froms: HashMap::new(),
         ends: None,
         until: None,
@@ -216,6 +224,8 @@ enum Form {
 
 /// What is to be read, and how far that is.
 struct Reading {
+    /// What is behind a schema's id is printed.
+    decode: Option<Decode>,
     /// What is before these is not printed: a start beyond the log's end is where it is, whatever `auto.offset.reset` says.
     froms: HashMap<TopicPartition, i64>,
     /// Partitions that are not through yet, with their ends; `None` if there is no end.
@@ -291,7 +301,7 @@ impl Reading {
             };
             let is_empty = records.is_empty();
             let mut behind = Vec::new();
-            let printed = self.print(records, &mut behind);
+            let printed = self.print(records, &mut behind).await;
             if !is_empty {
                 self.out.flush()?;
             }
@@ -311,7 +321,11 @@ impl Reading {
     }
 
     /// Prints what is wanted of these; `behind` gets what of them is done with.
-    fn print(&mut self, mut records: Records, behind: &mut Vec<(TopicPartition, OffsetAndMetadata)>) -> Result<()> {
+    async fn print(
+        &mut self,
+        mut records: Records,
+        behind: &mut Vec<(TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<()> {
         while let Some(batch) = records.next_batch()? {
             if self.left == 0 || self.out.is_broken {
                 break;
@@ -337,7 +351,11 @@ impl Reading {
                 }
                 self.left -= 1;
                 self.printed += 1;
-                self.put(&record);
+                let decoded = match &self.decode {
+                    Some(decode) => decode.record(&record).await?,
+                    None => Decoded::default(),
+                };
+                self.put(&record, &decoded);
                 self.out.give()?;
                 if self.left == 0 {
                     cut = Some(record.offset() + 1);
@@ -355,11 +373,11 @@ impl Reading {
         Ok(())
     }
 
-    fn put(&mut self, record: &ConsumerRecord<'_>) {
+    fn put(&mut self, record: &ConsumerRecord<'_>, decoded: &Decoded) {
         let buffer = &mut self.out.buffer;
         match &self.form {
             Form::Json(delimiter) => {
-                envelope::write(record, buffer);
+                envelope::write_decoded(record, decoded.key.as_deref(), decoded.value.as_deref(), buffer);
                 buffer.extend_from_slice(delimiter);
             }
             Form::Format(format) => {
@@ -369,8 +387,8 @@ impl Reading {
                     offset: record.offset(),
                     leader_epoch: LeaderEpoch::to_wire(record.leader_epoch()),
                     timestamp: record.timestamp(),
-                    key: record.key(),
-                    value: record.value(),
+                    key: decoded.key.as_deref().map(str::as_bytes).or(record.key()),
+                    value: decoded.value.as_deref().map(str::as_bytes).or(record.value()),
                     headers: record.headers(),
                     counter: self.printed,
                     null: self.null,

@@ -13,6 +13,11 @@ use std::ops::Range;
 
 /// Appends a record's envelope, without an end of line.
 pub fn write(record: &ConsumerRecord<'_>, out: &mut Vec<u8>) {
+    write_decoded(record, None, None, out);
+}
+
+/// The same with a key and a value that are JSON already, where there are any.
+pub fn write_decoded(record: &ConsumerRecord<'_>, key: Option<&str>, value: Option<&str>, out: &mut Vec<u8>) {
     let kind = match record.timestamp_type() {
         _ if record.timestamp() < 0 => "unknown",
         TimestampType::CreateTime => "create",
@@ -32,8 +37,12 @@ pub fn write(record: &ConsumerRecord<'_>, out: &mut Vec<u8>) {
         write_header(header.value, out);
     }
     out.push(b']');
-    write_field("key", record.key(), out);
-    write_field("payload", record.value(), out);
+    for (name, json, bytes) in [("key", key, record.key()), ("payload", value, record.value())] {
+        match json {
+            Some(json) => out.extend_from_slice(format!(",\"{name}\":{json}").as_bytes()),
+            None => write_field(name, bytes, out),
+        }
+    }
     out.push(b'}');
 }
 
