@@ -2,7 +2,8 @@
 //! nothing here is on the way of those who don't.
 //!
 //! The fields are those of OpenTelemetry's semantic conventions for Kafka (`messaging.system`, `messaging.destination.name`,
-//! `messaging.kafka.offset`, …). What joins spans to a trace is a [`Propagator`]: this crate doesn't know the tracing system.
+//! `messaging.kafka.offset`, …). What joins spans to a trace is a [`Propagator`]: this crate doesn't know the tracing system. A
+//! record's key is among the fields, its value and headers are not.
 //! With `tracing-opentelemetry` it is a few lines:
 //!
 //! ```ignore
