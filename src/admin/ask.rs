@@ -66,14 +66,16 @@ pub(super) struct Asked<K, T> {
 
 impl<K: Ord, T> Asked<K, T> {
     /// # Errors
-    /// If nothing was answered at all, why.
+    /// If nothing was answered at all, why; unless it is not the same for all of them.
     pub(super) fn into_outcomes(self) -> Result<BTreeMap<K, Result<T>>> {
-        if !self.answered
-            && let Some(Err(error)) = self.outcomes.values().next()
-        {
-            return Err(error.clone());
+        let whole = self.outcomes.values().next().and_then(|outcome| outcome.as_ref().err()).filter(|_| !self.answered);
+        let what = |error: &Error| (error.kind(), error.code(), error.delivery_certainty());
+        let is_alike =
+            |first: &Error| self.outcomes.values().all(|other| other.as_ref().err().map(what) == Some(what(first)));
+        match whole.filter(|error| is_alike(error)).cloned() {
+            Some(error) => Err(error),
+            None => Ok(self.outcomes),
         }
-        Ok(self.outcomes)
     }
 }
 
@@ -135,7 +137,7 @@ impl<K: Clone + Ord + Send + Sync, V: Sync, P: Place<K>> Ask<'_, K, V, P> {
                 if !left.contains_key(&key) || waiting.contains_key(&key) {
                     continue; // nobody has asked for it, or it has been said before
                 }
-                match outcome.map_err(|error| error.api(api_name(R::KEY))) {
+                match outcome.map_err(|error| self.certain(error).api(api_name(R::KEY))) {
                     Err(error) if self.passes(&error, from) => drop(waiting.insert(key, error)),
                     outcome => {
                         left.remove(&key);
@@ -171,16 +173,18 @@ impl<K: Clone + Ord + Send + Sync, V: Sync, P: Place<K>> Ask<'_, K, V, P> {
         read: &(impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Sync),
     ) -> Vec<Heard<K, T>> {
         let keys: Vec<K> = left.keys().cloned().collect();
+        // Whatever becomes of the question where an item belongs, the item's own request was not sent.
+        let unsent = |error: Error| error.certainty(Certainty::NotSent);
         let found = match self.place.find(self.admin, keys.clone(), again, self.deadline).await {
             Ok(found) => found,
-            Err(error) => return all(keys, &error, Source::Whole),
+            Err(error) => return all(keys, &unsent(error), Source::Whole),
         };
         let mut heard = Vec::new();
         let mut by_target: BTreeMap<Target, Vec<K>> = BTreeMap::new();
         for (key, target) in found {
             match target {
                 Ok(target) => by_target.entry(target).or_default().push(key),
-                Err(error) => heard.push(Heard { key, outcome: Err(error), from: Source::Lookup }),
+                Err(error) => heard.push(Heard { key, outcome: Err(unsent(error)), from: Source::Lookup }),
             }
         }
         let nodes = by_target.keys().filter_map(|target| target.node()).collect();
@@ -229,6 +233,16 @@ impl<K: Clone + Ord + Send + Sync, V: Sync, P: Place<K>> Ask<'_, K, V, P> {
             heard.extend(told.into_iter().map(|(key, outcome)| Heard { key, outcome, from: Source::Answer }));
         }
         heard
+    }
+
+    /// A broker that says REQUEST_TIMED_OUT of a change may have made it, or may yet.
+    fn certain(&self, error: Error) -> Error {
+        match error.code() {
+            Some(ErrorCode::RequestTimedOut) if self.doing != Doing::Question => {
+                error.certainty(Certainty::PossiblySent)
+            }
+            _ => error,
+        }
     }
 
     /// Whether it may be another answer next time, and may be asked again.
@@ -304,4 +318,24 @@ fn passes(code: ErrorCode) -> bool {
             | ErrorCode::FencedLeaderEpoch
             | ErrorCode::UnknownLeaderEpoch
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_fails_as_a_whole_only_if_it_is_the_same_for_all_and_nobody_has_answered() {
+        let failed = |certainty| Err::<(), _>(Error::new(ErrorKind::Connection).certainty(certainty));
+        let outcomes = |of: [Certainty; 2], answered| {
+            let outcomes = [("a", failed(of[0])), ("b", failed(of[1]))].into();
+            Asked { outcomes, answered }.into_outcomes()
+        };
+        assert!(outcomes([Certainty::NotSent; 2], false).is_err());
+        assert!(outcomes([Certainty::NotSent; 2], true).is_ok());
+        let apart = outcomes([Certainty::NotSent, Certainty::PossiblySent], false).unwrap();
+        assert_eq!(apart["b"].as_ref().unwrap_err().delivery_certainty(), Some(Certainty::PossiblySent));
+        let half = Asked { outcomes: [("a", failed(Certainty::NotSent)), ("b", Ok(()))].into(), answered: false };
+        assert!(half.into_outcomes().is_ok_and(|outcomes| outcomes["b"].is_ok()));
+    }
 }

@@ -193,8 +193,8 @@ words! {
     }
 }
 
-/// A change of one config.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A change of one config. It does not show its value, which may be a password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigChange {
     name: String,
     operation: i8,
@@ -220,6 +220,14 @@ impl ConfigChange {
     /// Takes from a list.
     pub fn subtract(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), operation: 3, value: Some(value.into()) }
+    }
+}
+
+impl fmt::Debug for ConfigChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.value.as_ref().map(|_| "…");
+        let Self { name, operation, .. } = self;
+        f.debug_struct("ConfigChange").field("name", name).field("operation", operation).field("value", &value).finish()
     }
 }
 

@@ -19,7 +19,7 @@ pub struct GroupFilter {
 }
 
 impl GroupFilter {
-    /// Only those in one of these states, in Kafka's words (`Stable`, `Empty`, …; capitals don't matter). KIP-518, brokers
+    /// Only those in one of these states, in Kafka's words and capitals (`Stable`, `Empty`, `PreparingRebalance`, …). KIP-518, brokers
     /// from 2.6.
     pub fn states(mut self, states: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.states.extend(states.into_iter().map(Into::into));
@@ -89,16 +89,20 @@ impl Admin {
                 },
             )
             .await?;
-        let mut groups = BTreeSet::new();
+        // By id: while a coordinator moves, two brokers may have the same group.
+        let mut groups = BTreeMap::new();
         for (node, answer) in answers {
-            groups.extend(answer.map_err(|error| error.node(node))?.into_iter().map(|group| GroupListing {
-                group_id: text(&group.group_id),
-                protocol_type: text(&group.protocol_type),
-                state: text(&group.group_state),
-                group_type: text(&group.group_type),
+            groups.extend(answer.map_err(|error| error.node(node))?.into_iter().map(|group| {
+                let listing = GroupListing {
+                    group_id: text(&group.group_id),
+                    protocol_type: text(&group.protocol_type),
+                    state: text(&group.group_state),
+                    group_type: text(&group.group_type),
+                };
+                (listing.group_id.clone(), listing)
             }));
         }
-        Ok(groups.into_iter().collect())
+        Ok(groups.into_values().collect())
     }
 
     /// Deletes groups and their offsets. DeleteGroups, one request per coordinator.

@@ -118,7 +118,9 @@ impl Admin {
 
     /// When a call that begins now must have ended.
     fn deadline(&self) -> Instant {
-        self.timeout.map_or_else(|| self.client.api_deadline(), |timeout| self.client.now() + timeout)
+        let now = self.client.now();
+        let years = Duration::from_secs(1 << 30); // a time that is out of reach of the clock ends with it
+        self.timeout.map_or_else(|| self.client.api_deadline(), |timeout| now + timeout.min(years))
     }
 
     fn timeout_ms(&self, deadline: Instant) -> i32 {

@@ -97,7 +97,10 @@ impl Admin {
             return Ok(moves);
         }
         let planned = moves.iter().filter_map(|(at, planned)| Some((at, planned.as_ref().ok()?.to)));
-        let offsets = planned.map(|(at, to)| (at.clone(), OffsetAndMetadata::new(to))).collect();
+        // What stays where it is keeps what was written beside it.
+        let stays = |at: &TopicPartition, to: i64| committed.get(at).filter(|known| known.offset == to).cloned();
+        let offsets = planned.map(|(at, to)| (at.clone(), stays(at, to).unwrap_or_else(|| OffsetAndMetadata::new(to))));
+        let offsets = offsets.collect();
         for (partition, outcome) in self.commit(group, offsets, deadline).await? {
             if let Err(error) = outcome {
                 moves.insert(partition, Err(error));
