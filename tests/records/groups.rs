@@ -1,8 +1,10 @@
 //! `consume` in a group: what is committed is what was printed.
 
-use crate::support::{cluster, milena};
-use milena::broker::TestCluster;
+use crate::support::{cluster, command, milena};
+use milena::broker::{ApiKey, TestCluster};
+use milena::error::ErrorCode;
 use milena::ids::TopicPartition;
+use std::time::Duration;
 
 fn committed(cluster: &TestCluster, group: &str, topic: &str) -> Option<i64> {
     cluster.committed(group, &TopicPartition::new(topic, 0)).map(|committed| committed.offset)
@@ -30,6 +32,9 @@ async fn what_is_counted_off_is_read_next_time() {
     assert_eq!(run(&["-g", "k", "-p", "0", "-o", "start", "-c", "4"]).words(), "0 1 2 3");
     assert_eq!(run(&["-g", "k", "-p", "0", "-e", "-o", "stored"]).words(), "4 5");
     assert_eq!(run(&["-g", "k", "-p", "0", "-e", "-o", "1:3"]).words(), "1 2");
+    assert_eq!(committed(&cluster, "k", "t"), Some(3), "not what came in the same batch behind the end");
+    assert_eq!(run(&["-g", "k", "-p", "0", "-e"]).words(), "3 4 5", "from where it has committed");
+    assert_eq!(run(&["-g", "l", "-p", "0", "-e"]).words(), "0 1 2 3 4 5", "or from the beginning, if it has not");
     assert_eq!(run(&["-g", "k", "-p", "0", "-o", "6:end"]).words(), "", "nothing to read is an end too");
 }
 
@@ -50,4 +55,40 @@ async fn a_group_commits_behind_markers() {
     milena(&cluster, &["produce", "-t", "t", "-q", "--transactional-id", "x"], "0\n1\n").text();
     assert_eq!(milena(&cluster, &["consume", "t", "-g", "g", "-e"], "").words(), "0 1");
     assert_eq!(committed(&cluster, "g", "t"), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_does_not_commit_what_came_after_the_end_that_it_reads_to() {
+    let cluster = cluster([("t", 1)]).await;
+    milena(&cluster, &["produce", "-t", "t", "-q"], "0\n1\n").text();
+    // The end is known before the group is joined: by then there is more.
+    cluster.fault(ApiKey::JoinGroup).once().delay(Duration::from_secs(2));
+    let child = command(&cluster, &["consume", "t", "-g", "g", "-e"]).spawn().unwrap();
+    while cluster.requests(ApiKey::JoinGroup).count == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    milena(&cluster, &["produce", "-t", "t", "-q"], "2\n3\n").text();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!((done.status.code(), &*done.stdout), (Some(0), &b"0\n1\n"[..]));
+    assert_eq!(committed(&cluster, "g", "t"), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_of_a_range_is_gone_by_retention_is_said_and_the_rest_is_read() {
+    let cluster = cluster([("t", 1)]).await;
+    milena(&cluster, &["produce", "-t", "t", "-q"], "0\n1\n2\n3\n4\n5\n").text();
+    let admin = cluster.client().await.unwrap().admin();
+    cluster.fault(ApiKey::Fetch).error(ErrorCode::NotLeaderOrFollower); // it is asked again until it is gone
+    let child = command(&cluster, &["consume", "t", "-o", "1:5"]).spawn().unwrap();
+    while cluster.requests(ApiKey::Fetch).count == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    admin.delete_records([(TopicPartition::new("t", 0), 3)]).await.unwrap();
+    cluster.clear_faults();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!((done.status.code(), &*done.stdout), (Some(0), &b"3\n4\n"[..]));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("t[0]: what was wanted before offset 3 is not in the log any more"), "{said}");
+    // A start behind the end is no start of all that is there.
+    assert_eq!(milena(&cluster, &["consume", "t", "-o", "90:95", "-e"], "").words(), "");
 }

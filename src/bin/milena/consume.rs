@@ -146,16 +146,20 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let topics = args.topics()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     let mut range = Range::parse(args.offset.iter().map(String::as_str), now).map_err(Failure::config)?;
-    if args.from_beginning || range.start.is_none() && (range.end.is_some() || args.exit && !has("auto.offset.reset")) {
-        range.start = Some(Start::Beginning);
-    }
+    let in_group = args.group.is_some() || has("group.id");
     let (client, mut config) = consumer_of(global)?;
+    if args.from_beginning || range.start.is_none() && (range.end.is_some() || args.exit && !has("auto.offset.reset")) {
+        config = config.auto_offset_reset(OffsetReset::Earliest);
+        // A group begins where it has committed, and there only if it has not.
+        range.start = Some(Start::Beginning).filter(|_| args.from_beginning || !in_group);
+    }
     match range.start {
         Some(Start::Beginning) => config = config.auto_offset_reset(OffsetReset::Earliest),
         Some(Start::End) => config = config.auto_offset_reset(OffsetReset::Latest),
-        _ => {}
+        None | Some(Start::Stored) => {}
+        // What is gone of a range is not passed over in silence: see `Reading::go_on`.
+        Some(_) => config = config.auto_offset_reset(OffsetReset::None),
     }
-    let in_group = args.group.is_some() || has("group.id");
     let is_member = in_group && args.partitions.is_empty();
     if let Some(group) = &args.group {
         config = config.group_id(group.as_str());
@@ -183,7 +187,12 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         filter,
         form,
         null: if args.null { b"NULL" } else { b"" },
-        out: Out { buffer: Vec::with_capacity(2 * FULL), unbuffered: args.unbuffered, is_broken: false },
+        out: Out {
+            buffer: Vec::with_capacity(2 * FULL),
+            unbuffered: args.unbuffered,
+            is_broken: false,
+            has_failed: false,
+        },
         meter: Meter::hidden(),
     };
     if is_member {
@@ -296,7 +305,13 @@ impl Reading {
         let stop = stop_on_signal(None);
         while self.left > 0 && !self.is_through(consumer)? {
             let records = tokio::select! {
-                records = consumer.poll(Duration::from_millis(200)) => records?,
+                records = consumer.poll(Duration::from_millis(200)) => match records {
+                    Err(error) if error.kind() == milena::error::ErrorKind::NoOffset => {
+                        self.go_on(consumer, &error).await?;
+                        continue;
+                    }
+                    records => records?,
+                },
                 () = stop.stopped() => break,
             };
             let is_empty = records.is_empty();
@@ -305,17 +320,50 @@ impl Reading {
             if !is_empty {
                 self.out.flush()?;
             }
-            if self.in_group && !self.out.is_broken {
+            if self.in_group && !self.out.is_broken && !self.out.has_failed {
                 // A partition that has just gone to another member is read again there.
                 let _ = consumer.mark_processed(behind);
                 if self.left > 0 && printed.is_ok() {
-                    let _ = consumer.mark_processed(consumer.positions()); // also behind markers
+                    let _ = consumer.mark_processed(self.processed(consumer)); // also behind markers
                 }
             }
             printed?;
             if self.out.is_broken {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    /// How far all is printed, or not wanted: the position, but never behind an end, of which more may have arrived.
+    fn processed(&self, consumer: &Consumer) -> Vec<(TopicPartition, OffsetAndMetadata)> {
+        let within = |(name, mut at): (TopicPartition, OffsetAndMetadata)| {
+            if let Some(ends) = &self.ends {
+                match ends.get(&name) {
+                    Some(end) => at.offset = at.offset.min(*end),
+                    None if self.is_member => {} // it came after the start, and has no end
+                    None => return None,         // through, or nothing of it was wanted
+                }
+            }
+            Some((name, at))
+        };
+        consumer.positions().into_iter().filter_map(within).collect()
+    }
+
+    /// Where a range's start, or what comes next of it, is not in the log: goes on at the first offset that is, and says so; or
+    /// at the end, if the start is behind that.
+    async fn go_on(&self, consumer: &Consumer, error: &milena::error::Error) -> Result<()> {
+        let Some(name) = error.topic_partition().cloned() else { return Err(error.clone().into()) };
+        let partitions = [name.clone()];
+        let first = consumer.beginning_offsets(&partitions).await?.get(&name).copied();
+        let end = consumer.end_offsets(&partitions).await?.get(&name).copied();
+        match (first, end) {
+            (Some(first), Some(end)) if self.froms.get(&name).is_none_or(|from| *from < end) => {
+                eprintln!("milena: {name}: what was wanted before offset {first} is not in the log any more");
+                consumer.seek(&name, first)?;
+            }
+            (Some(_), Some(_)) => consumer.seek_to_end(&partitions)?,
+            _ => return Err(error.clone().into()),
         }
         Ok(())
     }
@@ -427,6 +475,8 @@ struct Out {
     unbuffered: bool,
     /// Nobody reads any more, as behind `| head`.
     is_broken: bool,
+    /// What was in the buffer is not all written.
+    has_failed: bool,
 }
 
 impl Out {
@@ -439,6 +489,7 @@ impl Out {
         let mut stdout = std::io::stdout().lock();
         let written = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
         self.buffer.clear();
+        self.has_failed |= written.is_err();
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.is_broken = true,
             written => written?,
