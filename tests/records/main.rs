@@ -2,6 +2,7 @@
 
 mod consuming;
 mod copy;
+mod decoding;
 mod groups;
 mod producing;
 mod support;
