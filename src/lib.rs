@@ -112,8 +112,8 @@ pub mod secret;
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
-pub mod trace;
 mod topic_regex;
+pub mod trace;
 internal! {
     mod machine;
     mod net;

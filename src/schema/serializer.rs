@@ -11,9 +11,13 @@ use apache_avro::types::Value as AvroValue;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
+
+/// The ids of more topics are left to the registry's cache.
+const MOST_TOPICS: usize = 1000;
 
 /// Appends a value, by a schema, to what stands before it.
 type Encode<T> = fn(&Compiled, Option<&str>, &T, &mut Vec<u8>) -> Result<()>;
@@ -34,6 +38,8 @@ pub struct Serializer<T> {
     message: Option<String>,
     encode: Encode<T>,
     own: OnceCell<Arc<Compiled>>,
+    /// By topic, unless it is the latest that counts: an id does not change.
+    ids: Mutex<HashMap<String, u32>>,
 }
 
 impl<T> fmt::Debug for Serializer<T> {
@@ -126,6 +132,7 @@ impl<T> Serializer<T> {
             message: None,
             encode,
             own: OnceCell::new(),
+            ids: Mutex::default(),
         }
     }
 
@@ -170,21 +177,35 @@ impl<T> Serializer<T> {
             let why = format!("the serializer is for {}, and its schema is {}", self.wanted, self.schema.kind);
             return Err(Error::with_message(ErrorKind::Config, why));
         }
-        let end = self.registry.end();
         let own = self.own().await?;
-        let strategy = self.strategy.unwrap_or_else(|| self.registry.config().defaults.strategy(self.side));
-        let name = self.message.clone().or_else(|| own.name());
-        let subject = strategy.subject(topic, self.side, name.as_deref())?;
-        let (id, compiled) = if self.use_latest {
-            let latest = self.registry.version(&subject, Version::Latest).await?;
-            (latest.id, self.registry.compiled(SchemaId::Id(latest.id)).await?)
-        } else if self.auto_register {
-            (self.registry.register_by(&subject, &self.schema, end).await?, own.clone())
-        } else {
-            (self.registry.id_of(&subject, &self.schema, end).await?, own.clone())
+        let known = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
+        let (id, compiled) = match known {
+            Some(id) => (id, own.clone()),
+            None => self.asked(topic, own).await?,
         };
         let mut bytes = wire::prefix(id);
         (self.encode)(&compiled, self.message.as_deref(), value, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The id for a topic, and the schema that it is of.
+    async fn asked(&self, topic: &str, own: &Arc<Compiled>) -> Result<(u32, Arc<Compiled>)> {
+        let end = self.registry.end();
+        let strategy = self.strategy.unwrap_or_else(|| self.registry.config().defaults.strategy(self.side));
+        let name = self.message.clone().or_else(|| own.name());
+        let subject = strategy.subject(topic, self.side, name.as_deref())?;
+        if self.use_latest {
+            let latest = self.registry.version(&subject, Version::Latest).await?;
+            return Ok((latest.id, self.registry.compiled(SchemaId::Id(latest.id)).await?));
+        }
+        let id = match self.auto_register {
+            true => self.registry.register_by(&subject, &self.schema, end).await?,
+            false => self.registry.id_of(&subject, &self.schema, end).await?,
+        };
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() < MOST_TOPICS {
+            ids.insert(topic.to_owned(), id);
+        }
+        Ok((id, own.clone()))
     }
 }

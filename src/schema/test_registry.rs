@@ -6,6 +6,7 @@ mod routes;
 use super::config::RegistryConfig;
 use crate::connect::{BoxStream, Connect, Connecting};
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::clock::{deadline, sleep_until};
 use crate::net::tasks::Tasks;
 use crate::secret::Secret;
 use content::Content;
@@ -15,8 +16,12 @@ use hyper_util::rt::TokioIo;
 use routes::Routes;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+/// After a connection that could not be had.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A registry that begins empty and forgets everything with its end; a drop ends it.
 ///
@@ -108,7 +113,10 @@ impl TestRegistry {
                         let abort = Abort(handle);
                         connections.spawn(async move { abort.ended().await });
                     }
-                    Err(error) => tracing::debug!(%error, "the test registry could not accept"),
+                    Err(error) => {
+                        tracing::debug!(%error, "the test registry could not accept");
+                        sleep_until(deadline(PAUSE)).await; // no more sockets: some may be closed until then
+                    }
                 }
                 while connections.try_join_next().is_some() {}
             }
