@@ -24,6 +24,11 @@ async fn no_verb_waits_longer_than_its_timeout_and_all_say_for_what() {
         "groups describe g",
         "groups seek g --to start",
         "offsets list t",
+        "cluster info",
+        "cluster log-dirs",
+        "acls list",
+        "users list",
+        "txn list",
         "consume -t t -e",
     ];
     for verb in verbs {
@@ -35,6 +40,20 @@ async fn no_verb_waits_longer_than_its_timeout_and_all_say_for_what() {
         assert!(ran.err.contains(&silent) || ran.err.contains("waited for"), "{verb}: {}", ran.err);
         assert_eq!(ran.out, "", "{verb}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_never_comes_is_waited_for_no_longer_than_the_timeout() {
+    let cluster = cluster().await;
+    let mut command = command(&cluster.bootstrap());
+    command.args(["users", "create", "alice", "--timeout", "500ms"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdin = child.stdin.take();
+    let done = tokio::task::block_in_place(|| child.wait_with_output().unwrap());
+    drop(stdin);
+    let err = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{err}");
+    assert!(err.contains("not done within 500ms (--timeout): waited for a password on stdin"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +83,7 @@ async fn a_slip_of_the_hand_is_told_what_was_meant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_listing_is_json_lines_with_snake_case_fields() {
     let cluster = cluster().await;
+    milena(&cluster, "acls create --allow-principal alice --operation read --topic clicks").ok();
     for words in [
         "topics list",
         "topics describe clicks orders",
@@ -71,6 +91,11 @@ async fn every_listing_is_json_lines_with_snake_case_fields() {
         "groups list",
         "groups describe billing",
         "offsets list clicks",
+        "cluster info",
+        "cluster features",
+        "cluster log-dirs",
+        "cluster configs describe broker:1 --all",
+        "acls list",
         "topics create one two",
         "groups seek billing --to start",
     ] {
@@ -120,7 +145,7 @@ async fn shells_get_scripts_that_know_every_verb() {
     let cluster = cluster().await;
     for shell in ["bash", "zsh", "fish"] {
         let ran = milena(&cluster, &format!("completions {shell}")).ok();
-        for verb in ["topics", "groups", "offsets", "consume", "--bootstrap"] {
+        for verb in ["topics", "groups", "offsets", "cluster", "acls", "users", "txn", "consume", "--bootstrap"] {
             let verb = if shell == "fish" { verb.trim_start_matches('-') } else { verb };
             assert!(ran.out.contains(verb), "{shell}: {verb}");
         }

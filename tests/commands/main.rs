@@ -1,8 +1,13 @@
 //! The commands as processes, against an embedded broker on TCP: `cargo test --features cli --test commands`.
 #![allow(unreachable_pub, reason = "nobody links a test")]
 
+mod acls;
+mod cluster;
 mod everywhere;
 mod groups;
 mod harness;
 mod offsets;
+mod table;
 mod topics;
+mod txn;
+mod users;

@@ -4,7 +4,7 @@ mod decode;
 mod filter;
 mod ranges;
 mod stretch;
-mod times;
+pub mod times;
 mod topics;
 
 use crate::args::{Failure, Global, Result, Role, stop_on_signal};

@@ -5,11 +5,17 @@
 #![allow(clippy::disallowed_methods, reason = "a program owns its runtime, tasks and clock")]
 #![allow(unreachable_pub, reason = "nobody links a binary")]
 
+mod acls;
 mod aggregate;
 mod args;
 mod broker;
 mod broker_security;
 mod clickstream;
+mod cluster;
+mod cluster_configs;
+mod cluster_log_dirs;
+mod cluster_partitions;
+mod cluster_quotas;
 mod completions;
 mod config;
 mod consume;
@@ -38,6 +44,8 @@ mod sink;
 mod topics;
 mod topics_change;
 mod topics_describe;
+mod txn;
+mod users;
 mod verify;
 mod view;
 mod when;
@@ -59,12 +67,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Who may do what: list, create and delete ACLs
+    #[command(visible_alias = "acl")]
+    Acls(acls::Args),
     /// Counts and sums a topic's events in windows
     Aggregate(aggregate::Args),
     /// Runs a Kafka cluster in this process: the test broker, for any client
     Broker(broker::Args),
     /// Writes a stream of events, or the lines of a file
     Clickstream(clickstream::Args),
+    /// Brokers, features, quorum, configs, log dirs, quotas, partitions
+    Cluster(cluster::Args),
     /// Prints a script that completes command lines in a shell
     Completions(completions::Args),
     /// Shows the effective configuration and where each value comes from
@@ -94,6 +107,11 @@ enum Command {
     /// Topics: list, create, describe, delete, and their configs
     #[command(visible_alias = "topic")]
     Topics(topics::Args),
+    /// Transactions, and who writes to partitions
+    Txn(txn::Args),
+    /// SCRAM users: list, create, delete
+    #[command(visible_alias = "user")]
+    Users(users::Args),
     /// Computes everything again as a batch, and compares
     Verify(verify::Args),
     // One variant, one arm below and one `mod` line above per subcommand, in alphabetical order.
@@ -104,7 +122,9 @@ impl Command {
     fn default_timeout(&self) -> Option<Duration> {
         match self {
             Self::Groups(args) if !args.is_endless() => Some(limit::DEFAULT),
-            Self::Offsets(_) | Self::Topics(_) => Some(limit::DEFAULT),
+            Self::Acls(_) | Self::Cluster(_) | Self::Offsets(_) | Self::Topics(_) | Self::Txn(_) | Self::Users(_) => {
+                Some(limit::DEFAULT)
+            }
             _ => None,
         }
     }
@@ -154,9 +174,11 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<()> {
     let global = &cli.global;
     match cli.command {
+        Command::Acls(args) => acls::run(args, global).await,
         Command::Aggregate(args) => aggregate::run(args, global).await,
         Command::Broker(args) => broker::run(args, global).await,
         Command::Clickstream(args) => clickstream::run(args, global).await,
+        Command::Cluster(args) => cluster::run(args, global).await,
         Command::Completions(args) => completions::run(args, Cli::command()),
         Command::Config(args) => config::run(args, global).await,
         Command::Consume(args) => consume::run(args, global).await,
@@ -170,6 +192,8 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Query(args) => query::run(args, global).await,
         Command::Sink(args) => sink::run(args, global).await,
         Command::Topics(args) => topics::run(args, global).await,
+        Command::Txn(args) => txn::run(args, global).await,
+        Command::Users(args) => users::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,
     }
 }

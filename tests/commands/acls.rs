@@ -1,0 +1,50 @@
+//! `milena acls`.
+
+use crate::harness::{cluster, milena};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acls_are_created_for_each_combination_listed_and_deleted_with_a_yes() {
+    let cluster = cluster().await;
+    let words = "acls create --allow-principal alice --operation read,describe --topic clicks --group readers";
+    assert_eq!(milena(&cluster, words).ok().rows().len(), 1 + 4);
+    let words =
+        "acls create --deny-principal User:bob --deny-host 10.0.0.1 --operation all --topic ord --pattern prefixed";
+    milena(&cluster, words).ok();
+    milena(&cluster, "acls create --allow-principal alice --operation alter --cluster").ok();
+    let ran = milena(&cluster, "acls list --json").ok();
+    assert_eq!(ran.json().len(), 6);
+    assert_eq!(
+        ran.fields(),
+        ["host", "operation", "pattern_type", "permission", "principal", "resource_name", "resource_type"]
+    );
+    assert_eq!(milena(&cluster, "acls list --allow-principal alice --topic clicks").ok().rows().len(), 3);
+    assert_eq!(milena(&cluster, "acls list --topic orders --pattern match").ok().rows().len(), 2);
+    assert_eq!(milena(&cluster, "acls ls --deny-host 10.0.0.1").ok().rows()[1][0], "User:bob");
+
+    let ran = milena(&cluster, "acls delete --topic clicks").exits(1);
+    assert!(ran.err.contains("--yes") && ran.rows().len() == 3, "{ran:?}");
+    milena(&cluster, "acls delete --topic clicks --dry-run").ok();
+    assert_eq!(milena(&cluster, "acls list --json").ok().json().len(), 6);
+    assert_eq!(milena(&cluster, "acls delete --topic clicks --yes").ok().rows().len(), 3);
+    assert_eq!(milena(&cluster, "acls list --json").ok().json().len(), 4);
+
+    for (words, says) in [
+        ("acls create --operation read --topic t", "who?"),
+        ("acls create --allow-principal a --topic t", "to do what?"),
+        ("acls create --allow-principal a --operation read", "with what?"),
+        ("acls create --allow-principal a --operation reed --topic t", "reed"),
+        ("acls create --allow-principal a --operation read --topic t --pattern any", "literal or prefixed"),
+        ("acls list --pattern nonsense", "none of"),
+    ] {
+        let ran = milena(&cluster, words).exits(1);
+        assert!(ran.err.contains(says), "{words}: {}", ran.err);
+    }
+}
+
+/// Without an authorizer there are no ACLs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_an_authorizer_says_so() {
+    let cluster = milena::broker::TestCluster::builder().listen("127.0.0.1:0").start().await.unwrap();
+    let ran = milena(&cluster, "acls list").exits(2);
+    assert!(ran.err.contains("SECURITY_DISABLED"), "{}", ran.err);
+}
