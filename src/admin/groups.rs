@@ -9,7 +9,7 @@ use crate::wire::group_protocol::str_bytes;
 use crate::wire::group_requests::fit_leave_group;
 use crate::wire::messages::leave_group_request::MemberIdentity;
 use crate::wire::messages::{DeleteGroupsRequest, GroupId, LeaveGroupRequest, ListGroupsRequest};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Which groups to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
