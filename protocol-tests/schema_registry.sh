@@ -3,24 +3,19 @@
 # read, and the reverse, with references and a nested Protobuf message, over the test broker and the registry of this crate.
 # The registry's answers are held against what Apicurio Registry answered (schema_registry/exchange.jsonl).
 #
-# `schema_registry.sh apicurio` brings that one (Maven, 110 MB; Java) and runs the same against it; SCHEMA_REGISTRY_URL names another, empty.
+# `schema_registry.sh DIRECTORY` runs the same against that one, unpacked there (Java 17): the `all.tar.gz`, 110 MB, of
+# io.apicurio:apicurio-registry-app:3.0.9 on Maven Central, by hand, for Maven misses its parent. SCHEMA_REGISTRY_URL names another, empty.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(protocol-tests/venv)
 cargo build --locked --quiet -p protocol-tests --bin schema_records
 ours=${CARGO_TARGET_DIR:-target}/debug/schema_records
 
-apicurio() { # sets SCHEMA_REGISTRY_URL when it is ready
-  local version=3.0.9 home=${CARGO_TARGET_DIR:-target}/apicurio port=${REGISTRY_PORT:-31493}
-  local file=apicurio-registry-app-$version
-  if [ ! -e "$home/$file-runner.jar" ]; then
-    mkdir -p "$home"
-    mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy -DoutputDirectory="$home" \
-      -Dartifact="io.apicurio:apicurio-registry-app:$version:tar.gz:all"
-    tar -xzf "$home/$file-all.tar.gz" -C "$home" && rm "$home/$file-all.tar.gz"
-  fi
+apicurio() { # its directory: sets SCHEMA_REGISTRY_URL when it is ready
+  local home=$1 port=${REGISTRY_PORT:-31493} log
+  log=$(mktemp)
   java -Xmx400m -Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="$port" -Dquarkus.management.host=127.0.0.1 \
-    -Dquarkus.management.port=$((port + 1)) -jar "$home/$file-runner.jar" >"$home/log" 2>&1 &
+    -Dquarkus.management.port=$((port + 1)) -jar "$home"/apicurio-registry-app-*-runner.jar >"$log" 2>&1 &
   apicurio=$!
   SCHEMA_REGISTRY_URL=http://127.0.0.1:$port/apis/ccompat/v7
   for _ in $(seq 120); do
@@ -28,7 +23,7 @@ apicurio() { # sets SCHEMA_REGISTRY_URL when it is ready
     kill -0 "$apicurio" || break
     sleep 1
   done
-  echo "Apicurio Registry did not start: $home/log" >&2
+  echo "Apicurio Registry did not start: $log" >&2
   return 1
 }
 
@@ -37,8 +32,8 @@ server=$SERVER_PID
 trap 'kill "$server" ${apicurio:-} 2>/dev/null || true' EXIT
 read -r bootstrap registry <&"${SERVER[0]}"
 kinds=""
-if [ "${1:-}" = apicurio ]; then
-  apicurio
+if [ $# -gt 0 ]; then
+  apicurio "$1"
   kinds="avro json" # it has no descriptors (format=serialized) for what confluent-kafka reads Protobuf by
 fi
 registry=${SCHEMA_REGISTRY_URL:-$registry}

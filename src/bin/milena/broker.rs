@@ -5,6 +5,7 @@ use crate::broker_security::SecurityArgs;
 use crate::fault::FaultSpec;
 use milena::broker::{Emulation, TestCluster};
 use milena::error::{Error, ErrorKind};
+use milena::schema::TestRegistry;
 use std::io::Write;
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ pub struct Args {
     /// What the faults' random numbers follow from, where they say no seed; by default another one each time
     #[arg(long)]
     seed: Option<u64>,
+    /// Runs a Schema Registry besides, empty and in memory as well: 127.0.0.1:8081 is where one is looked for.
+    #[arg(long, value_name = "HOST:PORT")]
+    schema_registry: Option<String>,
     #[command(flatten)]
     security: SecurityArgs,
 }
@@ -76,6 +80,10 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     }
     builder = args.security.apply(builder)?;
     let stop = stop_on_signal(None);
+    let registry = match &args.schema_registry {
+        Some(address) => Some(TestRegistry::listen(address).await?),
+        None => None,
+    };
     let cluster = builder.start().await?;
     args.security.write_certificates(&cluster)?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
@@ -84,6 +92,9 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     }
     if args.faults.iter().any(FaultSpec::is_random) {
         println!("SEED={seed}");
+    }
+    if let Some(registry) = &registry {
+        println!("SCHEMA_REGISTRY={}", registry.url());
     }
     println!("BOOTSTRAP={}", cluster.bootstrap());
     std::io::stdout().flush()?;
