@@ -49,7 +49,7 @@ fn a_package_has_what_it_needs_and_nothing_else() {
         "deny.toml",
         "compose.yaml",
     ];
-    let folders = ["src/", "docs/", "examples/", "benches/", "deploy/", "grafana/"];
+    let folders = ["src/", "docs/", "examples/", "benches/", "tests/", "deploy/", "grafana/"];
     let junk: Vec<_> = files
         .iter()
         .filter(|file| {

@@ -5,16 +5,27 @@ use milena::client::ClientConfig;
 use milena::consumer::ConsumerConfig;
 use milena::producer::ProducerConfig;
 use milena::properties;
+use milena::schema::RegistryConfig;
 use std::collections::BTreeSet;
 
-/// What one property makes of the three configurations.
+/// What one property makes of the three configurations, or of a registry's.
 fn configured(key: &str, value: &str) -> String {
+    if RegistryConfig::KEYS.contains(&key) {
+        return registry(Some((key, value)));
+    }
     let set = || {
         let mut properties = properties::Properties::default();
         properties.insert(key, value)?;
         Ok::<_, milena::error::Error>((properties.client()?, properties.producer()?, properties.consumer()?))
     };
     format!("{:?}", set().unwrap_or_else(|error| panic!("{key}={value}: {error}")))
+}
+
+fn registry(property: Option<(&str, &str)>) -> String {
+    let url = ("schema.registry.url", "http://a:8081");
+    let config = RegistryConfig::from_properties([url].into_iter().chain(property));
+    let config = config.unwrap_or_else(|error| panic!("{property:?}: {error}"));
+    format!("{config:?}").split("seed: ").next().unwrap_or_default().to_owned() // which is another one each time
 }
 
 /// Another value than this, if it is of a kind of which there are others.
@@ -34,7 +45,7 @@ fn every_property_has_a_row_and_every_row_a_property() {
     let named: Vec<&str> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
     let once: BTreeSet<&str> = named.iter().copied().collect();
     assert_eq!(named.len(), once.len(), "a property has two rows");
-    let there: BTreeSet<&str> = properties::keys().collect();
+    let there: BTreeSet<&str> = properties::keys().chain(RegistryConfig::KEYS.iter().copied()).collect();
     let missing: Vec<_> = there.difference(&once).collect();
     let unknown: Vec<_> = once.difference(&there).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:?}, unknown: {unknown:?}");
@@ -43,17 +54,19 @@ fn every_property_has_a_row_and_every_row_a_property() {
 
 #[test]
 fn a_default_on_the_page_is_the_code_s() {
-    let defaults = format!("{:?}", (ClientConfig::default(), ProducerConfig::default(), ConsumerConfig::default()));
+    let clients = format!("{:?}", (ClientConfig::default(), ProducerConfig::default(), ConsumerConfig::default()));
+    let registries = registry(None);
     let (mut held, mut differ) = (0, 0);
     for row in rows(&read("docs/properties.md")) {
         // What is not in backticks depends on something, or is none.
         let [default] = quoted(&row[1])[..] else { continue };
         for key in quoted(&row[0]) {
-            assert_eq!(configured(key, default), defaults, "{key}={default} is another default");
+            let defaults = if RegistryConfig::KEYS.contains(&key) { &registries } else { &clients };
+            assert_eq!(&configured(key, default), defaults, "{key}={default} is another default");
             held += 1;
             let other = another(default).filter(|_| key != "check.crcs");
             if let Some(other) = other {
-                assert_ne!(configured(key, &other), defaults, "{key}={other} changes nothing");
+                assert_ne!(&configured(key, &other), defaults, "{key}={other} changes nothing");
                 differ += 1;
             }
         }
