@@ -39,8 +39,9 @@ async fn a_topic_is_made_checked_grown_emptied_and_deleted_by_its_id() {
     let (admin, name) = (client.admin(), fresh("admin-topics"));
     let node = brokers(&admin).await[0];
     let new = || NewTopic::with_assignment(&name, [vec![node], vec![node]]).config("min.insync.replicas", "1");
-    let missing = || NewTopic::with_assignment(format!("{name}-x"), [vec![NodeId(4711)]]);
-    let dry = admin.dry_run().create_topics([new(), missing()]).await.expect("the controller answers");
+    // That a broker is there is not asked with ZooKeeper.
+    let twice = || NewTopic::with_assignment(format!("{name}-x"), [vec![node, node]]);
+    let dry = admin.dry_run().create_topics([new(), twice()]).await.expect("the controller answers");
     let would = dry[&name].as_ref().expect("it could be");
     assert_eq!((would.partitions, would.replication), (Some(2), Some(1)));
     assert_eq!(code(&dry[&format!("{name}-x")]), ErrorCode::InvalidReplicaAssignment);
@@ -94,6 +95,7 @@ async fn configs_of_topics_brokers_loggers_and_groups_are_described_and_changed(
     let admin = client.admin();
     let name = crate::topic(&client, "admin-configs", 1, 1).await;
     let node = brokers(&admin).await[0];
+    eventually("the topic is known", async || admin.describe_configs(&name).await.ok()).await;
     let (topic, broker) = (ConfigResource::Topic(name), ConfigResource::Broker(node));
     let missing = ConfigResource::Topic(fresh("missing"));
     let nobody = ConfigResource::Broker(NodeId(4711));
