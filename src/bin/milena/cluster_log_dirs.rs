@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(short, long = "topic", value_name = "TOPIC")]
     topics: Vec<String>,
     /// A row for each replica, directory, topic or broker
-    #[arg(short, long, value_enum, default_value_t = By::Replica)]
+    #[arg(long, value_enum, default_value_t = By::Replica)]
     by: By,
 }
 

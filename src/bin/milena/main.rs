@@ -197,3 +197,13 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Verify(args) => verify::run(args, global).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_options_of_a_command_have_one_name() {
+        Cli::command().debug_assert();
+    }
+}
