@@ -25,6 +25,7 @@ pub struct ConsumerConfig {
     pub(crate) prefetch_bytes: usize,
     pub(crate) max_decompressed_bytes: usize,
     pub(crate) partition_eof: bool,
+    pub(crate) control_records: bool,
     pub(crate) client_rack: String,
     pub(crate) allow_auto_create_topics: bool,
     pub(crate) exclude_internal_topics: bool,
@@ -55,6 +56,7 @@ impl Default for ConsumerConfig {
             prefetch_bytes: 64 << 20,
             max_decompressed_bytes: crate::record::DEFAULT_DECOMPRESSED_LIMIT,
             partition_eof: false,
+            control_records: false,
             client_rack: String::new(),
             allow_auto_create_topics: true,
             exclude_internal_topics: true,
@@ -179,6 +181,14 @@ impl ConsumerConfig {
     /// Default: no.
     pub fn enable_partition_eof(mut self, enable: bool) -> Self {
         self.partition_eof = enable;
+        self
+    }
+
+    /// Hands out control records too, the markers with which brokers end transactions: for tools that show what is in a log.
+    /// [`ConsumerRecord::control`](super::ConsumerRecord::control) tells them from an application's. No property of Kafka's.
+    /// Default: no.
+    pub fn control_records(mut self, show: bool) -> Self {
+        self.control_records = show;
         self
     }
 

@@ -25,6 +25,7 @@ pub use crate::ids::ConsumerGroupMetadata;
 pub use crate::machine::group::assignor::{Assignment, Assignor, GroupMember, Joining, RebalanceProtocol};
 pub use crate::machine::group::group_topics::{GroupTopics, Racks};
 pub use crate::machine::group::topic_pattern::TopicPattern;
+pub use crate::record::decode::ControlRecord;
 pub use crate::wire::list_offsets::{OffsetAndTimestamp, OffsetSpec};
 pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset};
 pub use metrics::{ConsumerMetrics, PartitionMetrics};
@@ -365,6 +366,7 @@ impl Shared {
             min_bytes: i32::try_from(config.fetch_min_bytes).unwrap_or(i32::MAX),
             max_wait: config.fetch_max_wait,
             isolation: config.isolation_level,
+            control_records: config.control_records,
             reset: config.auto_offset_reset,
             partition_end: config.partition_eof,
             retry_backoff,

@@ -9,9 +9,9 @@
 use crate::error::{Error, Result};
 use crate::ids::{LeaderEpoch, OffsetAndMetadata, TopicPartition};
 use crate::machine::fetcher::FetchedRecords;
-use crate::record::batch::{RawBatch, batches};
+use crate::record::batch::{Attributes, RawBatch, batches};
 use crate::record::compression::Decompressor;
-use crate::record::decode::{self, Headers, RecordView, SharedBatch};
+use crate::record::decode::{self, ControlRecord, Headers, RecordView, SharedBatch};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt;
@@ -261,10 +261,10 @@ impl<'a> Iterator for RecordBatch<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match self.batch.next()? {
             Ok(view) => {
-                let log_append_time = self.batch.header().attributes.is_log_append_time();
+                let attributes = self.batch.header().attributes;
                 let leader_epoch = self.batch.header().partition_leader_epoch;
                 let name = &self.part.fetched.name;
-                Some(Ok(ConsumerRecord { name, view, log_append_time, leader_epoch, shared: None }))
+                Some(Ok(ConsumerRecord { name, view, attributes, leader_epoch, shared: None }))
             }
             Err(error) => {
                 let offset = self.batch.header().base_offset.max(self.part.fetched.from);
@@ -341,9 +341,9 @@ impl<'a> Iterator for Iter<'a> {
             match batch.next() {
                 Some(Ok(view)) => {
                     let name = &self.records.parts.get(self.part)?.fetched.name;
-                    let log_append_time = batch.header().attributes.is_log_append_time();
+                    let attributes = batch.header().attributes;
                     let leader_epoch = batch.header().partition_leader_epoch;
-                    return Some(ConsumerRecord { name, view, log_append_time, leader_epoch, shared: Some(shared) });
+                    return Some(ConsumerRecord { name, view, attributes, leader_epoch, shared: Some(shared) });
                 }
                 Some(Err(error)) => {
                     let offset = batch.header().base_offset;
@@ -369,7 +369,7 @@ impl fmt::Debug for Iter<'_> {
 pub struct ConsumerRecord<'a> {
     name: &'a TopicPartition,
     view: RecordView<'a>,
-    log_append_time: bool,
+    attributes: Attributes,
     leader_epoch: i32,
     shared: Option<&'a SharedBatch>,
 }
@@ -413,7 +413,7 @@ impl<'a> ConsumerRecord<'a> {
 
     /// What the timestamp is the time of.
     pub fn timestamp_type(&self) -> TimestampType {
-        if self.log_append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime }
+        if self.attributes.is_log_append_time() { TimestampType::LogAppendTime } else { TimestampType::CreateTime }
     }
 
     /// The key; null is not empty.
@@ -429,6 +429,13 @@ impl<'a> ConsumerRecord<'a> {
     /// The headers in their order, duplicates included; decoded as they are iterated over.
     pub fn headers(&self) -> Headers<'a> {
         self.view.headers
+    }
+
+    /// What a control record says; `None` for an application's, which are all but with
+    /// [`control_records`](super::ConsumerConfig::control_records). Its key and value are Kafka's own.
+    pub fn control(&self) -> Option<ControlRecord> {
+        let says = || ControlRecord::parse(self.key().unwrap_or_default()).unwrap_or(ControlRecord::Unknown(-1));
+        self.attributes.is_control().then(says)
     }
 
     /// The record for itself. From `for record in &records` its parts are slices of the batch, without a copy: as long

@@ -1,5 +1,6 @@
 //! What a Fetch brought for one partition: whole batches, undecoded, of which runs are handed out. Here it is decided
-//! which batches an application sees: no control batches ever, and for read-committed none of an aborted transaction.
+//! which batches an application sees: no control batches unless it asks for them, and for read-committed none of an aborted
+//! transaction.
 //!
 //! The list of aborted transactions comes with each answer and covers the transactions that overlap with its range,
 //! those that began long before included; so each answer is filtered by its own list.
@@ -27,7 +28,7 @@ pub(in crate::machine) enum Lease {
     Parked(usize),
 }
 
-/// Batches to hand out: a run of them, whole, none of them a control batch or aborted.
+/// Batches to hand out: a run of them, whole, none of them aborted or an unwanted control batch.
 #[derive(Debug, Clone)]
 pub struct FetchedRecords {
     /// Where they are from.
@@ -89,12 +90,13 @@ impl CompletedFetch {
     }
 
     /// Hands out whole batches until they announce `max_records`, the last of them whole too, and moves `position`
-    /// behind what was handed out or skipped. On an error the position is at the batch that is to blame.
+    /// behind what was handed out or skipped. On an error the position is at the batch that is to blame. `control`: control
+    /// batches are handed out too.
     pub(in crate::machine) fn take(
         &mut self,
         (name, generation): (&TopicPartition, u64),
         position: &mut Position,
-        isolation: IsolationLevel,
+        (isolation, control): (IsolationLevel, bool),
         max_records: usize,
         out: &mut Vec<FetchedRecords>,
     ) -> Result<usize> {
@@ -117,7 +119,7 @@ impl CompletedFetch {
                 }
             };
             let end = at + header.size();
-            match self.is_visible(&header, &batches[at..end], position.offset, isolation) {
+            match self.is_visible(&header, &batches[at..end], position.offset, (isolation, control)) {
                 Ok(true) => {
                     let announced = announced(&header, position.offset);
                     run.get_or_insert((at, position.offset, 0)).2 += announced;
@@ -145,7 +147,7 @@ impl CompletedFetch {
         header: &BatchHeader,
         batch: &[u8],
         position: i64,
-        isolation: IsolationLevel,
+        (isolation, control): (IsolationLevel, bool),
     ) -> Result<bool> {
         let attributes = header.attributes;
         if isolation == IsolationLevel::ReadCommitted {
@@ -164,7 +166,7 @@ impl CompletedFetch {
                 return Ok(false);
             }
         }
-        Ok(!attributes.is_control() && header.record_count > 0 && header.last_offset() >= position)
+        Ok((control || !attributes.is_control()) && header.record_count > 0 && header.last_offset() >= position)
     }
 }
 

@@ -55,6 +55,8 @@ pub struct FetcherConfig {
     pub max_wait: Duration,
     /// `isolation.level`.
     pub isolation: IsolationLevel,
+    /// Whether the application wants to see control records.
+    pub control_records: bool,
     /// `auto.offset.reset`.
     pub reset: OffsetReset,
     /// Whether the application wants to hear of the end of a partition.
@@ -397,7 +399,8 @@ impl Fetcher {
         };
         let (before, position) = (fetch.len(), partition.position.offset);
         let from = (name, partition.generation);
-        let taken = fetch.take(from, &mut partition.position, self.config.isolation, most, out);
+        let wanted = (self.config.isolation, self.config.control_records);
+        let taken = fetch.take(from, &mut partition.position, wanted, most, out);
         partition.buffered = partition.buffered.saturating_sub(before - fetch.len());
         if partition.position.offset > position {
             partition.last_progress = Some(now);

@@ -176,6 +176,12 @@ async fn an_end_behind_markers_and_compacted_records_is_reached() {
     assert_eq!(run(&["-o", "6:end"]), "");
     assert_eq!(run(&["-o", "3:5", "--read-committed"]), "");
     assert_eq!(run(&["-o", "-2:end"]), "d");
+    let shown = run(&["-e", "--print-control-records", "--json", "--read-committed"]);
+    let said: Vec<_> = shown.split("\"control\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(said, ["commit", "abort", "commit"]);
+    assert_eq!(run(&["-e", "--control", "-f", "%o,"]), "0,1,2,3,4,5,6,");
+    let refused = milena(&cluster, &["produce", "-t", "u", "--json"], shown.replace("} {", "}\n{"));
+    refused.fails(1, &["2 records written", "line 3: a control record"]);
 
     let keyed: String = (0..20).map(|at| format!("k{}:{at}\n", at % 2)).collect();
     milena(&cluster, &["produce", "-t", "compacted", "-K:", "-q"], keyed).text();

@@ -98,7 +98,7 @@ async fn transactions_are_listed_described_and_fenced() {
     let (id, missing) = (fresh("tx"), fresh("missing"));
     let mut producer = client.transactional_producer(&*id, ProducerConfig::default()).await.expect("it begins");
     let transaction = producer.begin().await.expect("begun");
-    transaction.send(ProducerRecord::new(&*topic).value("x")).await.expect("room").await.expect("written");
+    transaction.send(ProducerRecord::new(&topic).value("x")).await.expect("room").await.expect("written");
     if let Some(told) = since([3, 0, 0], admin.describe_transactions([&id, &missing]).await) {
         assert_eq!(code(&told[&missing]), ErrorCode::TransactionalIdNotFound);
         let told = told[&id].as_ref().expect("it is there");

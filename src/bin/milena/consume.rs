@@ -82,6 +82,9 @@ pub struct Args {
     /// As -X isolation.level=read_committed: nothing of open or aborted transactions
     #[arg(long)]
     read_committed: bool,
+    /// Prints control records too: the markers with which brokers end transactions; with --json they have "control"
+    #[arg(long, visible_alias = "control")]
+    print_control_records: bool,
     /// Prints kcat's envelope instead of the bare value: topic, partition, offset, timestamp, headers, key, payload
     #[arg(long, short_alias = 'J')]
     json: bool,
@@ -172,7 +175,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     if args.read_committed {
         config = config.isolation_level(IsolationLevel::ReadCommitted);
     }
-    let mut consumer = client.consumer(config)?;
+    let mut consumer = client.consumer(config.control_records(args.print_control_records))?;
     let decode = args.decode.map(|what| Decode::new(what, global)).transpose()?;
     let mut reading = Reading {
         decode,

@@ -127,6 +127,7 @@ fn config() -> FetcherConfig {
         min_bytes: 1,
         max_wait: Duration::from_millis(500),
         isolation: IsolationLevel::ReadUncommitted,
+        control_records: false,
         reset: OffsetReset::Earliest,
         partition_end: false,
         retry_backoff: Duration::from_millis(100),

@@ -1,11 +1,12 @@
 //! kcat's JSON envelope, one line a record, in both directions: what is read back is what was written.
 //!
 //! Bytes that are not UTF-8 are under `key_base64` and `payload_base64`, and as `{"base64":…}` among the headers; null and
-//! empty stay apart, and names of headers may repeat.
+//! empty stay apart, and names of headers may repeat. A broker's marker has `"control":"commit"` or `"abort"`, and can't be
+//! written.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use milena::consumer::{ConsumerRecord, TimestampType};
+use milena::consumer::{ConsumerRecord, ControlRecord, TimestampType};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::io::Write;
@@ -42,6 +43,15 @@ pub fn write_decoded(record: &ConsumerRecord<'_>, key: Option<&str>, value: Opti
             Some(json) => out.extend_from_slice(format!(",\"{name}\":{json}").as_bytes()),
             None => write_field(name, bytes, out),
         }
+    }
+    if let Some(control) = record.control() {
+        let says = match control {
+            ControlRecord::Commit => "commit",
+            ControlRecord::Abort => "abort",
+            _ => "unknown",
+        };
+        out.extend_from_slice(b",\"control\":");
+        write_text(says, out);
     }
     out.push(b'}');
 }
@@ -133,6 +143,7 @@ enum Field {
     KeyBase64,
     Payload,
     PayloadBase64,
+    Control,
     #[serde(other)]
     Other,
 }
@@ -175,6 +186,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 }
                 Field::Ts => {
                     envelope.timestamp = map.next_value().map_err(named("ts must be milliseconds since 1970"))?;
+                }
+                Field::Control => {
+                    return Err(A::Error::custom("a control record is for a broker to write: consume without them"));
                 }
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -356,6 +370,7 @@ mod tests {
             (r#"{"ts":"now"}"#, "ts must be milliseconds"),
             (r#"{"ts":1.5}"#, "ts must be milliseconds"),
             (r#"{"partition":99999999999}"#, "partition must be a number"),
+            (r#"{"key":"a","control":"commit"}"#, "for a broker to write"),
             (r#"{"headers":["a"]}"#, "names and values in turn"),
             (r#"{"headers":[null,"a"]}"#, "name can't be null"),
             (r#"{"headers":{"a":"b"}}"#, "expected a list"),

@@ -222,7 +222,11 @@ fn control_batches_of_unknown_types_and_emptied_ones_are_passed() {
     log.abort(7, bad);
     let after = log.records(1);
     assert_eq!(Rig::new(committed(), vec![log.clone()]).read_to_end(1), [good, after]);
-    assert_eq!(Rig::new(config(), vec![log]).read_to_end(1).len(), 4);
+    assert_eq!(Rig::new(config(), vec![log.clone()]).read_to_end(1).len(), 4);
+    // Whoever asks for markers gets them, but for the one that is only a head.
+    let showing = |config| FetcherConfig { control_records: true, ..config };
+    assert_eq!(Rig::new(showing(config()), vec![log.clone()]).read_to_end(1).len(), 6);
+    assert_eq!(Rig::new(showing(committed()), vec![log]).read_to_end(1).len(), 4);
 }
 
 #[test]
