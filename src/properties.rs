@@ -19,14 +19,14 @@ use crate::producer::ProducerConfig;
 #[cfg(feature = "schema-registry")]
 use crate::schema::RegistryConfig;
 use crate::secret::Secret;
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// Keys with their values; of a key that is given twice, the last counts. Passwords and keys are not shown by `Debug`, and
 /// overwritten in memory when this is dropped.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties {
-    values: BTreeMap<String, Secret>,
+    /// In the order in which they were given, since of two names for one thing the last one counts.
+    values: Vec<(String, Secret)>,
 }
 
 impl fmt::Debug for Properties {
@@ -67,7 +67,7 @@ impl Properties {
         Ok(properties)
     }
 
-    /// Adds or replaces one. What Java or librdkafka has and we have no use for is left out, with a line in the log.
+    /// Adds or replaces one; of two names for one thing (`acks`, `request.required.acks`) the one that was given last counts. What Java or librdkafka has and we have no use for is left out, with a line in the log.
     ///
     /// # Errors
     /// `Config` for a key that neither client nor producer nor consumer knows, and for one of Java's or librdkafka's that can't
@@ -75,7 +75,7 @@ impl Properties {
     pub fn insert(&mut self, key: &str, value: &str) -> Result<()> {
         #[cfg(feature = "schema-registry")]
         if RegistryConfig::KEYS.contains(&key) {
-            self.values.insert(key.to_owned(), value.into());
+            self.put(key, value);
             return Ok(());
         }
         if foreign::passes(key, value)? {
@@ -85,11 +85,16 @@ impl Properties {
         if !keys().any(|known| known == key) {
             return Err(unknown(key));
         }
-        self.values.insert(key.to_owned(), value.into());
+        self.put(key, value);
         Ok(())
     }
 
-    /// What is set, by key, secrets included.
+    fn put(&mut self, key: &str, value: &str) {
+        self.values.retain(|(known, _)| known != key);
+        self.values.push((key.to_owned(), value.into()));
+    }
+
+    /// What is set, in the order in which it was given, secrets included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(key, value)| (key.as_str(), value.expose()))
     }
@@ -229,13 +234,15 @@ fn unknown(key: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::Acks;
+    use std::time::Duration;
 
     #[test]
     fn a_file_is_read_as_java_reads_it() {
         let text =
             "# comment\n! too\n\nlinger.ms=20\n client.id : a=b \nbootstrap.servers a:1,\\\n    b:2\ngroup.id = g";
         let properties = Properties::parse(text).unwrap();
-        let expected = [("bootstrap.servers", "a:1,b:2"), ("client.id", "a=b"), ("group.id", "g"), ("linger.ms", "20")];
+        let expected = [("linger.ms", "20"), ("client.id", "a=b"), ("bootstrap.servers", "a:1,b:2"), ("group.id", "g")];
         assert_eq!(properties.iter().collect::<Vec<_>>(), expected);
     }
 
@@ -245,8 +252,17 @@ mod tests {
             "client.id = a\\=b\\u00e9\\\\\ngroup.id: x\\\n   y\nssl.ca.pem=-----BEGIN\\nB\nsasl.password = p=w:x \\\n";
         let properties = Properties::parse(text).unwrap();
         let expected =
-            [("client.id", "a=bé\\"), ("group.id", "xy"), ("sasl.password", "p=w:x"), ("ssl.ca.pem", "-----BEGIN\nB")];
+            [("client.id", "a=bé\\"), ("group.id", "xy"), ("ssl.ca.pem", "-----BEGIN\nB"), ("sasl.password", "p=w:x")];
         assert_eq!(properties.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn of_two_names_for_one_thing_the_last_counts() {
+        let text = "request.required.acks=0\nacks=1\nlinger.ms=7\nqueue.buffering.max.ms=8\nacks=all\n";
+        let properties = Properties::parse(text).unwrap();
+        assert_eq!(properties.iter().last(), Some(("acks", "all")));
+        let config = ProducerConfig::default().acks(Acks::All).linger(Duration::from_millis(8));
+        assert_eq!(format!("{:?}", properties.producer().unwrap()), format!("{config:?}"));
     }
 
     #[test]

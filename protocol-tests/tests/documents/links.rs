@@ -117,6 +117,7 @@ fn links_to_the_source_on_docs_rs_name_files_that_are_there() {
 
 #[test]
 #[ignore = "a list for a person: the network is not asked"]
+#[allow(clippy::print_stdout, reason = "it is asked for to be read")]
 fn external_links() {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for page in files_of_the_repository("*.md") {

@@ -128,7 +128,8 @@ impl Args {
             partition => partition.filter(|partition| *partition >= 0),
         };
         let header = |text: &String| {
-            let (name, value) = match text.split_once('=').or_else(|| text.split_once(':')) {
+            // As rpk has it, the first of both; kcat has `=` alone.
+            let (name, value) = match text.split_once(['=', ':']) {
                 Some((name, value)) => (name, Some(value.as_bytes().to_vec())),
                 None => (text.as_str(), None),
             };

@@ -5,7 +5,7 @@ use super::pattern::Pattern;
 use crate::records::envelope;
 
 /// A frame that is longer can't be meant: no broker takes such a record.
-const LONGEST: usize = 256 << 20;
+pub const LONGEST: usize = 256 << 20;
 
 /// How the input is cut.
 #[derive(Debug, Clone)]

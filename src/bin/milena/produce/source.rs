@@ -1,7 +1,7 @@
 //! The input: stdin or files, read by a thread of its own, for they can't be waited for.
 
 use super::batch::{Batch, Entry};
-use super::framing::{Cutter, Framing};
+use super::framing::{Cutter, Framing, LONGEST};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,16 @@ impl Input {
             }
             Self::Whole(paths) => {
                 for (at, path) in paths.iter().enumerate() {
-                    let bytes = fs::read(path).map_err(|error| Some(format!("{}: {error}", path.display())))?;
+                    let failed = |error: std::io::Error| Some(format!("{}: {error}", path.display()));
+                    let size = fs::metadata(path).map_err(failed)?.len();
+                    if size > LONGEST as u64 {
+                        return Err(Some(format!(
+                            "{}: {size} bytes are more than {} MiB",
+                            path.display(),
+                            LONGEST >> 20
+                        )));
+                    }
+                    let bytes = fs::read(path).map_err(failed)?;
                     let entry = Entry { number: at as u64 + 1, value: Some(0..bytes.len()), ..Entry::default() };
                     let size = bytes.len();
                     send(Batch { bytes, entries: vec![entry], headers: Vec::new(), size, file: Some(name(path)) })?;

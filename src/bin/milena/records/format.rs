@@ -346,8 +346,14 @@ fn hex(number: u64, digits: usize, out: &mut Vec<u8>) {
     out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(number >> (4 * digit) & 15) as usize]));
 }
 
+/// 9999-12-31T23:59:59.999Z.
+const LAST_OF_9999: i64 = 253_402_300_799_999;
+
 /// With the three digits that a record's timestamp has.
 fn write_rfc3339(millis: i64, out: &mut Vec<u8>) {
+    if millis > LAST_OF_9999 {
+        return out.extend_from_slice(millis.to_string().as_bytes()); // no date of four digits: microseconds, perhaps
+    }
     timestamp::write(millis.saturating_mul(1_000), out);
     out.truncate(out.len() - 4);
     out.push(b'Z');
