@@ -14,7 +14,7 @@ use crate::wire::messages::{
     DescribeTransactionsRequest, InitProducerIdRequest, ListTransactionsRequest, ProducerId, TransactionalId,
     WriteTxnMarkersRequest,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Which transactions to list; all, if nothing is said.
@@ -137,15 +137,19 @@ impl Admin {
                 },
             )
             .await?;
-        let mut listed = BTreeSet::new();
+        // By id: while a coordinator moves, two brokers may have the same one.
+        let mut listed = BTreeMap::new();
         for (node, answer) in answers {
-            listed.extend(answer.map_err(|error| error.node(node))?.into_iter().map(|one| TransactionListing {
-                transactional_id: text(&one.transactional_id),
-                producer_id: one.producer_id.0,
-                state: text(&one.transaction_state),
+            listed.extend(answer.map_err(|error| error.node(node))?.into_iter().map(|one| {
+                let listing = TransactionListing {
+                    transactional_id: text(&one.transactional_id),
+                    producer_id: one.producer_id.0,
+                    state: text(&one.transaction_state),
+                };
+                (listing.transactional_id.clone(), listing)
             }));
         }
-        Ok(listed.into_iter().collect())
+        Ok(listed.into_values().collect())
     }
 
     /// These transactional ids, and what is under way of them. DescribeTransactions (brokers from 3.0), one request per

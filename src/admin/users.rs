@@ -100,7 +100,7 @@ enum Wire {
 }
 
 impl Admin {
-    /// The users of SCRAM and what passwords they have, without the passwords; of all users if none is named.
+    /// The users of SCRAM and what passwords they have, by mechanism and without the passwords; of all users if none is named.
     /// DescribeUserScramCredentials (brokers from 2.7).
     ///
     /// # Errors
@@ -190,7 +190,9 @@ fn users(answer: DescribeUserScramCredentialsResponse) -> Result<Users> {
                 mechanism: ScramMechanism::from_wire(one.mechanism),
                 iterations: one.iterations,
             });
-            credentials.collect()
+            let mut credentials: Vec<_> = credentials.collect();
+            credentials.sort_by_key(|credential| credential.mechanism); // Kafka has them in any order
+            credentials
         });
         (text(&one.user), told)
     };
