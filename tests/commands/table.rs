@@ -4,8 +4,10 @@ use crate::harness::{cluster, milena, milena_with};
 use milena::broker::TestCluster;
 use milena::producer::{ProducerConfig, ProducerRecord};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// These go on until somebody ends them.
@@ -122,6 +124,9 @@ type Ended = (Option<i32>, String, String);
 
 /// Waits for its end, or for a second and then ends it if it is endless.
 fn ended(mut child: std::process::Child, endless: bool) -> Result<Ended, String> {
+    // Read meanwhile: a pipe holds only so much.
+    let out = gathered(child.stdout.take());
+    let err = gathered(child.stderr.take());
     let begun = Instant::now();
     let limit = Duration::from_secs(if endless { 1 } else { 40 });
     let mut over = None;
@@ -134,9 +139,17 @@ fn ended(mut child: std::process::Child, endless: bool) -> Result<Ended, String>
         return Err(if endless { "has ended".to_owned() } else { "does not end".to_owned() });
     }
     let _ = child.kill(); // ours: it is endless, or over
-    let done = child.wait_with_output().map_err(|error| error.to_string())?;
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    Ok((done.status.code(), text(&done.stdout), text(&done.stderr)))
+    let done = child.wait().map_err(|error| error.to_string())?;
+    Ok((done.code(), out.join().unwrap(), err.join().unwrap()))
+}
+
+/// All that comes, on a thread of its own.
+fn gathered(from: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.unwrap().read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 fn folder(code: &str) -> PathBuf {
