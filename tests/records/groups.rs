@@ -1,6 +1,6 @@
 //! `consume` in a group: what is committed is what was printed.
 
-use crate::support::{cluster, command, milena};
+use crate::support::{asked, cluster, command, milena};
 use milena::broker::{ApiKey, TestCluster};
 use milena::error::ErrorCode;
 use milena::ids::TopicPartition;
@@ -64,9 +64,7 @@ async fn a_group_does_not_commit_what_came_after_the_end_that_it_reads_to() {
     // The end is known before the group is joined: by then there is more.
     cluster.fault(ApiKey::JoinGroup).once().delay(Duration::from_secs(2));
     let child = command(&cluster, &["consume", "t", "-g", "g", "-e"]).spawn().unwrap();
-    while cluster.requests(ApiKey::JoinGroup).count == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    asked(&cluster, ApiKey::JoinGroup).await;
     milena(&cluster, &["produce", "-t", "t", "-q"], "2\n3\n").text();
     let done = child.wait_with_output().unwrap();
     assert_eq!((done.status.code(), &*done.stdout), (Some(0), &b"0\n1\n"[..]));
@@ -80,9 +78,7 @@ async fn what_of_a_range_is_gone_by_retention_is_said_and_the_rest_is_read() {
     let admin = cluster.client().await.unwrap().admin();
     cluster.fault(ApiKey::Fetch).error(ErrorCode::NotLeaderOrFollower); // it is asked again until it is gone
     let child = command(&cluster, &["consume", "t", "-o", "1:5"]).spawn().unwrap();
-    while cluster.requests(ApiKey::Fetch).count == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    asked(&cluster, ApiKey::Fetch).await;
     admin.delete_records([(TopicPartition::new("t", 0), 3)]).await.unwrap();
     cluster.clear_faults();
     let done = child.wait_with_output().unwrap();

@@ -1,8 +1,9 @@
 //! A cluster on TCP, and the command as a process on it.
 
-use milena::broker::{StoredRecord, TestCluster};
+use milena::broker::{ApiKey, StoredRecord, TestCluster};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a process has left.
 #[derive(Debug)]
@@ -78,4 +79,12 @@ pub(crate) fn stored(cluster: &TestCluster, topic: &str) -> Vec<(String, String)
 /// The values alone.
 pub(crate) fn values(cluster: &TestCluster, topic: &str) -> Vec<String> {
     stored(cluster, topic).into_iter().map(|(_, value)| value).collect()
+}
+
+/// Returns when somebody has asked this of the cluster.
+#[allow(clippy::disallowed_methods, reason = "the process that asks has a time of its own")]
+pub(crate) async fn asked(cluster: &TestCluster, api: ApiKey) {
+    while cluster.requests(api).count == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
