@@ -403,8 +403,8 @@ impl Reading {
                 self.left -= 1;
                 self.printed += 1;
                 let decoded = match &self.decode {
-                    Some(decode) => decode.record(&record).await?,
-                    None => Decoded::default(),
+                    Some(decode) if record.control().is_none() => decode.record(&record).await?,
+                    _ => Decoded::default(),
                 };
                 self.put(&record, &decoded);
                 self.out.give()?;
