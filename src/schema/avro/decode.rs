@@ -11,12 +11,15 @@ use apache_avro::types::Value;
 /// 10 KB of stack for each in a debug build, and a thread has 2 MB.
 pub(super) const DEEPEST: usize = 64;
 
+/// No data have more values that take no byte than this and their bytes: nulls, and records of them. A union's has its byte.
+const MOST_EMPTY: u64 = 100_000;
+
 /// The one datum of this schema that the bytes are, all of them.
 ///
 /// # Errors
 /// `Malformed` with what is wrong.
 pub(super) fn decoded(bytes: &[u8], schema: &Schema, names: &Names) -> Result<Value> {
-    let mut reading = Reading { left: bytes, items: bytes.len() as u64, names };
+    let mut reading = Reading { left: bytes, items: bytes.len() as u64, empty: bytes.len() as u64 + MOST_EMPTY, names };
     let value = reading.datum(schema, 0)?;
     match reading.left.len() {
         0 => Ok(value),
@@ -29,6 +32,8 @@ struct Reading<'a> {
     /// How many items of arrays and maps may come. Each takes at least a byte, unless there is nothing in it: of those there can't be
     /// more.
     items: u64,
+    /// How many more values may take no byte: of records that hold the next one twice, the last is there without end.
+    empty: u64,
     names: &'a Names,
 }
 
@@ -37,7 +42,16 @@ impl<'a> Reading<'a> {
         if depth > DEEPEST {
             return Err(malformed(format!("nested deeper than {DEEPEST}")));
         }
-        let depth = depth + 1;
+        let before = self.left.len();
+        let value = self.of(schema, depth + 1)?;
+        if self.left.len() == before {
+            let left = self.empty.checked_sub(1);
+            self.empty = left.ok_or_else(|| malformed(format!("more than {MOST_EMPTY} values of no byte")))?;
+        }
+        Ok(value)
+    }
+
+    fn of(&mut self, schema: &Schema, depth: usize) -> Result<Value> {
         match schema {
             Schema::Union(of) => {
                 let index = self.index(of.variants().len(), "a branch")?;
@@ -104,7 +118,13 @@ impl<'a> Reading<'a> {
                 Value::Enum(index as u32, of.symbols.get(index).cloned().unwrap_or_default())
             }
             Schema::Uuid(UuidSchema::String) => logical(Value::String(self.string()?.to_owned()))?,
-            Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => logical(Value::Bytes(self.bytes()?.to_vec()))?,
+            Schema::BigDecimal => {
+                let whole = self.bytes()?;
+                // What makes it of them makes room for as many bytes as they say.
+                Reading { left: whole, items: 0, empty: 0, names: self.names }.bytes()?;
+                logical(Value::Bytes(whole.to_vec()))?
+            }
+            Schema::Uuid(UuidSchema::Bytes) => logical(Value::Bytes(self.bytes()?.to_vec()))?,
             Schema::Uuid(UuidSchema::Fixed(of)) | Schema::Duration(of) => {
                 logical(Value::Fixed(of.size, self.take(of.size)?.to_vec()))?
             }
@@ -232,5 +252,10 @@ mod tests {
         assert!(error(list, &chain(1 << 20)).ends_with("nested deeper than 64"));
         let endless = r#"{"type":"record","name":"E","fields":[{"name":"e","type":"E"}]}"#;
         assert!(error(endless, &[]).ends_with("nested deeper than 64"));
+        let twice = (0..30).fold(r#""null""#.to_owned(), |inner, at| {
+            let other = if at == 0 { r#""null""#.to_owned() } else { format!("\"R{}\"", at - 1) };
+            format!(r#"{{"type":"record","name":"R{at}","fields":[{{"name":"a","type":{inner}}},{{"name":"b","type":{other}}}]}}"#)
+        });
+        assert!(error(&twice, &[]).ends_with("more than 100000 values of no byte"));
     }
 }

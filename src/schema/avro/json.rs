@@ -9,6 +9,9 @@ use apache_avro::types::Value;
 use num_bigint::BigInt;
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 
+/// No decimal is written out with more places behind its point, or zeros before it.
+const MOST_ZEROS: usize = 1000;
+
 /// A value with the schema that it was decoded by. Fields come in the schema's order, a map's entries in that of their names.
 pub(super) struct Shown<'a> {
     pub value: &'a Value,
@@ -49,7 +52,8 @@ impl Serialize for Shown<'_> {
                 out.collect_seq(items.iter().map(|item| self.of(item, &of.items)))
             }
             (Value::Decimal(decimal), Schema::Decimal(of)) => {
-                out.serialize_str(&decimal_text(&BigInt::from(decimal.clone()), of.scale))
+                let scale = i64::try_from(of.scale).unwrap_or(i64::MAX);
+                out.serialize_str(&decimal_text(&BigInt::from(decimal.clone()), scale))
             }
             (value, _) => plain(value, out),
         }
@@ -78,7 +82,10 @@ fn plain<S: Serializer>(value: &Value, out: S) -> Result<S::Ok, S::Error> {
         }
         Value::String(text) | Value::Enum(_, text) => out.serialize_str(text),
         Value::Uuid(uuid) => out.collect_str(uuid),
-        Value::BigDecimal(decimal) => out.serialize_str(&decimal.to_plain_string()),
+        Value::BigDecimal(decimal) => {
+            let (unscaled, scale) = decimal.as_bigint_and_exponent();
+            out.serialize_str(&decimal_text(&unscaled, scale))
+        }
         Value::Duration(duration) => out.collect_map([
             ("months", u32::from(duration.months())),
             ("days", u32::from(duration.days())),
@@ -90,14 +97,20 @@ fn plain<S: Serializer>(value: &Value, out: S) -> Result<S::Ok, S::Error> {
     }
 }
 
-fn decimal_text(unscaled: &BigInt, scale: usize) -> String {
+/// With its point, or by a power of ten (`7E-2000`) where that would be zeros above all: a record may ask for any number of them.
+fn decimal_text(unscaled: &BigInt, scale: i64) -> String {
     let text = unscaled.to_string();
-    if scale == 0 {
-        return text;
+    let places = match usize::try_from(scale.unsigned_abs()) {
+        Ok(0) => return text,
+        Ok(places) if places <= MOST_ZEROS => places,
+        _ => return format!("{text}E{}", -i128::from(scale)),
+    };
+    if scale < 0 {
+        return if text == "0" { text } else { text + &"0".repeat(places) };
     }
     let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
-    let digits = format!("{digits:0>width$}", width = scale + 1);
-    let (whole, part) = digits.split_at(digits.len() - scale);
+    let digits = format!("{digits:0>width$}", width = places + 1);
+    let (whole, part) = digits.split_at(digits.len() - places);
     format!("{sign}{whole}.{part}")
 }
 
@@ -144,5 +157,23 @@ mod tests {
         for (unscaled, scale, expected) in [(1230, 2, "12.30"), (-5, 2, "-0.05"), (0, 1, "0.0"), (7, 0, "7")] {
             assert_eq!(decimal_text(&BigInt::from(unscaled), scale), expected);
         }
+        for (unscaled, scale, expected) in [(7, -2, "700"), (0, -2, "0"), (-12, 70_000, "-12E-70000")] {
+            assert_eq!(decimal_text(&BigInt::from(unscaled), scale), expected);
+        }
+        assert_eq!(decimal_text(&BigInt::from(7), i64::MIN), "7E9223372036854775808");
+        assert_eq!(decimal_text(&BigInt::from(7), 1000).len(), 1002);
+    }
+
+    #[test]
+    fn a_scale_costs_no_more_than_its_digits() {
+        let big = Avro::new(r#"{"type":"bytes","logicalType":"big-decimal"}"#, &[]).unwrap();
+        let scale = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]; // i64::MIN
+        let bytes = [&[24, 2, 7][..], &scale].concat();
+        assert_eq!(big.decode_json(&bytes).unwrap(), r#""7E9223372036854775808""#);
+        // Of a number of 500 MB there are two bytes.
+        let error = big.decode_json(&[12, 0x80, 0xca, 0xb5, 0xee, 0x03, 7]).unwrap_err().to_string();
+        assert!(error.contains("250000000 bytes") || error.contains("bytes are to come"), "{error}");
+        let text = r#"{"type":"bytes","logicalType":"decimal","precision":70000,"scale":66000}"#;
+        assert_eq!(Avro::new(text, &[]).unwrap().decode_json(&[2, 7]).unwrap(), r#""7E-66000""#);
     }
 }
