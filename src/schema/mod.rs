@@ -47,6 +47,7 @@
 //! | `wire`, `subject` | the bytes before the data; the names of schemas |
 //! | `formats`, `avro`, `protobuf` | a schema that is ready for use |
 //! | `avro/decode`, `avro/resolve`, `avro/json`, `avro/inline` | bytes into values; values brought to a schema; as JSON; references |
+//! | `protobuf/limits` | what a `.proto` file or a message may not do |
 //! | `serializer`, `deserializer`, `decoder` | what applications hold |
 //! | `test_registry` | a registry in this process, for tests (feature `test-broker`) |
 

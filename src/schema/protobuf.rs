@@ -1,9 +1,12 @@
 //! Protobuf, by `protox` and `prost-reflect`: the registry's texts are compiled here, and messages are read by them.
 
+mod limits;
+
 use super::wire;
 use crate::error::{Error, ErrorKind, Result, shown};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use prost::Message;
+use prost_reflect::prost_types::FileDescriptorProto;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
@@ -30,6 +33,9 @@ message Decimal { bytes value = 1; uint32 precision = 2; int32 scale = 3; }"#;
 #[derive(Debug)]
 pub(super) struct Protobuf {
     pool: DescriptorPool,
+    /// Whether the entries of maps are counted among the messages in a message. Java's serializer, which goes by the text, has none;
+    /// who goes by a descriptor, as Python's does, has them.
+    entries_count: bool,
 }
 
 /// The texts that a schema uses, by the names that it imports them by.
@@ -48,14 +54,22 @@ impl FileResolver for Texts {
 
 /// A text, or, of Confluent's Python serializer, a descriptor in base64.
 fn file(name: &str, text: &str) -> Result<File, protox::Error> {
-    if let Ok(bytes) = BASE64.decode(text.trim())
-        && let Ok(file) = File::decode_file_descriptor_proto(&*bytes)
-    {
-        let mut descriptor = file.file_descriptor_proto().clone();
-        descriptor.name = Some(name.to_owned());
-        return Ok(File::from_file_descriptor_proto(descriptor));
-    }
-    File::from_source(name, text)
+    let file = match descriptor(text) {
+        Some(mut descriptor) if limits::is_compiled(&descriptor) => {
+            descriptor.name = Some(name.to_owned());
+            File::from_file_descriptor_proto(descriptor)
+        }
+        Some(_) => return Err(protox::Error::new("a descriptor with options that are text still")),
+        None if !limits::is_shallow(text) => return Err(protox::Error::new(limits::DEEP)),
+        None => File::from_source(name, text)?,
+    };
+    limits::check(file.file_descriptor_proto()).map_err(protox::Error::new)?;
+    Ok(file)
+}
+
+fn descriptor(text: &str) -> Option<FileDescriptorProto> {
+    let file = File::decode_file_descriptor_proto(&*BASE64.decode(text.trim()).ok()?).ok()?;
+    Some(file.file_descriptor_proto().clone())
 }
 
 impl Protobuf {
@@ -75,7 +89,7 @@ impl Protobuf {
             let why = format!("no .proto file: {}", shown(&error.to_string(), WORDS));
             Error::with_message(ErrorKind::Malformed, why)
         })?;
-        Ok(Self { pool: compiler.descriptor_pool() })
+        Ok(Self { pool: compiler.descriptor_pool(), entries_count: descriptor(text).is_some() })
     }
 
     /// The file's descriptor, as Confluent's `format=serialized` has it.
@@ -95,7 +109,7 @@ impl Protobuf {
         let (first, inner) = indexes.split_first().ok_or_else(wrong)?;
         let outermost = self.pool.get_file_by_name(ROOT).and_then(|file| file.messages().nth(*first));
         inner.iter().try_fold(outermost.ok_or_else(wrong)?, |message, index| {
-            let inner = message.child_messages().nth(*index);
+            let inner = self.inner(&message).nth(*index);
             inner.ok_or_else(wrong)
         })
     }
@@ -105,23 +119,27 @@ impl Protobuf {
     /// # Errors
     /// `Config` if there is none, with those that there are.
     pub(super) fn indexes(&self, name: &str) -> Result<Vec<usize>> {
-        fn find(messages: impl Iterator<Item = MessageDescriptor>, name: &str) -> Option<Vec<usize>> {
-            for (at, message) in messages.enumerate() {
-                if message.full_name() == name {
-                    return Some(vec![at]);
-                }
-                if let Some(inner) = find(message.child_messages(), name) {
-                    return Some([vec![at], inner].concat());
-                }
-            }
-            None
-        }
         let file = self.pool.get_file_by_name(ROOT);
-        file.as_ref().and_then(|file| find(file.messages(), name)).ok_or_else(|| {
+        file.as_ref().and_then(|file| self.find(&mut file.messages(), name)).ok_or_else(|| {
             let messages = file.iter().flat_map(|file| file.messages()).map(|message| message.full_name().to_owned());
             let known = messages.collect::<Vec<_>>().join(", ");
             Error::with_message(ErrorKind::Config, format!("there is no message {name} in the schema, but {known}"))
         })
+    }
+
+    fn find(&self, messages: &mut dyn Iterator<Item = MessageDescriptor>, name: &str) -> Option<Vec<usize>> {
+        messages.enumerate().find_map(|(at, message)| {
+            if message.full_name() == name {
+                return Some(vec![at]);
+            }
+            Some([vec![at], self.find(&mut self.inner(&message), name)?].concat())
+        })
+    }
+
+    /// The messages in a message, as message indexes count them.
+    fn inner<'a>(&self, message: &'a MessageDescriptor) -> impl Iterator<Item = MessageDescriptor> + 'a {
+        let all = self.entries_count;
+        message.child_messages().filter(move |inner| all || !inner.is_map_entry())
     }
 
     /// The message of these bytes.
@@ -140,6 +158,7 @@ impl Protobuf {
     pub(super) fn decode_json(&self, data: &[u8], indexes: Option<&[usize]>) -> Result<String> {
         let options = prost_reflect::SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
         let message = self.decode(data, indexes)?;
+        limits::check_depth(&message)?;
         let mut out = Vec::new();
         let shown = message.serialize_with_options(&mut serde_json::Serializer::new(&mut out), &options);
         let why = |error: &dyn std::fmt::Display| {
@@ -207,6 +226,17 @@ mod tests {
         assert!(
             protobuf.message(&[1, 7]).is_err() && protobuf.message(&[]).is_err() && protobuf.message(&[9]).is_err()
         );
+    }
+
+    #[test]
+    fn entries_of_maps_are_counted_as_the_writer_does() {
+        let text = "syntax = \"proto3\"; message A { map<string, int32> m = 1; message B { int32 b = 1; } }";
+        let javas = Protobuf::new(text, &[]).unwrap();
+        assert_eq!(javas.indexes("A.B").unwrap(), [0, 0]);
+        assert_eq!(javas.message(&[0, 0]).unwrap().full_name(), "A.B");
+        let pythons = Protobuf::new(&javas.serialized(), &[]).unwrap();
+        assert_eq!(pythons.indexes("A.B").unwrap(), [0, 1]);
+        assert_eq!(pythons.message(&[0, 1]).unwrap().full_name(), "A.B");
     }
 
     #[test]

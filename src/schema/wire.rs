@@ -3,6 +3,7 @@
 //! ```text
 //! 00 iiiiiiii data              the schema's id, big-endian
 //! 00 iiiiiiii n m1 … mn data    Protobuf: which message of the file, as a path of zigzag varints; [0] is the one byte 00
+//!                               map<…> entries don't count, as for Java; whose schema is a descriptor (Python) counts them
 //! 01 gggg… (16)                 the schema's globally unique id; in a header only
 //! ```
 
