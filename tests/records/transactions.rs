@@ -84,3 +84,24 @@ async fn an_interrupted_transaction_is_aborted_and_an_interrupted_stream_is_writ
     }
     assert_eq!(committed(&cluster), ["1", "2", "3"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_written_is_not_told_as_what_is_not() {
+    let cluster = cluster([("t", 1)]).await;
+    cluster.fault(ApiKey::EndTxn).once().apply_then_disconnect();
+    cluster.fault(ApiKey::EndTxn).once().error(ErrorCode::InvalidProducerEpoch);
+    let done = milena(&cluster, &["produce", "-t", "t", "--transactional-id", "x"], "a\nb\n");
+    done.fails(2, &["0 records written", "2 records may have been written: the transaction: "]);
+    assert!(!done.stderr.contains("not written"), "{}", done.stderr);
+    assert_eq!(committed(&cluster), ["a", "b"], "they were");
+
+    cluster.fault(ApiKey::Produce).apply_then_disconnect();
+    let limits = ["-X", "delivery.timeout.ms=1000", "-X", "request.timeout.ms=900", "-X", "linger.ms=0"];
+    let done = milena(&cluster, &[&["produce", "-t", "t"], &limits[..]].concat(), "c\n");
+    done.fails(2, &["0 records written", "1 record may have been written: nothing more was sent"]);
+    assert!(!done.stderr.contains("not written"), "{}", done.stderr);
+    // Of a transaction that is aborted nothing is, whatever became of a record of it.
+    let args = [&["produce", "-t", "t", "--transactional-id", "y"], &limits[..]].concat();
+    let done = milena(&cluster, &args, "d\n");
+    done.fails(2, &["1 record not written: the transaction was aborted"]);
+}

@@ -224,7 +224,7 @@ async fn send(client: Client, config: ProducerConfig, mut sending: Sending, most
                 match transaction.commit().await {
                     Ok(()) => sending.committed(),
                     Err(error) => {
-                        sending.aborted(Some(&error));
+                        sending.uncommitted(&error);
                         break;
                     }
                 }

@@ -8,7 +8,7 @@ use crate::records::{
     format::{Fields, Format},
     meter::Meter,
 };
-use milena::error::{Error, ErrorKind};
+use milena::error::{Certainty, Error, ErrorKind};
 use milena::pipeline::stop::Stop;
 use milena::producer::{Delivery, Producer, ProducerRecord, RecordMetadata, Transaction};
 use std::collections::VecDeque;
@@ -67,7 +67,10 @@ pub struct Sending {
     written: u64,
     /// Written, but in a transaction that is not committed.
     pending: u64,
+    /// Has no acknowledgement.
     failed: u64,
+    /// How many of those may be written all the same.
+    uncertain: u64,
     ended: Option<Ended>,
     out: Vec<u8>,
 }
@@ -96,6 +99,7 @@ impl Sending {
             written: 0,
             pending: 0,
             failed: 0,
+            uncertain: 0,
             ended: None,
             out: Vec::new(),
         }
@@ -251,6 +255,7 @@ impl Sending {
 
     fn refused(&mut self, number: u64, error: &Error) {
         self.failed += 1;
+        self.uncertain += u64::from(is_uncertain(error));
         // Of a transaction that is aborted every other record fails too, for no reason of its own.
         if self.failed <= TOLD && error.kind() != ErrorKind::Aborted {
             eprintln!("milena: {}: {}", self.place(number), Failure::from(error.clone()));
@@ -284,10 +289,18 @@ impl Sending {
         self.failed > 0 || self.ended.is_some()
     }
 
-    /// A transaction was aborted, with what was acknowledged in it.
+    /// A transaction could not be committed, or nobody knows whether it was.
+    pub fn uncommitted(&mut self, error: &Error) {
+        let lost = self.pending;
+        self.aborted(Some(error));
+        self.uncertain = if is_uncertain(error) { lost } else { 0 };
+    }
+
+    /// A transaction was aborted, with what was acknowledged in it. Nothing of it is written, whatever became of its records.
     pub fn aborted(&mut self, why: Option<&Error>) {
         let lost = std::mem::take(&mut self.pending);
         self.failed += lost;
+        self.uncertain = 0;
         let ended = self.ended.take();
         let message = match (&ended, why) {
             (Some(Ended::Interrupted), _) => "interrupted, and the open transaction was aborted".to_owned(),
@@ -303,19 +316,24 @@ impl Sending {
     /// What has come of it; says how many were written if `quiet` isn't.
     pub fn finish(self, quiet: bool) -> Result<()> {
         drop(self.meter);
-        let Self { written, failed, ended, .. } = self;
+        let Self { written, failed, uncertain, ended, .. } = self;
         let records = |count: u64| if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
         if !quiet || failed > 0 || matches!(ended, Some(Ended::Input(_) | Ended::Broker(_))) {
             eprintln!("milena: {} written", records(written));
         }
-        let lost = || if failed > 0 { format!("{} not written: ", records(failed)) } else { String::new() };
+        let told = |count: u64, what: &str| (count > 0).then(|| format!("{} {what}", records(count)));
+        let lost = [told(failed - uncertain, "not written"), told(uncertain, "may have been written")];
+        let lost = lost.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let because = |why: String| if lost.is_empty() { why } else { format!("{lost}: {why}") };
         match ended {
-            Some(Ended::Input(why)) => Err(Failure::config(format!("{}{why}", lost()))),
-            Some(Ended::Broker(why)) => Err(Failure::broker(format!("{}{why}", lost()))),
-            None | Some(Ended::Interrupted) if failed > 0 => {
-                Err(Failure::broker(format!("{} not written", records(failed))))
-            }
+            Some(Ended::Input(why)) => Err(Failure::config(because(why))),
+            Some(Ended::Broker(why)) => Err(Failure::broker(because(why))),
+            None | Some(Ended::Interrupted) if failed > 0 => Err(Failure::broker(lost)),
             None | Some(Ended::Interrupted) => Ok(()),
         }
     }
+}
+
+fn is_uncertain(error: &Error) -> bool {
+    error.delivery_certainty() == Some(Certainty::PossiblySent)
 }
