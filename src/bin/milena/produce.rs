@@ -11,16 +11,20 @@ use crate::records::{escapes::unescape, format::Format, meter::Meter};
 use batch::Defaults;
 use framing::Framing;
 use milena::client::Client;
+use milena::pipeline::stop::Stop;
 use milena::producer::ProducerConfig;
 use pattern::Pattern;
-use sending::{Sending, To};
+use sending::{PATIENCE, Sending, To, patient};
 use source::Input;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long is waited for the last acknowledgements, once all records have an outcome or are given up.
 const CLOSING: Duration = Duration::from_secs(60);
+/// `transaction.timeout.ms`, where nothing else is said.
+const TRANSACTION: Duration = Duration::from_secs(60);
 
 /// Writes each line of stdin as a record
 ///
@@ -93,7 +97,7 @@ pub struct Args {
     /// All in one transaction under this id, which is aborted if anything goes wrong; also -X transactional.id
     #[arg(long, value_name = "ID")]
     transactional_id: Option<String>,
-    /// A transaction for each N records
+    /// A transaction for each N records, or for fewer when half of transaction.timeout.ms is over
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     transaction_size: Option<u64>,
     /// Prints of each record where it was written: %t topic, %p partition, %o offset, %T timestamp, %i a counter
@@ -175,7 +179,9 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
             properties.insert(key, value)?;
         }
     }
-    let config = properties.producer()?;
+    let timeout = properties.iter().find(|(key, _)| *key == "transaction.timeout.ms");
+    let timeout = timeout.and_then(|(_, millis)| millis.trim().parse().ok()).map_or(TRANSACTION, Duration::from_millis);
+    let config = properties.producer()?.transaction_timeout(timeout);
     if args.transaction_size.is_some() && config.transactional_id().is_none() {
         return Err(Failure::config("--transaction-size needs --transactional-id"));
     }
@@ -185,43 +191,54 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let size = input.size().map_err(Failure::config)?;
     let is_typed = matches!(input, Input::Stdin) && std::io::stdin().is_terminal();
     let meter = if args.quiet || is_typed { Meter::hidden() } else { Meter::of_bytes(size) };
-    let client = Client::connect(properties.client()?).await?;
+    let stop = stop_on_signal(None);
+    let client = patient(&stop, Client::connect(properties.client()?)).await?;
     let left = args.count.filter(|count| *count > 0).unwrap_or(u64::MAX);
     let batches = input.read(framing.clone());
-    let sending = Sending::new(batches, stop_on_signal(None), defaults, framing, (left, meter, report));
+    let sending = Sending::new(batches, stop.clone(), defaults, framing, (left, meter, report));
     // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
-    let work = send(client, config, sending, args.transaction_size.unwrap_or(u64::MAX), args.quiet);
+    let size = args.transaction_size.map(|most| (most, timeout / 2));
+    let work = send(client, config, sending, (stop, size), args.quiet);
     tokio::spawn(work).await.map_err(|error| Failure::broker(error.to_string()))?
 }
 
-/// Until the input's end or a signal; then what was sent is waited for.
-async fn send(client: Client, config: ProducerConfig, mut sending: Sending, most: u64, quiet: bool) -> Result<()> {
+/// Until the input's end or a signal; then what was sent is waited for. `size`: how many records a transaction has at most, and
+/// after how long it is committed, however few they are, so that none stays open while input is awaited.
+async fn send(
+    client: Client,
+    config: ProducerConfig,
+    mut sending: Sending,
+    (stop, size): (Stop, Option<(u64, Duration)>),
+    quiet: bool,
+) -> Result<()> {
+    let closing = || if stop.is_stopped() { PATIENCE } else { CLOSING };
     let closed = match config.transactional_id().map(str::to_owned) {
         None => {
             let producer = client.producer(config)?;
-            sending.some(To::Producer(&producer), u64::MAX).await;
-            sending.settle().await;
+            sending.some(To::Producer(&producer), u64::MAX, None).await;
+            sending.settle(To::Producer(&producer)).await;
             sending.committed();
-            producer.close(CLOSING).await
+            producer.close(closing()).await
         }
         Some(id) => {
-            let mut producer = client.transactional_producer(id, config).await?;
+            let mut producer = patient(&stop, client.transactional_producer(id, config)).await?;
             while sending.has_more().await {
-                let transaction = match producer.begin().await {
+                let transaction = match patient(&stop, producer.begin()).await {
                     Ok(transaction) => transaction,
                     Err(error) => {
                         sending.aborted(Some(&error));
                         break;
                     }
                 };
-                sending.some(To::Transaction(&transaction), most).await;
-                sending.settle().await;
+                let (most, until) = size.map_or((u64::MAX, None), |(most, age)| (most, Some(Instant::now() + age)));
+                sending.some(To::Transaction(&transaction), most, until).await;
+                sending.settle(To::Transaction(&transaction)).await;
                 if sending.is_doomed() {
-                    let aborted = transaction.abort().await;
+                    let aborted = patient(&stop, transaction.abort()).await;
                     sending.aborted(aborted.as_ref().err());
                     break;
                 }
-                match transaction.commit().await {
+                match patient(&stop, transaction.commit()).await {
                     Ok(()) => sending.committed(),
                     Err(error) => {
                         sending.uncommitted(&error);
@@ -229,7 +246,7 @@ async fn send(client: Client, config: ProducerConfig, mut sending: Sending, most
                     }
                 }
             }
-            producer.close(CLOSING).await
+            producer.close(closing()).await
         }
     };
     client.close().await;

@@ -10,16 +10,37 @@ use crate::records::{
 };
 use milena::error::{Certainty, Error, ErrorKind};
 use milena::pipeline::stop::Stop;
-use milena::producer::{Delivery, Producer, ProducerRecord, RecordMetadata, Transaction};
+use milena::producer::{Delivery, Producer, ProducerRecord, Purge, RecordMetadata, Transaction};
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io::{ErrorKind as IoErrorKind, Write};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How many deliveries are waited for at most before the next record is sent.
 const WINDOW: usize = 100_000;
 /// Failures that are told one by one.
 const TOLD: u64 = 10;
+/// How long what is under way may still take once it is to stop.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What comes of this, if that is soon after it is to stop at the latest.
+pub async fn patient<T>(stop: &Stop, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let too_late = async {
+        stop.stopped().await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = too_late => {
+            let error = Error::with_message(ErrorKind::Timeout, "interrupted before there was an answer");
+            Err(error.certainty(Certainty::PossiblySent))
+        }
+    }
+}
 
 /// Who writes.
 #[derive(Debug, Clone, Copy)]
@@ -143,10 +164,24 @@ impl Sending {
         self.batch = Some((batch, 0));
     }
 
-    /// Sends what there is, so many records at most.
-    pub async fn some(&mut self, to: To<'_>, most: u64) {
-        let mut sent = 0;
-        while sent < most && self.has_more().await {
+    /// Sends what there is, so many records at most, and none that comes after `until`.
+    pub async fn some(&mut self, to: To<'_>, most: u64, until: Option<Instant>) {
+        let (mut sent, stop) = (0, self.stop.clone());
+        while sent < most {
+            let late = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let has_more = tokio::select! {
+                biased;
+                () = late => false,
+                has_more = self.has_more() => has_more,
+            };
+            if !has_more {
+                return;
+            }
             let Some((batch, mut next)) = self.batch.take() else { return };
             let before = self.sent;
             while sent < most
@@ -165,15 +200,27 @@ impl Sending {
                         break;
                     }
                 };
-                match to.send(batch.record(entry, topic, &self.defaults)).await {
+                let taken = tokio::select! {
+                    biased;
+                    taken = to.send(batch.record(entry, topic, &self.defaults)) => taken,
+                    () = stop.stopped() => {
+                        self.ended = Some(Ended::Interrupted);
+                        self.sent -= 1; // it was not taken
+                        break;
+                    }
+                };
+                match taken {
                     Ok(delivery) => self.window.push_back((entry.number, delivery)),
                     Err(error) => self.refused(entry.number, &error),
                 }
                 if self.window.len() >= WINDOW
                     && let Some((_, oldest)) = self.window.front_mut()
                 {
-                    let outcome = oldest.await;
-                    self.acknowledged(outcome);
+                    tokio::select! {
+                        biased;
+                        outcome = oldest => self.acknowledged(outcome),
+                        () = stop.stopped() => self.ended = Some(Ended::Interrupted),
+                    }
                 }
             }
             self.batch = Some((batch, next));
@@ -197,8 +244,24 @@ impl Sending {
         self.print();
     }
 
-    /// Waits for all that was sent.
-    pub async fn settle(&mut self) {
+    /// Waits for all that was sent. What has no outcome soon after it is to stop is given up; of a transaction, for its abort
+    /// to see to.
+    pub async fn settle(&mut self, to: To<'_>) {
+        let stop = self.stop.clone();
+        let outcomes = async {
+            self.outcomes().await;
+            Ok(())
+        };
+        if patient(&stop, outcomes).await.is_err() {
+            self.ended.get_or_insert(Ended::Interrupted);
+            if let To::Producer(producer) = to {
+                producer.purge(Purge::All).await;
+                self.outcomes().await;
+            }
+        }
+    }
+
+    async fn outcomes(&mut self) {
         while let Some((_, oldest)) = self.window.front_mut() {
             let outcome = oldest.await;
             self.acknowledged(outcome);
@@ -256,8 +319,8 @@ impl Sending {
     fn refused(&mut self, number: u64, error: &Error) {
         self.failed += 1;
         self.uncertain += u64::from(is_uncertain(error));
-        // Of a transaction that is aborted every other record fails too, for no reason of its own.
-        if self.failed <= TOLD && error.kind() != ErrorKind::Aborted {
+        // Of a transaction that is aborted every other record fails too, for no reason of its own, and what is given up too.
+        if self.failed <= TOLD && !matches!(error.kind(), ErrorKind::Aborted | ErrorKind::Purged) {
             eprintln!("milena: {}: {}", self.place(number), Failure::from(error.clone()));
         }
         let is_its_own = match error.kind() {
@@ -298,12 +361,14 @@ impl Sending {
 
     /// A transaction was aborted, with what was acknowledged in it. Nothing of it is written, whatever became of its records.
     pub fn aborted(&mut self, why: Option<&Error>) {
-        let lost = std::mem::take(&mut self.pending);
-        self.failed += lost;
+        self.failed += std::mem::take(&mut self.pending) + self.window.drain(..).count() as u64;
         self.uncertain = 0;
         let ended = self.ended.take();
         let message = match (&ended, why) {
-            (Some(Ended::Interrupted), _) => "interrupted, and the open transaction was aborted".to_owned(),
+            (Some(Ended::Interrupted), None) => "interrupted, and the open transaction was aborted".to_owned(),
+            (Some(Ended::Interrupted), Some(_)) => {
+                "interrupted, and the open transaction is left to its timeout".to_owned()
+            }
             (_, Some(error)) => format!("the transaction: {}", Failure::from(error.clone())),
             (_, None) => "the transaction was aborted".to_owned(),
         };
