@@ -10,6 +10,7 @@ use apache_avro::schema::{Name, Names, ResolvedSchema};
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Schema, from_value};
+use resolve::{Source, Written};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -52,18 +53,26 @@ impl Avro {
     /// `InvalidArgument` for what Avro has no type for.
     pub(super) fn encode_serde<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>> {
         let value = apache_avro::to_value(value).map_err(|error| refused(&error))?;
-        self.encode(value)
+        self.encoded(value, Source::Serde)
     }
 
-    /// The bytes of a value, brought to the schema: numbers are widened, missing fields have their defaults.
+    /// The bytes of a value, brought to the schema: numbers are widened, missing fields have their defaults. Fields and symbols that the
+    /// schema has not are refused, and so is a value that is not of the branch that it names.
     ///
     /// # Errors
     /// `InvalidArgument` if it is not of the schema.
     pub(super) fn encode(&self, value: Value) -> Result<Vec<u8>> {
-        let value = resolve::resolved(value, &self.schema, &self.names).map_err(|error| {
+        self.encoded(value, Source::Value)
+    }
+
+    fn encoded(&self, value: Value, source: Source<'_>) -> Result<Vec<u8>> {
+        let value = resolve::resolved(value, source, &self.schema, &self.names).map_err(|error| {
             let why = error.text().unwrap_or_default().to_owned();
             error.message(format!("the value is not of the schema: {why}"))
         })?;
+        if let (Schema::Bytes, Value::Bytes(bytes)) = (&self.schema, &value) {
+            return Ok(bytes.clone());
+        }
         let writer = GenericDatumWriter::builder(&self.schema).build().map_err(|error| refused(&error))?;
         writer.write_value_to_vec(value).map_err(|error| refused(&error))
     }
@@ -73,9 +82,14 @@ impl Avro {
     /// # Errors
     /// `Malformed` if they are not of this schema, or can't be resolved to the reader's.
     pub(super) fn decode(&self, bytes: &[u8], reader: Option<&Self>) -> Result<Value> {
-        let value = decode::decoded(bytes, &self.schema, &self.names)?;
+        // A schema that is nothing but bytes: Java's serializer writes them as they are (Python's with their length before them).
+        let value = match &self.schema {
+            Schema::Bytes => Value::Bytes(bytes.to_vec()),
+            schema => decode::decoded(bytes, schema, &self.names)?,
+        };
         let Some(reader) = reader.filter(|reader| reader.schema != self.schema) else { return Ok(value) };
-        resolve::resolved(value, &reader.schema, &reader.names).map_err(|error| {
+        let source = Source::Data(Written { schema: &self.schema, names: &self.names, union: None });
+        resolve::resolved(value, source, &reader.schema, &reader.names).map_err(|error| {
             let why = error.text().unwrap_or_default().to_owned();
             error
                 .of_kind(ErrorKind::Malformed)
@@ -119,4 +133,19 @@ fn wrong(what: &str, error: &apache_avro::Error) -> Error {
 fn refused(error: &apache_avro::Error) -> Error {
     let why = format!("the value is not of the schema: {}", shown(&error.to_string(), WORDS));
     Error::with_message(ErrorKind::InvalidArgument, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Avro;
+
+    #[test]
+    fn a_schema_of_bytes_alone_is_the_bytes_themselves() {
+        let avro = Avro::new(r#""bytes""#, &[]).unwrap();
+        let bytes = avro.encode(apache_avro::types::Value::Bytes(vec![0, 200, 7])).unwrap();
+        assert_eq!(bytes, [0, 200, 7]);
+        assert_eq!(avro.decode_json(&bytes).unwrap(), "\"\\u0000È\\u0007\"");
+        let text = Avro::new(r#""string""#, &[]).unwrap();
+        assert_eq!(avro.decode_serde::<String>(b"hi", Some(&text)).unwrap(), "hi");
+    }
 }

@@ -50,7 +50,8 @@ impl<T> fmt::Debug for Serializer<T> {
 
 impl<T: Serialize> Serializer<T> {
     /// Avro, of anything that serde serializes. Numbers are widened to what the schema has, fields that the type has not get their
-    /// defaults, an `Option` is a union with null.
+    /// defaults, an `Option` is a union with null. Fields and symbols that the schema has not are refused. Of a schema that is `"bytes"`
+    /// alone, bytes are written as they are, as Java does it.
     pub fn avro(registry: &Registry, schema: Schema) -> Self {
         Self::new(registry, schema, SchemaType::Avro, |compiled, _, value, bytes| {
             bytes.extend(compiled.avro()?.encode_serde(value)?);
@@ -69,7 +70,7 @@ impl<T: Serialize> Serializer<T> {
 }
 
 impl Serializer<AvroValue> {
-    /// Avro, of values without a type.
+    /// Avro, of values without a type. One that names a branch of a union has to be of it.
     pub fn avro_values(registry: &Registry, schema: Schema) -> Self {
         Self::new(registry, schema, SchemaType::Avro, |compiled, _, value, bytes| {
             bytes.extend(Avro::encode(compiled.avro()?, value.clone())?);

@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_length_that_the_bytes_do_not_bear_out_reserves_nothing() {
         let huge = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-        assert!(error(r#""bytes""#, &huge).contains("bytes are to come, and 0 are left"));
+        assert!(error(r#""string""#, &huge).contains("bytes are to come, and 0 are left"));
         assert!(error(r#"{"type":"array","items":"null"}"#, &huge).contains("items in 0 bytes"));
         let nulls = [[100].repeat(40), vec![0; 20]].concat(); // forty blocks of fifty nulls
         assert!(error(r#"{"type":"array","items":"null"}"#, &nulls).contains("50 items in"));
