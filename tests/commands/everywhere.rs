@@ -125,7 +125,16 @@ async fn every_listing_is_json_lines_with_snake_case_fields() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_pipe_ends_a_verb_without_a_word() {
     let cluster = cluster().await;
-    for words in ["topics list", "groups describe billing --watch=20ms", "completions bash", "config show"] {
+    for words in [
+        "topics list",
+        "groups describe billing --watch=20ms",
+        "completions bash",
+        "config show",
+        "perf produce -t clicks --records 1 --size 1",
+        "perf produce -t clicks --records 1 --size 1 --json",
+        "perf consume -t orders --records 1",
+        "demo --for 2s --rate 10 --http off",
+    ] {
         let mut command = command(&cluster.bootstrap());
         command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -3,10 +3,10 @@
 use crate::args::{Global, Result, stop_on_signal};
 use crate::broker_security::SecurityArgs;
 use crate::fault::FaultSpec;
+use crate::say;
 use milena::broker::{Emulation, TestCluster};
 use milena::error::{Error, ErrorKind};
 use milena::schema::TestRegistry;
-use std::io::Write;
 use std::time::Duration;
 
 /// Runs a Kafka cluster in this process until Ctrl-C. Nothing is kept on disk.
@@ -91,18 +91,17 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
         fault.inject(&cluster, seed.wrapping_add(nth as u64));
     }
     if args.faults.iter().any(FaultSpec::is_random) {
-        println!("SEED={seed}");
+        say!("SEED={seed}");
     }
     if let Some(registry) = &registry {
-        println!("SCHEMA_REGISTRY={}", registry.url());
+        say!("SCHEMA_REGISTRY={}", registry.url());
     }
-    println!("BOOTSTRAP={}", cluster.bootstrap());
-    std::io::stdout().flush()?;
+    say!("BOOTSTRAP={}", cluster.bootstrap());
     // An error is the end of the sender, which is as good a reason to stop.
     stop.stopped().await;
-    args.security.print_counts(&cluster);
+    let said = args.security.print_counts(&cluster);
     cluster.stop().await;
-    Ok(())
+    said
 }
 
 fn not_a_topic(topic: &str) -> Error {

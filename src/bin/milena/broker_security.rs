@@ -1,6 +1,7 @@
 //! What `milena broker` asks of its clients: TLS, certificates, SASL.
 
 use crate::args::Result;
+use crate::say;
 use milena::broker::{Builder, ClientAuth, TestCluster, Tls};
 use milena::error::{Error, ErrorKind};
 use std::fs;
@@ -65,10 +66,10 @@ impl SecurityArgs {
         Ok(builder)
     }
 
-    pub fn print_counts(&self, cluster: &TestCluster) {
+    pub fn print_counts(&self, cluster: &TestCluster) -> Result<()> {
         let count = cluster.authentications();
         if !self.sasl.is_empty() {
-            println!(
+            say!(
                 "AUTHENTICATED={} FAILED={} REAUTHENTICATED={} EXPIRED={}",
                 count.succeeded,
                 count.failed + count.reauthentications_failed,
@@ -76,6 +77,7 @@ impl SecurityArgs {
                 count.expired
             );
         }
+        Ok(())
     }
 
     /// Writes the certificates that clients need.

@@ -2,6 +2,7 @@
 
 use crate::args::{Failure, Global, Result, Role};
 use crate::perf::{peak_rss_mib, usage};
+use crate::say;
 use milena::client::Client;
 use milena::consumer::{ConsumerConfig, Event, IsolationLevel, OffsetReset, Records};
 use milena::ids::TopicPartition;
@@ -86,7 +87,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let cpu = usage();
     let (_, wire) = client.traffic();
     client.close().await;
-    report(&args, &read, elapsed, cpu, wire);
+    report(&args, &read, elapsed, cpu, wire)?;
     Ok(())
 }
 
@@ -114,7 +115,7 @@ impl Read {
     }
 }
 
-fn report(args: &Args, read: &Read, elapsed: Duration, cpu: Duration, wire: u64) {
+fn report(args: &Args, read: &Read, elapsed: Duration, cpu: Duration, wire: u64) -> Result<()> {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let per_second = read.records as f64 / seconds;
     let mb_per_second = read.bytes as f64 / seconds / 1_048_576.0;
@@ -126,14 +127,15 @@ fn report(args: &Args, read: &Read, elapsed: Duration, cpu: Duration, wire: u64)
             "mb_per_s": mb_per_second, "cpu_ns_per_record": nanos, "peak_rss_mib": peak_rss_mib(), "wire_bytes_read": wire,
             "stored_bytes": read.stored, "wire_per_stored": ratio,
         });
-        println!("{line}");
+        say!("{line}");
     } else {
-        println!(
+        say!(
             "{} records received in {seconds:.2} s: {per_second:.0} records/sec ({mb_per_second:.2} MiB/sec), \
              {nanos:.0} ns CPU/record, {wire} bytes read ({ratio:.3} of those stored)",
             read.records
         );
     }
+    Ok(())
 }
 
 /// A client and a consumer's settings by the global options.

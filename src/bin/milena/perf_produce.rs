@@ -2,6 +2,7 @@
 
 use crate::args::{Failure, Global, Result, Role};
 use crate::perf::{peak_rss_mib, usage};
+use crate::say;
 use milena::client::{Client, ClientConfig};
 use milena::producer::{Deliveries, Delivery, ProducerConfig, TopicProducer};
 use std::collections::VecDeque;
@@ -132,7 +133,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     if written.records != args.records {
         return Err(Failure::broker(format!("{} of {} records were acknowledged", written.records, args.records)));
     }
-    report(args.json, written, seconds, cpu, (wire_bytes, requests));
+    report(args.json, written, seconds, cpu, (wire_bytes, requests))?;
     Ok(())
 }
 
@@ -257,7 +258,7 @@ impl UnderWay {
     }
 }
 
-fn report(json: bool, written: Written, seconds: f64, cpu: Duration, (wire_bytes, requests): (u64, u64)) {
+fn report(json: bool, written: Written, seconds: f64, cpu: Duration, (wire_bytes, requests): (u64, u64)) -> Result<()> {
     let Written { records, bytes, mut latencies } = written;
     let per_second = records as f64 / seconds;
     let mb_per_second = bytes as f64 / seconds / 1_048_576.0;
@@ -274,12 +275,13 @@ fn report(json: bool, written: Written, seconds: f64, cpu: Duration, (wire_bytes
             "cpu_ns_per_record": cpu.as_nanos() as f64 / records.max(1) as f64, "peak_rss_mib": peak_rss_mib(),
             "wire_bytes": wire_bytes, "requests": requests, "latency_ms": {"p50": p50, "p99": p99, "p99.9": p999},
         });
-        println!("{line}");
+        say!("{line}");
     } else {
         let average = latencies.iter().copied().map(millis).sum::<f64>() / latencies.len().max(1) as f64;
-        println!(
+        say!(
             "{records} records sent, {per_second:.6} records/sec ({mb_per_second:.2} MB/sec), {average:.2} ms avg latency, \
              {max:.2} ms max latency, {p50:.0} ms 50th, {p95:.0} ms 95th, {p99:.0} ms 99th, {p999:.0} ms 99.9th."
         );
     }
+    Ok(())
 }

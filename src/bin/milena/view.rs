@@ -1,6 +1,6 @@
 //! The demo's view: redrawn in place on a terminal, else a line a second and one for each final window.
 
-use crate::screen;
+use crate::{output, screen};
 use indicatif::{HumanCount, ProgressBar};
 use milena::pipeline::{
     board::{Board, Numbers, PartitionLine},
@@ -22,7 +22,10 @@ const WINDOWS: usize = 8;
 
 /// Shows the board and the metrics until `over`. With `json`, stdout is for the receipt and this goes to stderr.
 pub async fn watch(board: Arc<Board>, metrics: Metrics, json: bool, over: Stop) {
-    let say = |line: String| if json { eprintln!("{line}") } else { println!("{line}") };
+    let say = |line: String| match json {
+        true => eprintln!("{line}"),
+        false => drop(output::tell(line)), // what can't be written is told with the receipt
+    };
     say("embedded broker, 6 partitions; events up to 3 s out of order, some late, doubled or broken; bound 5 s"
         .to_owned());
     if !screen::SCREEN.is_hidden() && (json || std::io::stdout().is_terminal()) {
