@@ -4,6 +4,7 @@ use crate::support::{asked, cluster, command, milena};
 use milena::broker::{ApiKey, TestCluster};
 use milena::error::ErrorCode;
 use milena::ids::TopicPartition;
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 fn committed(cluster: &TestCluster, group: &str, topic: &str) -> Option<i64> {
@@ -87,4 +88,26 @@ async fn what_of_a_range_is_gone_by_retention_is_said_and_the_rest_is_read() {
     assert!(said.contains("t[0]: what was wanted before offset 3 is not in the log any more"), "{said}");
     // A start behind the end is no start of all that is there.
     assert_eq!(milena(&cluster, &["consume", "t", "-o", "90:95", "-e"], "").words(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_is_told_why_it_waits_and_one_that_has_nothing_to_read_ends() {
+    let cluster = cluster([("t", 1)]).await;
+    let mut waiting = command(&cluster, &["consume", "-r", "clicks", "-g", "g", "-c", "1"]).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(waiting.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "milena: no topic matches clicks; the whole name has to, as with clicks-.*; waiting for one\n");
+    waiting.kill().unwrap(); // ours
+    waiting.wait().unwrap();
+
+    milena(&cluster, &["produce", "-t", "t", "-q"], "0\n").text();
+    let first = ["consume", "t", "-g", "h", "-u", "-o", "start"];
+    let mut first = command(&cluster, &first).spawn().unwrap();
+    let mut record = [0; 2];
+    first.stdout.as_mut().unwrap().read_exact(&mut record).unwrap(); // it has the only partition
+    let second = milena(&cluster, &["consume", "t", "-g", "h", "-e"], "");
+    first.kill().unwrap(); // ours
+    first.wait().unwrap();
+    assert_eq!((second.text(), &record), ("", b"0\n"));
+    assert!(second.stderr.contains("other members have all partitions"), "{}", second.stderr);
 }

@@ -22,7 +22,7 @@ use milena::ids::{LeaderEpoch, OffsetAndMetadata, TopicPartition};
 use ranges::{End, Range, Start};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use stretch::{Stretch, stretches};
 use topics::Topics;
 
@@ -52,7 +52,7 @@ pub struct Args {
     /// A topic; may be given more than once
     #[arg(short, long = "topic", value_name = "TOPIC")]
     topic: Vec<String>,
-    /// Topics are regular expressions, which have to match the whole name; without it those that begin with ^
+    /// Topics are regular expressions, which have to match the whole name (cl.* and not cl); without it those that begin with ^
     #[arg(short, long)]
     regex: bool,
     /// Only these partitions
@@ -67,7 +67,7 @@ pub struct Args {
     /// As -o start
     #[arg(long, conflicts_with = "offset")]
     from_beginning: bool,
-    /// Ends at the end offsets as they were at the start
+    /// Ends at the end offsets as they were at the start; a member of a group also if it is given no partition
     #[arg(short, long)]
     exit: bool,
     /// Ends after so many records; 0 is no limit
@@ -187,6 +187,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         seen: 0,
         in_group,
         is_member,
+        idle: None,
         filter,
         form,
         null: if args.null { b"NULL" } else { b"" },
@@ -211,7 +212,12 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         }
         match &topics {
             Topics::Named(names) => consumer.subscribe(names).await?,
-            Topics::Matching { pattern, .. } => consumer.subscribe_pattern(pattern.clone()).await?,
+            Topics::Matching { pattern, .. } => {
+                if let Some(why) = topics.unmatched(&client).await? {
+                    eprintln!("milena: {why}; waiting for one");
+                }
+                consumer.subscribe_pattern(pattern.clone()).await?;
+            }
         }
     } else {
         let partitions = topics.partitions(&client, &args.partitions).await?;
@@ -252,6 +258,8 @@ struct Reading {
     in_group: bool,
     /// The group assigns.
     is_member: bool,
+    /// Since when it is a member that has no partition.
+    idle: Option<Instant>,
     filter: Filter,
     form: Form,
     null: &'static [u8],
@@ -457,7 +465,17 @@ impl Reading {
         if self.is_member {
             let assigned = consumer.assignment();
             let end = |name| ends.get(name).copied().unwrap_or(0);
-            return Ok(!assigned.is_empty() && assigned.iter().all(|name| is_through(name, end(name))));
+            if !assigned.is_empty() {
+                self.idle = None;
+                return Ok(assigned.iter().all(|name| is_through(name, end(name))));
+            }
+            // A member gets nothing at first if others have to give it up before.
+            let has_joined = !consumer.group_metadata().member_id().is_empty();
+            let is_idle = has_joined && self.idle.get_or_insert_with(Instant::now).elapsed() >= IDLE;
+            if is_idle {
+                eprintln!("milena: the group's other members have all partitions");
+            }
+            return Ok(is_idle);
         }
         let through: Vec<_> =
             ends.iter().filter(|(name, end)| is_through(name, **end)).map(|(name, _)| name.clone()).collect();
@@ -469,6 +487,8 @@ impl Reading {
     }
 }
 
+/// How long a member that reads up to the end waits for a partition.
+const IDLE: Duration = Duration::from_secs(10);
 /// Bytes that are written together.
 const FULL: usize = 1 << 16;
 

@@ -32,6 +32,21 @@ impl Topics {
         Ok(Self::Matching { pattern: TopicPattern::new(&text)?, text: names.join(", ") })
     }
 
+    /// What there is of expressions, without the topics that are Kafka's own.
+    async fn matching(&self, client: &Client) -> Result<Vec<String>> {
+        let Self::Matching { pattern, .. } = self else { return Ok(Vec::new()) };
+        let topics = client.admin().list_topics().await?.into_iter();
+        Ok(topics.filter(|topic| !topic.internal && pattern.matches(&topic.name)).map(|topic| topic.name).collect())
+    }
+
+    /// What to say to who waits for topics that match, if there is none.
+    pub async fn unmatched(&self, client: &Client) -> Result<Option<String>> {
+        Ok(match self {
+            Self::Matching { text, .. } if self.matching(client).await?.is_empty() => Some(nothing(text)),
+            _ => None,
+        })
+    }
+
     /// All partitions of what is there of them, or those of these numbers.
     ///
     /// # Errors
@@ -44,16 +59,12 @@ impl Topics {
                     found.extend(only(numbers, partitions_of(client, name).await?, name)?);
                 }
             }
-            Self::Matching { pattern, text } => {
-                for topic in client.admin().list_topics().await? {
-                    if !topic.internal && pattern.matches(&topic.name) {
-                        found.extend(only(numbers, partitions_of(client, &topic.name).await?, &topic.name)?);
-                    }
+            Self::Matching { text, .. } => {
+                for name in self.matching(client).await? {
+                    found.extend(only(numbers, partitions_of(client, &name).await?, &name)?);
                 }
                 if found.is_empty() {
-                    return Err(Failure::broker(format!(
-                        "no topic matches {text}; the whole name has to, as with clicks-.*"
-                    )));
+                    return Err(Failure::broker(nothing(text)));
                 }
             }
         }
@@ -61,6 +72,10 @@ impl Topics {
         found.dedup();
         Ok(found)
     }
+}
+
+fn nothing(text: &str) -> String {
+    format!("no topic matches {text}; the whole name has to, as with clicks-.*")
 }
 
 fn only(numbers: &[i32], all: Vec<TopicPartition>, topic: &str) -> Result<Vec<TopicPartition>> {
