@@ -1,5 +1,6 @@
 //! The commands as processes, against an embedded broker on TCP: `cargo test --features cli --test commands`.
 #![allow(unreachable_pub, reason = "nobody links a test")]
+#![allow(clippy::disallowed_methods, reason = "processes have a time of their own")]
 
 mod acls;
 mod cluster;

@@ -1,4 +1,5 @@
 //! `milena consume` and `milena produce` as people run them: processes, over TCP, on the test broker.
+#![allow(clippy::disallowed_methods, reason = "processes have a time of their own")]
 
 mod consuming;
 mod copy;

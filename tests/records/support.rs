@@ -82,7 +82,6 @@ pub(crate) fn values(cluster: &TestCluster, topic: &str) -> Vec<String> {
 }
 
 /// Returns when somebody has asked this of the cluster.
-#[allow(clippy::disallowed_methods, reason = "the process that asks has a time of its own")]
 pub(crate) async fn asked(cluster: &TestCluster, api: ApiKey) {
     while cluster.requests(api).count == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
