@@ -1,5 +1,5 @@
 //! One request over HTTP/1.1, plain or over TLS: for token endpoints and Schema Registries. No proxy, no redirect, no connection
-//! that is kept: there is one an hour.
+//! that is kept: of tokens there is one an hour, and what a registry says is asked once.
 
 mod endpoint;
 
@@ -10,7 +10,7 @@ use super::clock::{NetClock, deadline};
 use super::tcp::Tcp;
 use super::tls::Tls;
 use crate::connect::{BoxStream, Connect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::secret::Secret;
 use crate::tls::TlsConfig;
 use bytes::Bytes;
@@ -108,11 +108,13 @@ impl Http {
     /// Asks, and waits for all of the answer; not beyond `end`. A drop closes the connection.
     ///
     /// # Errors
-    /// `Connection` or `Timeout` where another attempt may help; `Tls`, `Config`; `Malformed` for what is no HTTP.
+    /// `Connection` or `Timeout` where another attempt may help; `Tls`, `Config`; `Malformed` for what is no HTTP. What has no connection
+    /// is `NotSent`.
     pub async fn ask(&self, endpoint: &Endpoint, message: &Message, end: Instant) -> Result<Answer> {
         let late = |what| move |_| Error::with_message(ErrorKind::Timeout, what);
         let connected = timeout_at(deadline(self.connect_timeout).min(end).into(), self.open(endpoint)).await;
-        let stream = connected.map_err(late("no connection in time"))??;
+        let connected = connected.map_err(late("no connection in time")).flatten();
+        let stream = connected.map_err(|error| error.certainty(Certainty::NotSent))?;
         let answered =
             timeout_at(deadline(self.read_timeout).min(end).into(), exchange(stream, endpoint, message, self.max_body))
                 .await;

@@ -1,5 +1,6 @@
 //! [`Cache`]: what has been asked once, with one question under way for each key.
 
+use super::answer::RegistryError;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -8,7 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
-/// The values that are kept, at most so many: the oldest goes first.
+/// For so long what the registry does not know is not asked again: it may be in every record.
+const MISSING: Duration = Duration::from_secs(5);
+
+/// The values that are kept, at most so many: the oldest goes first. What is asked, or is not known, is not among them.
 #[derive(Debug)]
 pub(super) struct Cache<K, V> {
     known: Mutex<Known<K, V>>,
@@ -19,7 +23,26 @@ pub(super) struct Cache<K, V> {
 #[derive(Debug)]
 struct Known<K, V> {
     slots: HashMap<K, Arc<Slot<V>>>,
+    /// Of those that have a value.
     order: VecDeque<K>,
+    /// What the registry did not know, and when.
+    missing: HashMap<K, (Error, Instant)>,
+}
+
+/// Whoever asks or waits; to be dropped after its share of the slot. With the last of them goes the slot, unless there is a value by then.
+struct Waiting<'a, K: Eq + Hash, V> {
+    cache: &'a Cache<K, V>,
+    key: &'a K,
+}
+
+impl<K: Eq + Hash, V> Drop for Waiting<'_, K, V> {
+    fn drop(&mut self) {
+        let mut known = self.cache.known();
+        let is_left = |slot: &Arc<Slot<V>>| Arc::strong_count(slot) == 1 && slot.state().value.is_none();
+        if known.slots.get(self.key).is_some_and(is_left) {
+            known.slots.remove(self.key);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,7 +61,7 @@ struct State<V> {
 
 impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     pub(super) fn new(capacity: usize, clock: fn() -> Instant) -> Self {
-        let known = Mutex::new(Known { slots: HashMap::new(), order: VecDeque::new() });
+        let known = Mutex::new(Known { slots: HashMap::new(), order: VecDeque::new(), missing: HashMap::new() });
         Self { known, capacity: capacity.max(1), clock }
     }
 
@@ -54,7 +77,22 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     where
         F: Future<Output = Result<V>>,
     {
+        let _waiting = Waiting { cache: self, key };
         let slot = self.slot(key);
+        self.asked(key, &slot, ttl, end, ask).await
+    }
+
+    async fn asked<F>(
+        &self,
+        key: &K,
+        slot: &Arc<Slot<V>>,
+        ttl: Option<Duration>,
+        end: Instant,
+        ask: impl FnOnce() -> F,
+    ) -> Result<V>
+    where
+        F: Future<Output = Result<V>>,
+    {
         let fresh = || {
             let now = (self.clock)();
             let young = |since: &Instant| ttl.is_none_or(|ttl| now.saturating_duration_since(*since) < ttl);
@@ -64,6 +102,10 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
             return Ok(value);
         }
         let begun = (self.clock)();
+        let lately = |at: &Instant| begun.saturating_duration_since(*at) < MISSING;
+        if let Some((error, _)) = self.known().missing.get(key).filter(|(_, at)| lately(at)) {
+            return Err(error.clone());
+        }
         let late = |_| Error::with_message(ErrorKind::Timeout, "the schema registry has not answered in time");
         let mut waited = false;
         let _asking = match slot.asking.try_lock() {
@@ -82,18 +124,47 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         }
         let outcome = ask().await;
         let now = (self.clock)();
-        let mut state = slot.state();
         match &outcome {
-            Ok(value) => *state = State { value: Some((value.clone(), now)), failure: None },
-            Err(error) => state.failure = Some((error.clone(), now)),
+            Ok(value) => self.keep(key, slot, value.clone()),
+            Err(error) => {
+                slot.state().failure = Some((error.clone(), now));
+                if RegistryError::of(error).is_some_and(RegistryError::is_not_found) {
+                    let mut known = self.known();
+                    known.missing.retain(|_, (_, at)| now.saturating_duration_since(*at) < MISSING);
+                    if known.missing.len() < self.capacity {
+                        known.missing.insert(key.clone(), (error.clone(), now));
+                    }
+                }
+            }
         }
         outcome
     }
 
     /// What is known from elsewhere.
     pub(super) fn put(&self, key: &K, value: V) {
+        let slot = self.slot(key);
+        self.keep(key, &slot, value);
+    }
+
+    fn keep(&self, key: &K, slot: &Arc<Slot<V>>, value: V) {
         let now = (self.clock)();
-        *self.slot(key).state() = State { value: Some((value, now)), failure: None };
+        let mut known = self.known();
+        let before = slot.state().value.replace((value, now));
+        slot.state().failure = None;
+        known.missing.remove(key);
+        let is_there = known.slots.get(key).is_some_and(|known| Arc::ptr_eq(known, slot)); // and not forgotten meanwhile
+        if before.is_none() && is_there {
+            while known.order.len() >= self.capacity {
+                let Some(oldest) = known.order.pop_front() else { break };
+                known.slots.remove(&oldest);
+            }
+            known.order.push_back(key.clone());
+        }
+    }
+
+    /// What was not known may be now.
+    pub(super) fn forget_missing(&self) {
+        self.known().missing.clear();
     }
 
     /// Forgets what `gone` names.
@@ -101,6 +172,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         let mut known = self.known();
         known.slots.retain(|key, _| !gone(key));
         known.order.retain(|key| !gone(key));
+        known.missing.retain(|key, _| !gone(key));
     }
 
     fn slot(&self, key: &K) -> Arc<Slot<V>> {
@@ -108,19 +180,16 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         if let Some(slot) = known.slots.get(key) {
             return slot.clone();
         }
-        while known.slots.len() >= self.capacity {
-            let Some(oldest) = known.order.pop_front() else { break };
-            known.slots.remove(&oldest);
-        }
         let slot = Arc::new(Slot {
             asking: tokio::sync::Mutex::new(()),
             state: Mutex::new(State { value: None, failure: None }),
         });
         known.slots.insert(key.clone(), slot.clone());
-        known.order.push_back(key.clone());
         slot
     }
+}
 
+impl<K, V> Cache<K, V> {
     fn known(&self) -> MutexGuard<'_, Known<K, V>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

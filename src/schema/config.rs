@@ -14,6 +14,9 @@ use std::time::Duration;
 /// No answer of a registry is longer: the schema of a large file, or all subjects.
 const MAX_BODY: usize = 16 << 20;
 
+/// Nothing is waited for longer.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Who we are to the registry.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Auth {
@@ -66,11 +69,11 @@ pub struct RegistryConfig {
 }
 
 impl RegistryConfig {
-    /// `schema.registry.url`: addresses that begin with `https://` or `http://`; a user and a password in the first that has them
-    /// are those of basic authentication. With `http:` whoever is on the way reads a password.
+    /// `schema.registry.url`: addresses that begin with `https://` or `http://`; a user and a password in them are those of basic
+    /// authentication, in all of them the same. With `http:` whoever is on the way reads a password.
     ///
     /// # Errors
-    /// `Config` for what is no address, or none at all.
+    /// `Config` for what is no address, or none at all, and if some have another user than others, or none.
     pub fn new<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self> {
         let (mut endpoints, mut auth) = (Vec::new(), Auth::Nobody);
         for url in urls {
@@ -79,9 +82,19 @@ impl RegistryConfig {
                 let why = error.text().unwrap_or("no address").to_owned();
                 error.message(format!("schema.registry.url: {why}"))
             })?;
-            if let (Some((name, password)), Auth::Nobody) = (user, &auth) {
-                auth = Auth::Basic(name, password);
+            let own = user.map_or(Auth::Nobody, |(name, password)| Auth::Basic(name, password));
+            let is_same = match (&auth, &own) {
+                (Auth::Basic(name, secret), Auth::Basic(other, own)) => {
+                    name == other && secret.expose() == own.expose()
+                }
+                (known, own) => matches!((known, own), (Auth::Nobody, Auth::Nobody)),
+            };
+            if !is_same && !endpoints.is_empty() {
+                let why = "schema.registry.url: all addresses have to have the same user and password";
+                return Err(Error::with_message(ErrorKind::Config, why)
+                    .hint("one password goes to all of them: give it in each, or as basic.auth.user.info"));
             }
+            auth = own;
             endpoints.push(endpoint);
         }
         if endpoints.is_empty() {
@@ -156,26 +169,26 @@ impl RegistryConfig {
 
     /// For how long a question may take with all its attempts, those at other addresses included. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST);
         self
     }
 
     /// `http.connect.timeout.ms`: for how long one attempt may connect, TLS included. Default: 5 s (Java: 60 s).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.http.connect_timeout = timeout;
+        self.http.connect_timeout = timeout.min(LONGEST);
         self
     }
 
     /// `http.read.timeout.ms`: for how long one attempt may wait for its answer. Default: 10 s (Java: 60 s).
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
-        self.http.read_timeout = timeout;
+        self.http.read_timeout = timeout.min(LONGEST);
         self
     }
 
     /// `retries.wait.ms` and `retries.max.wait.ms`: the wait when no address has answered, doubled each time up to the second, with
     /// jitter. Default: 100 ms and 5 s.
     pub fn retry_backoff(mut self, wait: Duration, most: Duration) -> Self {
-        (self.retry_backoff, self.retry_backoff_max) = (wait, most);
+        (self.retry_backoff, self.retry_backoff_max) = (wait.min(LONGEST), most.min(LONGEST));
         self
     }
 

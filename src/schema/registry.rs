@@ -1,12 +1,12 @@
 //! [`Registry`]: the questions.
 
-use super::answer::judge;
+use super::answer::{RegistryError, judge};
 use super::cache::Cache;
 use super::config::{Auth, RegistryConfig};
 use super::formats::Compiled;
 use super::types::{Compatibility, Reference, Registered, Schema, SchemaType, Version};
 use super::wire::SchemaId;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::machine::Clock;
 use crate::machine::backoff::Backoff;
 use crate::net::clock::{NetClock, deadline, sleep_until};
@@ -21,6 +21,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tokio::time::timeout_at;
 use zeroize::Zeroizing;
 
 /// What is sent and understood: Confluent's type, and plain JSON from others.
@@ -94,12 +95,38 @@ impl Whole {
     }
 }
 
+impl Inner {
+    fn forget_missing(&self) {
+        self.schemas.forget_missing();
+        self.compiled.forget_missing();
+        self.versions.forget_missing();
+        self.latest.forget_missing();
+        self.ids.forget_missing();
+    }
+}
+
+/// Forgets a subject in the end.
+struct Forgetting<'a>(&'a Inner, &'a str);
+
+impl Drop for Forgetting<'_> {
+    fn drop(&mut self) {
+        self.0.latest.forget(|known| known == self.1);
+        self.0.versions.forget(|(known, _)| known == self.1);
+        self.0.ids.forget(|(known, ..)| known == self.1);
+    }
+}
+
 impl Registry {
     /// A registry that is asked when there is something to ask.
     ///
     /// # Errors
-    /// None today.
+    /// `Config` if a password or a token would go to some addresses by TLS and to others without.
     pub fn new(config: RegistryConfig) -> Result<Self> {
+        let is_mixed = config.endpoints.windows(2).any(|two| two.first().map(|e| e.tls) != two.last().map(|e| e.tls));
+        if is_mixed && !matches!(config.auth, Auth::Nobody) {
+            let why = "schema.registry.url: some addresses are https: and some http:, and all have the same password or token";
+            return Err(Error::with_message(ErrorKind::Config, why).hint("give all of them as https:"));
+        }
         let secret = matches!(config.auth, Auth::Nobody);
         for endpoint in config.endpoints.iter().filter(|endpoint| !secret && !endpoint.tls && !endpoint.is_local()) {
             tracing::warn!(%endpoint, "a password or a token goes to the schema registry without TLS");
@@ -151,13 +178,18 @@ impl Registry {
                 let why = error.text().unwrap_or_default().to_owned();
                 error.message(format!("schema {id}: {why}"))
             };
-            self.compile(&schema, end).await.map_err(about)
+            self.compile_by(&schema, true, end).await.map_err(about)
         };
         self.0.compiled.get(&id, None, end, ask).await
     }
 
     /// The schema and all that it uses, put together.
     pub(super) async fn compile(&self, schema: &Schema, end: Instant) -> Result<Arc<Compiled>> {
+        self.compile_by(schema, false, end).await
+    }
+
+    /// What a registered schema uses may have been deleted since, as long as it is not for good.
+    async fn compile_by(&self, schema: &Schema, deleted: bool, end: Instant) -> Result<Arc<Compiled>> {
         let mut wanted: Vec<Reference> = schema.references.to_vec();
         let (mut seen, mut found) = (HashSet::new(), Vec::new());
         while let Some(next) = wanted.pop() {
@@ -168,7 +200,12 @@ impl Registry {
                 let why = format!("it uses more than {MOST_REFERENCES} others");
                 return Err(Error::with_message(ErrorKind::Malformed, why));
             }
-            let used = self.version_by(&next.subject, Version::Number(next.version), end).await?.schema;
+            if next.version < 1 {
+                let why =
+                    format!("it uses version {} of {}: a version is a number from 1 on", next.version, next.subject);
+                return Err(Error::with_message(ErrorKind::InvalidArgument, why));
+            }
+            let used = self.version_by(&next.subject, Version::Number(next.version), deleted, end).await?.schema;
             wanted.extend(used.references.iter().cloned());
             found.push((next.name, used.text));
         }
@@ -180,7 +217,7 @@ impl Registry {
     /// # Errors
     /// As [`schema`](Self::schema).
     pub async fn version(&self, subject: &str, version: impl Into<Version>) -> Result<Registered> {
-        self.version_by(subject, version.into(), self.end()).await
+        self.version_by(subject, version.into(), false, self.end()).await
     }
 
     /// A subject's newest schema, not older than [`latest_ttl`](RegistryConfig::latest_ttl).
@@ -188,11 +225,12 @@ impl Registry {
     /// # Errors
     /// As [`schema`](Self::schema).
     pub async fn latest(&self, subject: &str) -> Result<Registered> {
-        self.version_by(subject, Version::Latest, self.end()).await
+        self.version_by(subject, Version::Latest, false, self.end()).await
     }
 
-    async fn version_by(&self, subject: &str, version: Version, end: Instant) -> Result<Registered> {
-        let path = format!("/subjects/{}/versions/{version}", encoded(subject));
+    async fn version_by(&self, subject: &str, version: Version, deleted: bool, end: Instant) -> Result<Registered> {
+        let query = if deleted { "?deleted=true" } else { "" };
+        let path = format!("/subjects/{}/versions/{version}{query}", encoded(subject));
         let ask = || async {
             let registered = self.ask::<Whole>(Method::GET, &path, None, end).await?.registered()?;
             self.0.schemas.put(&SchemaId::Id(registered.id), registered.schema.clone());
@@ -224,6 +262,7 @@ impl Registry {
         let ask = || async {
             let Id { id } = self.ask(Method::POST, &path, Some(schema.to_json()), end).await?;
             self.0.latest.forget(|known| known == subject);
+            self.0.forget_missing();
             Ok(id)
         };
         self.0.ids.get(&key, None, end, ask).await
@@ -284,14 +323,12 @@ impl Registry {
     /// `permanent`ly, which it can be once it is deleted.
     ///
     /// # Errors
-    /// As [`schema`](Self::schema).
+    /// As [`schema`](Self::schema). It is not asked twice: where nobody knows whether the registry has done it, the
+    /// [certainty](Error::delivery_certainty) of the error is `PossiblySent`.
     pub async fn delete_subject(&self, subject: &str, permanent: bool) -> Result<Vec<i32>> {
         let path = format!("/subjects/{}?permanent={permanent}", encoded(subject));
-        let deleted = self.ask(Method::DELETE, &path, None, self.end()).await?;
-        self.0.latest.forget(|known| known == subject);
-        self.0.versions.forget(|(known, _)| known == subject);
-        self.0.ids.forget(|(known, ..)| known == subject);
-        Ok(deleted)
+        let _forgetting = Forgetting(&self.0, subject); // whatever comes of it
+        self.ask(Method::DELETE, &path, None, self.end()).await
     }
 
     /// When a question that is asked now has to be answered.
@@ -313,21 +350,33 @@ impl Registry {
         let body: Secret = body.map(|body| body.to_string()).unwrap_or_default().into();
         let mut message = Message { method, authorization: None, headers: HEADERS, body };
         let first = self.0.preferred.load(Ordering::Relaxed);
+        let mut renewed = false;
         loop {
             let (mut wait, mut failure) = (backoff.next_wait(), None);
             for at in (0..config.endpoints.len()).map(|next| (first + next) % config.endpoints.len()) {
                 let Some(endpoint) = config.endpoints.get(at) else { continue };
-                let token = self.authorize(&mut message, endpoint).await?;
-                let endpoint = Endpoint { path: joined(&endpoint.path, path), ..endpoint.clone() };
-                let answer = config.http.ask(&endpoint, &message, end).await;
-                let (answered, outcome) = match answer {
-                    Ok(answer) => {
-                        let wanted = answer.retry_after.as_deref();
-                        let wanted = wanted.and_then(|value| retry_after(value, NetClock::System.unix_millis()));
-                        wait = wait.max(wanted.unwrap_or_default());
-                        (true, judge(&answer))
+                let url = Endpoint { path: joined(&endpoint.path, path), ..endpoint.clone() };
+                let (answered, outcome) = loop {
+                    let token = timeout_at(end.into(), self.authorize(&mut message, endpoint)).await;
+                    let token = token.map_err(|_| Error::with_message(ErrorKind::Timeout, "no token in time"))??;
+                    let (answered, outcome) = match config.http.ask(&url, &message, end).await {
+                        Ok(answer) => {
+                            let wanted = answer.retry_after.as_deref();
+                            let wanted = wanted.and_then(|value| retry_after(value, NetClock::System.unix_millis()));
+                            wait = wait.max(wanted.unwrap_or_default());
+                            (Some(answer.status), judge(&answer))
+                        }
+                        Err(error) => (None, Err(error)),
+                    };
+                    let is_denied = outcome.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::Denied);
+                    if let (Auth::Tokens(tokens), Some(token), true) = (&config.auth, token, is_denied) {
+                        tokens.refused(&token);
+                        // It may have ended just now: another one, once.
+                        if !std::mem::replace(&mut renewed, true) {
+                            continue;
+                        }
                     }
-                    Err(error) => (false, Err(error)),
+                    break (answered, outcome);
                 };
                 match outcome {
                     Ok(value) => {
@@ -335,14 +384,14 @@ impl Registry {
                         return Ok(value);
                     }
                     Err(error) => {
-                        let error = self.explain(error, &message.method, &endpoint);
-                        if let (Auth::Tokens(tokens), Some(token), ErrorKind::Denied) =
-                            (&config.auth, token, error.kind())
-                        {
-                            tokens.refused(&token);
-                        }
-                        if answered && !error.is_retriable() {
+                        let is_unsent = error.delivery_certainty() == Some(Certainty::NotSent);
+                        let error = self.explain(error, &message, &url);
+                        if answered.is_some() && !error.is_retriable() {
                             return Err(error);
+                        }
+                        // A second deletion is another one, or finds nothing. 429 and 503 are said before anything is done.
+                        if message.method == Method::DELETE && !is_unsent && !matches!(answered, Some(429 | 503)) {
+                            return Err(error.certainty(Certainty::PossiblySent));
                         }
                         tracing::debug!(%error, "the schema registry has not answered");
                         // One that may pass is the one to tell, if there is any.
@@ -377,13 +426,23 @@ impl Registry {
     }
 
     /// Whose error it is; and no registry's words give a password away.
-    fn explain(&self, error: Error, method: &Method, endpoint: &Endpoint) -> Error {
-        let mut why = error.text().unwrap_or("the connection broke").to_owned();
-        if let Auth::Basic(_, secret) | Auth::Bearer(secret) = &self.0.config.auth
-            && !secret.is_empty()
-        {
-            why = why.replace(secret.expose(), "…");
-        }
+    fn explain(&self, error: Error, message: &Message, endpoint: &Endpoint) -> Error {
+        let sent = message.authorization.as_ref().and_then(|sent| sent.expose().split_once(' ')).map(|(_, sent)| sent);
+        let own = match &self.0.config.auth {
+            Auth::Basic(_, secret) | Auth::Bearer(secret) => Some(secret.expose()),
+            Auth::Nobody | Auth::Tokens(_) => None,
+        };
+        let hidden = |text: &str| {
+            let secrets = own.into_iter().chain(sent).filter(|secret| !secret.is_empty());
+            secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+        };
+        let why = hidden(error.text().unwrap_or("the connection broke"));
+        let said = RegistryError::of(&error).cloned();
+        let error = match said {
+            Some(said) => error.caused_by(RegistryError { message: hidden(&said.message), ..said }),
+            None => error,
+        };
+        let method = &message.method;
         let tls = error.kind() == ErrorKind::Tls;
         let why = if tls { why.replace("the broker's", "its") } else { why };
         let error = error.message(format!("schema registry: {method} {endpoint}: {why}"));

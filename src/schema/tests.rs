@@ -6,7 +6,7 @@ use super::{
     SubjectNameStrategy, TestRegistry, Version,
 };
 use crate::connect::{BoxStream, Connect, Connecting};
-use crate::error::ErrorKind;
+use crate::error::{Certainty, ErrorKind};
 use crate::sasl::{Fetching, SaslPeer, Token, TokenProvider};
 use apache_avro::types::Value as AvroValue;
 use futures_util::future::join_all;
@@ -385,4 +385,116 @@ async fn tokens_that_end_are_asked_for_each_time() {
     let registry = Registry::new(test.config().bearer_auth("t1").subject_name_strategy(Side::Value, strategy)).unwrap();
     Serializer::<Click>::avro(&registry, Schema::avro(CLICK)).serialize("t", &click(1)).await.unwrap();
     assert_eq!(registry.subjects().await.unwrap(), ["shop.Click"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_refused_is_renewed_once_and_is_not_waited_for_without_end() {
+    let test = TestRegistry::in_memory().unwrap();
+    test.require_bearer_auth("t2");
+    let registry = Registry::new(test.config().bearer_tokens(Numbered::default())).unwrap();
+    assert!(registry.subjects().await.unwrap().is_empty());
+    assert_eq!(test.requests().len(), 2);
+    #[derive(Debug)]
+    struct Never;
+    impl TokenProvider for Never {
+        fn token<'a>(&'a self, _: &'a SaslPeer) -> Fetching<'a> {
+            Box::pin(std::future::pending())
+        }
+    }
+    let begun = Instant::now();
+    let registry = Registry::new(test.config().bearer_tokens(Never)).unwrap();
+    let error = registry.subjects().await.unwrap_err();
+    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Timeout, Duration::from_secs(30)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subject_is_deleted_once_and_forgotten_in_any_case() {
+    let test = TestRegistry::in_memory().unwrap();
+    let registry = registry(&test);
+    registry.register("a", &Schema::avro(CLICK)).await.unwrap();
+    registry.version("a", 1).await.unwrap();
+    test.fail_next([500]);
+    let error = registry.delete_subject("a", false).await.unwrap_err();
+    assert_eq!(error.delivery_certainty(), Some(Certainty::PossiblySent), "{error}");
+    let asked = test.requests().len();
+    assert_eq!((asked, registry.version("a", 1).await.unwrap().id), (3, 1));
+    assert_eq!(test.requests().len(), asked + 1, "it was forgotten");
+    test.fail_next([503]);
+    assert_eq!(registry.delete_subject("a", false).await.unwrap(), [1]);
+    for (address, connections) in [("http://silent", 1), ("http://down", 2)] {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let config =
+            RegistryConfig::new([address]).unwrap().connect(Two(test.config().http.connect.clone(), asked.clone()));
+        let error = Registry::new(config.seed(1)).unwrap().delete_subject("a", false).await.unwrap_err();
+        let (asked, certainty) = (asked.lock().unwrap().len(), error.delivery_certainty());
+        assert_eq!(asked.min(2), connections, "{error}");
+        let sent = if connections == 1 { Certainty::PossiblySent } else { Certainty::NotSent };
+        assert_eq!(certainty, Some(sent), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_that_nobody_knows_are_asked_seldom_and_throw_nothing_out() {
+    let test = TestRegistry::in_memory().unwrap();
+    let registry = Registry::new(test.config().cache_capacity(3)).unwrap();
+    registry.register("a", &Schema::avro(CLICK)).await.unwrap();
+    registry.schema(SchemaId::Id(1)).await.unwrap();
+    for id in [9, 8, 7, 6, 9, 8, 7] {
+        let error = registry.schema(SchemaId::Id(id)).await.unwrap_err();
+        assert!(RegistryError::of(&error).unwrap().is_not_found(), "{error}");
+    }
+    registry.schema(SchemaId::Id(1)).await.unwrap();
+    assert_eq!(test.requests().len(), 2 + 4);
+    sleep(Duration::from_secs(5)).await;
+    assert!(registry.schema(SchemaId::Id(9)).await.is_err());
+    assert_eq!(test.requests().len(), 2 + 5);
+    assert!(registry.schema(SchemaId::Id(2)).await.is_err());
+    registry.register("b", &Schema::avro("\"int\"")).await.unwrap();
+    assert_eq!(registry.schema(SchemaId::Id(2)).await.unwrap().text(), "\"int\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_schema_uses_may_have_been_deleted_since() {
+    let test = TestRegistry::in_memory().unwrap();
+    let registry = registry(&test);
+    registry.register("n", &Schema::avro(r#"{"type":"enum","name":"N","symbols":["A"]}"#)).await.unwrap();
+    let schema = Schema::avro(r#"{"type":"array","items":"N"}"#).reference("N", "n", 1);
+    let bytes = Serializer::<Vec<&str>>::avro(&registry, schema).serialize("t", &vec!["A"]).await.unwrap();
+    registry.delete_subject("n", false).await.unwrap();
+    let other = Registry::new(test.config()).unwrap();
+    assert_eq!(Decoder::new(&other).decode(&bytes).await.unwrap(), r#"["A"]"#);
+    let schema = Schema::avro(r#"{"type":"array","items":"N"}"#).reference("N", "n", -1);
+    let error =
+        Serializer::<Vec<&str>>::avro(&registry, schema).serialize("t", &vec!["A"]).await.unwrap_err().to_string();
+    assert!(error.contains("it uses version -1 of n: a version is a number from 1 on"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_is_also_minus_one_and_not_for_ever() {
+    let test = TestRegistry::in_memory().unwrap();
+    let registry = registry(&test);
+    let other = Registry::new(test.config()).unwrap();
+    for (id, text) in [(1, "\"int\""), (2, r#"{"type":"int"}"#)] {
+        other.register("a", &Schema::avro(text)).await.unwrap();
+        assert_eq!(registry.version("a", -1).await.unwrap().id, id);
+        sleep(Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_goes_only_where_it_belongs_and_is_in_no_error() {
+    for urls in [["http://u:p@a", "http://b"], ["http://a", "http://u:p@b"], ["http://u:p@a", "http://u:q@b"]] {
+        let error = RegistryConfig::new(urls).unwrap_err().to_string();
+        assert!(error.contains("all addresses have to have the same user and password"), "{error}");
+    }
+    let mixed = || RegistryConfig::new(["https://a", "http://b"]).unwrap();
+    assert!(Registry::new(mixed()).is_ok());
+    let error = Registry::new(mixed().bearer_auth("hush")).unwrap_err().to_string();
+    assert!(error.contains("some addresses are https: and some http:"), "{error}");
+    let test = TestRegistry::in_memory().unwrap();
+    let named = Registry::new(test.config().bearer_auth("hush").timeout(Duration::MAX)).unwrap();
+    let error = named.latest("hush").await.unwrap_err();
+    let said = RegistryError::of(&error).unwrap();
+    assert!(!format!("{error:?} {said}").contains("hush'"), "{error:?}");
+    assert!(said.message.contains('…'), "{said}");
 }

@@ -158,9 +158,10 @@ pub enum Version {
     Number(i32),
 }
 
+/// -1 is the latest, as for registries.
 impl From<i32> for Version {
     fn from(number: i32) -> Self {
-        Self::Number(number)
+        if number == -1 { Self::Latest } else { Self::Number(number) }
     }
 }
 
