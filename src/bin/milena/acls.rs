@@ -122,7 +122,8 @@ impl Acls {
                             AclPermission::Deny => AclBinding::deny,
                             _ => AclBinding::allow,
                         };
-                        let binding = make(*kind, (*name).to_owned(), principal.as_str(), *operation).host(host.as_str());
+                        let binding =
+                            make(*kind, (*name).to_owned(), principal.as_str(), *operation).host(host.as_str());
                         let literal = *kind == AclResourceType::Cluster;
                         bindings.push(if prefixed && !literal { binding.prefixed() } else { binding });
                     }
