@@ -2,5 +2,6 @@
 
 pub mod envelope;
 pub mod escapes;
+pub mod fixed;
 pub mod format;
 pub mod meter;

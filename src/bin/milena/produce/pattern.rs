@@ -12,7 +12,7 @@
 
 use super::batch::{Batch, Entry};
 use super::framing::find;
-use crate::records::{envelope::Span, escapes::unescape, format::modifier_of};
+use crate::records::{envelope::Span, escapes::unescape, fixed::Fixed, format::modifier_of};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -63,9 +63,7 @@ enum End {
 enum Kind {
     Decimal,
     Digits(usize),
-    Hex(usize),
-    Big(usize),
-    Little(usize),
+    Fixed(Fixed),
 }
 
 /// What has been read of one record so far: `None`, that more input is needed.
@@ -292,21 +290,11 @@ impl Encoding {
 impl Kind {
     fn new(token: char, modifier: Option<&str>) -> Result<Self, String> {
         let Some(modifier) = modifier else { return Ok(Self::Decimal) };
+        if let Some(fixed) = Fixed::named(modifier) {
+            return Ok(Self::Fixed(fixed));
+        }
         Ok(match modifier {
             "ascii" | "number" => Self::Decimal,
-            "hex4" => Self::Hex(1),
-            "hex8" => Self::Hex(2),
-            "hex16" => Self::Hex(4),
-            "hex32" => Self::Hex(8),
-            "hex64" => Self::Hex(16),
-            "byte" | "big8" => Self::Big(1),
-            "big16" => Self::Big(2),
-            "big32" => Self::Big(4),
-            "big64" => Self::Big(8),
-            "little8" => Self::Little(1),
-            "little16" => Self::Little(2),
-            "little32" => Self::Little(4),
-            "little64" => Self::Little(8),
             digits => match digits.parse() {
                 Ok(digits @ 1..=18) => Self::Digits(digits),
                 _ => {
@@ -330,7 +318,9 @@ impl Kind {
                     None => return Ok(None),
                 }
             }
-            Self::Digits(length) | Self::Hex(length) | Self::Big(length) | Self::Little(length) => length,
+            Self::Digits(length) | Self::Fixed(Fixed::Hex(length) | Fixed::Big(length) | Fixed::Little(length)) => {
+                length
+            }
         };
         let Some(bytes) = input.get(..length) else {
             return if is_end { Err("the input ends within a number".to_owned()) } else { Ok(None) };
@@ -338,9 +328,11 @@ impl Kind {
         let text = || String::from_utf8_lossy(bytes);
         let number = match self {
             Self::Decimal | Self::Digits(_) => text().parse().ok(),
-            Self::Hex(_) => u64::from_str_radix(&text(), 16).ok().map(|number| number as i64),
-            Self::Big(_) => Some(bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte)) as i64),
-            Self::Little(_) => {
+            Self::Fixed(Fixed::Hex(_)) => u64::from_str_radix(&text(), 16).ok().map(|number| number as i64),
+            Self::Fixed(Fixed::Big(_)) => {
+                Some(bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte)) as i64)
+            }
+            Self::Fixed(Fixed::Little(_)) => {
                 Some(bytes.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte)) as i64)
             }
         };

@@ -13,6 +13,7 @@
 //! `%T` is kcat's: rpk's `%T`, the topic's length, is not there.
 
 use super::escapes::unescape;
+use super::fixed::Fixed;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use milena::pipeline::timestamp;
@@ -67,11 +68,7 @@ enum Number {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NumberStyle {
     Decimal,
-    /// So many digits.
-    Hex(usize),
-    /// So many bytes.
-    Big(usize),
-    Little(usize),
+    Fixed(Fixed),
     Bool,
 }
 
@@ -229,7 +226,7 @@ impl Part {
             'S' | 'V' => number(Number::ValueLength),
             'H' => number(Number::HeaderCount),
             'i' => number(Number::Counter),
-            'R' if modifier.is_none() => Ok(Self::Number(Number::ValueLength, NumberStyle::Big(4))),
+            'R' if modifier.is_none() => Ok(Self::Number(Number::ValueLength, NumberStyle::Fixed(Fixed::Big(4)))),
             'T' | 'd' if modifier == Some("rfc3339") => Ok(Self::Rfc3339),
             'T' | 'd' => Ok(Self::Time(NumberStyle::new(token, modifier)?)),
             'h' => Ok(match modifier {
@@ -302,21 +299,11 @@ impl TextStyle {
 impl NumberStyle {
     fn new(token: char, modifier: Option<&str>) -> Result<Self, String> {
         let Some(modifier) = modifier else { return Ok(Self::Decimal) };
+        if let Some(fixed) = Fixed::named(modifier) {
+            return Ok(Self::Fixed(fixed));
+        }
         Ok(match modifier {
             "ascii" | "number" => Self::Decimal,
-            "hex4" => Self::Hex(1),
-            "hex8" => Self::Hex(2),
-            "hex16" => Self::Hex(4),
-            "hex32" => Self::Hex(8),
-            "hex64" => Self::Hex(16),
-            "byte" | "big8" => Self::Big(1),
-            "big16" => Self::Big(2),
-            "big32" => Self::Big(4),
-            "big64" => Self::Big(8),
-            "little8" => Self::Little(1),
-            "little16" => Self::Little(2),
-            "little32" => Self::Little(4),
-            "little64" => Self::Little(8),
             "bool" => Self::Bool,
             _ => {
                 let time = if matches!(token, 'T' | 'd') { ", {rfc3339}" } else { "" };
@@ -334,9 +321,9 @@ impl NumberStyle {
             Self::Decimal => {
                 let _ = write!(out, "{number}"); // a vector takes everything
             }
-            Self::Hex(digits) => hex(number as u64, digits, out),
-            Self::Big(bytes) => out.extend_from_slice(&number.to_be_bytes()[8 - bytes..]),
-            Self::Little(bytes) => out.extend_from_slice(&number.to_le_bytes()[..bytes]),
+            Self::Fixed(Fixed::Hex(digits)) => hex(number as u64, digits, out),
+            Self::Fixed(Fixed::Big(bytes)) => out.extend_from_slice(&number.to_be_bytes()[8 - bytes..]),
+            Self::Fixed(Fixed::Little(bytes)) => out.extend_from_slice(&number.to_le_bytes()[..bytes]),
             Self::Bool => out.extend_from_slice(if number == 0 { b"false" } else { b"true" }),
         }
     }
