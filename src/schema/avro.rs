@@ -42,6 +42,14 @@ impl Avro {
         Ok(Self { schema, names })
     }
 
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub(super) fn named(&self, name: &Name) -> Option<&Schema> {
+        self.names.get(name)
+    }
+
     /// The full name, of a record, an enum or a fixed.
     pub(super) fn name(&self) -> Option<String> {
         self.schema.name().map(Name::to_string)

@@ -6,7 +6,7 @@ use super::protobuf::decode_typed;
 use super::registry::Registry;
 use super::subject::Side;
 use super::types::{Schema, SchemaType};
-use super::wire::{self, KEY_HEADER, SchemaId, VALUE_HEADER};
+use super::wire::{self, Framed};
 use crate::consumer::ConsumerRecord;
 use crate::error::{Error, ErrorKind, Result};
 use apache_avro::types::Value as AvroValue;
@@ -122,15 +122,10 @@ impl<T> Deserializer<T> {
     }
 
     async fn half(&self, record: &ConsumerRecord<'_>, side: Side) -> Result<Option<T>> {
-        let (bytes, header) = match side {
-            Side::Key => (record.key(), KEY_HEADER),
-            Side::Value => (record.value(), VALUE_HEADER),
-        };
-        let Some(bytes) = bytes else { return Ok(None) };
-        let header = record.headers().filter(|known| known.name == header.as_bytes()).last().and_then(|h| h.value);
-        let outcome = match header {
-            Some(header) => self.deserialize_with_header(header, bytes).await,
-            None => self.deserialize(bytes).await,
+        let outcome = match wire::framed(record, side) {
+            Ok(None) => return Ok(None),
+            Ok(Some(framed)) => self.framed(framed).await,
+            Err(error) => Err(error),
         };
         outcome.map(Some).map_err(|error| {
             let why = error.text().unwrap_or_default().to_owned();
@@ -145,7 +140,7 @@ impl<T> Deserializer<T> {
     /// As [`value`](Self::value), without where it is.
     pub async fn deserialize(&self, bytes: &[u8]) -> Result<T> {
         let (id, data) = wire::split(bytes)?;
-        self.by(id, data, None).await
+        self.framed(Framed { id, indexes: None, data }).await
     }
 
     /// The value of these bytes, whose schema a header names: `__key_schema_id` or `__value_schema_id`.
@@ -153,21 +148,20 @@ impl<T> Deserializer<T> {
     /// # Errors
     /// As [`deserialize`](Self::deserialize).
     pub async fn deserialize_with_header(&self, header: &[u8], data: &[u8]) -> Result<T> {
-        let (id, rest) = wire::split(header)?;
-        let indexes = if rest.is_empty() { None } else { Some(wire::message_indexes(rest)?.0) };
-        self.by(id, data, indexes.as_deref()).await
+        self.framed(wire::with_header(header, data)?).await
     }
 
-    async fn by(&self, id: SchemaId, data: &[u8], indexes: Option<&[usize]>) -> Result<T> {
+    async fn framed(&self, framed: Framed<'_>) -> Result<T> {
+        let Framed { id, indexes, data } = framed;
         let compiled = self.registry.compiled(id).await?;
         let reader = match &self.reader {
             Some(schema) => {
                 let compile = || self.registry.compile(schema, self.registry.end());
-                Some(self.resolved.get_or_try_init(compile).await?.avro()?)
+                Some(&**self.resolved.get_or_try_init(compile).await?.avro()?)
             }
             None => None,
         };
-        (self.decode)(&compiled, reader, data, indexes).map_err(|error| {
+        (self.decode)(&compiled, reader, data, indexes.as_deref()).map_err(|error| {
             let why = error.text().unwrap_or_default().to_owned();
             error.message(format!("schema {id}: {why}"))
         })

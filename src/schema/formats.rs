@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) enum Compiled {
-    Avro(Box<Avro>),
+    Avro(Arc<Avro>),
     /// Its `title`.
     Json(Option<String>),
     Protobuf(Protobuf),
@@ -20,7 +20,7 @@ impl Compiled {
     /// With the texts of what it uses, by name.
     pub(super) fn new(schema: &Schema, references: &[(String, Arc<str>)]) -> Result<Self> {
         Ok(match schema.kind {
-            SchemaType::Avro => Self::Avro(Box::new(Avro::new(&schema.text, references)?)),
+            SchemaType::Avro => Self::Avro(Arc::new(Avro::new(&schema.text, references)?)),
             SchemaType::Json => {
                 let schema: Value = serde_json::from_str(&schema.text)
                     .map_err(|error| Error::with_message(ErrorKind::Malformed, format!("no JSON Schema: {error}")))?;
@@ -48,7 +48,7 @@ impl Compiled {
         }
     }
 
-    pub(super) fn avro(&self) -> Result<&Avro> {
+    pub(super) fn avro(&self) -> Result<&Arc<Avro>> {
         if let Self::Avro(avro) = self { Ok(avro) } else { Err(self.other(SchemaType::Avro)) }
     }
 

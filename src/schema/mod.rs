@@ -48,11 +48,12 @@
 //! | `formats`, `avro`, `protobuf` | a schema that is ready for use |
 //! | `avro/decode`, `avro/resolve`, `avro/json`, `avro/inline` | bytes into values; values brought to a schema; as JSON; references |
 //! | `protobuf/limits` | what a `.proto` file or a message may not do |
-//! | `serializer`, `deserializer`, `decoder` | what applications hold |
+//! | `serializer`, `deserializer`, `decoder`, `avro_reader` | what applications hold |
 //! | `test_registry` | a registry in this process, for tests (feature `test-broker`) |
 
 mod answer;
 mod avro;
+mod avro_reader;
 mod cache;
 mod config;
 mod decoder;
@@ -72,6 +73,7 @@ mod wire;
 
 pub use answer::RegistryError;
 pub use apache_avro;
+pub use avro_reader::AvroReader;
 pub use config::RegistryConfig;
 pub use decoder::Decoder;
 pub use deserializer::Deserializer;

@@ -1,6 +1,7 @@
 //! [`Registry`]: the questions.
 
 use super::answer::{RegistryError, judge};
+use super::avro_reader::AvroReader;
 use super::cache::Cache;
 use super::config::{Auth, RegistryConfig};
 use super::formats::Compiled;
@@ -167,6 +168,18 @@ impl Registry {
         };
         let ask = || async { self.ask::<Text>(Method::GET, &path, None, end).await?.schema() };
         self.0.schemas.get(&id, None, end, ask).await
+    }
+
+    /// The Avro schema that records name by this id, to read them by without a wait.
+    ///
+    /// # Errors
+    /// As [`schema`](Self::schema), and `Malformed` if it can't be read, or is of another language than Avro.
+    pub async fn avro_reader(&self, id: SchemaId) -> Result<AvroReader> {
+        let compiled = self.compiled(id).await?;
+        compiled.avro().cloned().map(AvroReader).map_err(|error| {
+            let why = error.text().unwrap_or_default().to_owned();
+            error.message(format!("schema {id}: {why}"))
+        })
     }
 
     /// The schema, ready to be used.

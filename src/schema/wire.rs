@@ -7,13 +7,15 @@
 //! 01 gggg… (16)                 the schema's globally unique id; in a header only
 //! ```
 
+use super::subject::Side;
+use crate::consumer::ConsumerRecord;
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use uuid::Uuid;
 
 /// The headers that carry what else stands before the data.
-pub(super) const KEY_HEADER: &str = "__key_schema_id";
-pub(super) const VALUE_HEADER: &str = "__value_schema_id";
+const KEY_HEADER: &str = "__key_schema_id";
+const VALUE_HEADER: &str = "__value_schema_id";
 
 /// No message is nested deeper.
 const DEEPEST: usize = 64;
@@ -28,6 +30,17 @@ pub enum SchemaId {
     Guid(Uuid),
 }
 
+impl SchemaId {
+    /// Which schema a record's value is of, by its first bytes or by its header, and the data behind that; `None` for a tombstone. Of
+    /// Protobuf the message indexes are still before the data, unless a header has them.
+    ///
+    /// # Errors
+    /// `Malformed` for what is not in Confluent's wire format.
+    pub fn of_value<'a>(record: &ConsumerRecord<'a>) -> Result<Option<(Self, &'a [u8])>> {
+        Ok(framed(record, Side::Value)?.map(|framed| (framed.id, framed.data)))
+    }
+}
+
 impl fmt::Display for SchemaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -35,6 +48,46 @@ impl fmt::Display for SchemaId {
             Self::Guid(guid) => guid.fmt(f),
         }
     }
+}
+
+/// A record's half, taken apart.
+#[derive(Debug)]
+pub(super) struct Framed<'a> {
+    pub(super) id: SchemaId,
+    /// Protobuf's, if a header has them.
+    pub(super) indexes: Option<Vec<usize>>,
+    pub(super) data: &'a [u8],
+}
+
+/// What a record says of its schema, in a header or before the data; `None` where there is nothing.
+///
+/// # Errors
+/// `Malformed` for what is not in this format.
+pub(super) fn framed<'a>(record: &ConsumerRecord<'a>, side: Side) -> Result<Option<Framed<'a>>> {
+    let (bytes, header) = match side {
+        Side::Key => (record.key(), KEY_HEADER),
+        Side::Value => (record.value(), VALUE_HEADER),
+    };
+    let Some(data) = bytes else { return Ok(None) };
+    let header = record.headers().filter(|known| known.name == header.as_bytes()).last().and_then(|h| h.value);
+    let framed = match header {
+        Some(header) => with_header(header, data)?,
+        None => {
+            let (id, data) = split(data)?;
+            Framed { id, indexes: None, data }
+        }
+    };
+    Ok(Some(framed))
+}
+
+/// Data whose header says what their schema is.
+///
+/// # Errors
+/// `Malformed` for a header that is not in this format.
+pub(super) fn with_header<'a>(header: &[u8], data: &'a [u8]) -> Result<Framed<'a>> {
+    let (id, rest) = split(header)?;
+    let indexes = if rest.is_empty() { None } else { Some(message_indexes(rest)?.0) };
+    Ok(Framed { id, indexes, data })
 }
 
 /// What stands before the data.
