@@ -46,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "producer",
             "properties",
             "record",
+            "schema",
             "testing",
             "tls",
         ],

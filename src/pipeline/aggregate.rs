@@ -9,6 +9,8 @@ mod partition;
 
 use crate::{
     admin::Admin,
+    consumer::Records,
+    error::Error,
     ids::OffsetAndMetadata,
     pipeline::{
         board::Board,
@@ -16,6 +18,7 @@ use crate::{
         context::Context,
         counts::Counts,
         error::{PipelineError, Result},
+        event::{EventFormat, EventReader},
         metrics::{Role, StageMetrics},
         process::{self, Begun, Job, Stage, Start},
         receipt::Receipt,
@@ -105,6 +108,7 @@ pub async fn run(context: &Context, options: Options) -> Result<Receipt> {
         windows: names.windows.as_str().into(),
         run: Mutex::new(Run { counts: Counts::new(&options.spec), totals: BTreeMap::new() }),
         metrics,
+        events: context.events.clone(),
         options,
     });
     let largest = topics::largest_aside(&admin, &aggregator.options.topics.input).await?;
@@ -133,6 +137,7 @@ pub async fn totals(admin: &Admin, spec: &JobSpec, input: &str) -> Result<Counts
 /// The job, shared by the tasks of its partitions.
 struct Aggregator {
     options: Options,
+    events: EventFormat,
     spec: Arc<JobSpec>,
     /// `T.windows`.
     windows: Arc<str>,
@@ -207,6 +212,11 @@ impl Aggregator {
 
 impl Stage for Aggregator {
     type Process = Partition;
+    type Reader = EventReader;
+
+    async fn reader(&self, records: &Records) -> Result<EventReader, Error> {
+        self.events.reader(records).await
+    }
 
     fn begin(self: &Arc<Self>, start: &Start) -> Result<Begun<Partition>> {
         let partition = start.name.partition;

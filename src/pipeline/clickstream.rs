@@ -15,7 +15,7 @@ use crate::pipeline::{
 };
 use generator::{Generator, Knobs};
 use sending::{CHUNK, Sending};
-use std::{io::BufRead, path::PathBuf, time::Duration};
+use std::{borrow::Cow, io::BufRead, path::PathBuf, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Events older than this make a topic that deletes nothing.
@@ -39,7 +39,7 @@ pub struct Options {
     pub run_for: Option<Duration>,
     /// Of a topic that it creates.
     pub partitions: i32,
-    /// Lines to send as they are, instead of generated events; `-` is stdin.
+    /// Lines to send as they are, instead of generated events; `-` is stdin. Where events are Avro, those that are events become Avro.
     pub file: Option<PathBuf>,
 }
 
@@ -100,7 +100,8 @@ async fn generate(context: &Context, options: &Options, sending: &mut Sending) -
             }
             wait = at.saturating_sub(elapsed);
         }
-        let is_full = sending.push(Some(next.key), next.value, next.timestamp_ms);
+        let value = as_format(context, options, next.value).await?;
+        let is_full = sending.push(Some(next.key), value.as_deref(), next.timestamp_ms);
         drawn += 1;
         // A millisecond's worth of events goes out together.
         let waits = wait > Duration::from_millis(1);
@@ -120,6 +121,14 @@ async fn generate(context: &Context, options: &Options, sending: &mut Sending) -
     }
     sending.send().await;
     Ok(())
+}
+
+/// What goes into the record.
+async fn as_format<'a>(context: &Context, options: &Options, json: Option<&'a [u8]>) -> Result<Option<Cow<'a, [u8]>>> {
+    match json {
+        Some(json) if !context.events.is_json() => Ok(Some(context.events.encode(&options.topics.input, json).await?)),
+        json => Ok(json.map(Cow::Borrowed)),
+    }
 }
 
 async fn rest(context: &Context, wait: Duration) {
@@ -168,7 +177,8 @@ async fn file(context: &Context, options: &Options, sending: &mut Sending, path:
             if sending.is_of_others(user.is_some()) {
                 sending.send().await;
             }
-            sending.push(user.as_deref().map(str::as_bytes), Some(line), at.div_euclid(timestamp::MILLI));
+            let value = as_format(context, options, Some(line)).await?;
+            sending.push(user.as_deref().map(str::as_bytes), value.as_deref(), at.div_euclid(timestamp::MILLI));
             sent += 1;
         }
         sending.send().await;

@@ -6,6 +6,7 @@ use crate::{
     error::{Error, ErrorCode, ErrorKind},
     pipeline::{
         error::{PipelineError, Result},
+        event::EventFormat,
         metrics::Metrics,
         stop::Stop,
     },
@@ -27,6 +28,8 @@ pub struct Context {
     pub stop: Stop,
     /// What the stages count; clones of the context count together.
     pub metrics: Metrics,
+    /// How events stand in records; JSON by default.
+    pub events: EventFormat,
 }
 
 impl Context {
@@ -43,7 +46,8 @@ impl Context {
     /// The pipeline's defaults, and nobody who stops it.
     pub fn new(client: Client) -> Self {
         let consumer = ConsumerConfig::default().session_timeout(Self::SESSION).heartbeat_interval(Self::HEARTBEAT);
-        Self { client, producer: ProducerConfig::default(), consumer, stop: Stop::new(), metrics: Metrics::new() }
+        let (producer, stop, metrics) = (ProducerConfig::default(), Stop::new(), Metrics::new());
+        Self { client, producer, consumer, stop, metrics, events: EventFormat::json() }
     }
 
     /// Adds the pipeline's defaults to what the user said. Whoever gives only a shorter session gets heartbeats to match.

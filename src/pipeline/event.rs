@@ -3,7 +3,12 @@
 //! Money is decimal text turned into integer cents; it is never a float. The same function serves aggregator, sink and
 //! verification, so that they can't disagree about what an event is.
 
+#[cfg(feature = "schema-registry")]
+mod avro;
+mod format;
 mod scan;
+
+pub use format::{EventFormat, EventReader};
 
 use crate::pipeline::timestamp;
 use serde::Deserialize;
@@ -23,6 +28,8 @@ pub enum EventType {
 }
 
 impl EventType {
+    const ALL: [Self; 3] = [Self::View, Self::AddToCart, Self::Purchase];
+
     /// The name in the event format.
     pub const fn name(self) -> &'static str {
         match self {
@@ -34,7 +41,12 @@ impl EventType {
 
     /// From the name in the event format.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::View, Self::AddToCart, Self::Purchase].into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    fn named(name: &str) -> Result<Self, Rejected> {
+        let unknown = || Rejected::new(Reason::BadEventType, format!("event_type {name:?} is not known"));
+        Self::from_name(name).ok_or_else(unknown)
     }
 }
 
@@ -93,6 +105,8 @@ pub enum Reason {
     BadTimestamp,
     /// Not a JSON number with at most two decimals, or more cents than 64 bits hold.
     BadPrice,
+    /// Not of the Avro schema that it names, or there is no such schema.
+    BadAvro,
     /// Further ahead of its record's timestamp than `max.future.ms`.
     FutureTimestamp,
     /// Further ahead of its partition's newest event than `max.jump.ms`.
@@ -105,7 +119,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tombstone,
         Self::BadUtf8,
         Self::NotJson,
@@ -115,6 +129,7 @@ impl Reason {
         Self::BadEventType,
         Self::BadTimestamp,
         Self::BadPrice,
+        Self::BadAvro,
         Self::FutureTimestamp,
         Self::TimestampJump,
         Self::RowRefused,
@@ -133,6 +148,7 @@ impl Reason {
             Self::BadEventType => "bad_event_type",
             Self::BadTimestamp => "bad_timestamp",
             Self::BadPrice => "bad_price",
+            Self::BadAvro => "bad_avro",
             Self::FutureTimestamp => "future_timestamp",
             Self::TimestampJump => "timestamp_jump",
             Self::RowRefused => "row_refused",
@@ -194,16 +210,14 @@ fn full(text: &str) -> Result<Event<'_>, Rejected> {
     let fields: Fields<'_> =
         serde_json::from_str(text).map_err(|error| Rejected::new(Reason::NotJson, error.to_string()))?;
     let event_type = string("event_type", fields.event_type)?;
-    let event_type = EventType::from_name(&event_type)
-        .ok_or_else(|| Rejected::new(Reason::BadEventType, format!("event_type {event_type:?} is not known")))?;
+    let event_type = EventType::named(&event_type)?;
     let instant = string("timestamp", fields.timestamp)?;
     Ok(Event {
         event_id: string("event_id", fields.event_id)?,
         user_id: user_id(fields.user_id)?,
         event_type,
         product_id: string("product_id", fields.product_id)?,
-        timestamp: timestamp::parse(&instant)
-            .ok_or_else(|| Rejected::new(Reason::BadTimestamp, format!("{instant:?} is not RFC 3339 with a zone")))?,
+        timestamp: timestamp_of(&instant)?,
         price_cents: match fields.price {
             Some(price) if event_type == EventType::Purchase => Some(cents(price.get())?),
             _ => None,
@@ -234,7 +248,16 @@ pub fn peek(line: &[u8]) -> (Option<i64>, Option<String>) {
 }
 
 fn present<'a>(name: &str, field: Option<&'a RawValue>) -> Result<&'a str, Rejected> {
-    field.map(RawValue::get).ok_or_else(|| Rejected::new(Reason::MissingField, format!("{name} is missing or null")))
+    field.map(RawValue::get).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Rejected {
+    Rejected::new(Reason::MissingField, format!("{name} is missing or null"))
+}
+
+fn timestamp_of(text: &str) -> Result<i64, Rejected> {
+    let wrong = || Rejected::new(Reason::BadTimestamp, format!("{text:?} is not RFC 3339 with a zone"));
+    timestamp::parse(text).ok_or_else(wrong)
 }
 
 fn string<'a>(name: &str, field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Rejected> {

@@ -7,9 +7,10 @@
 //! dedup = true                     # an event_id counts once in a window
 //! "commit.interval.ms" = 1000      # aggregate and merge commit at least this often
 //! "planned.outage.ms" = "1d"       # warns if retention is shorter than this, the longest window and the bound
+//! "value.format" = "avro"          # how events stand in records; "json" by default
 //! ```
 //! Durations are text (`30s`, `5m`, `2d`) or milliseconds. `aggregate`, `sink`, `verify` and `dlq` must be given the same
-//! guards, or they don't agree about what an event is.
+//! guards and format, or they don't agree about what an event is.
 
 use crate::pipeline::{config::parse_duration, window::JobSpec};
 use std::time::Duration;
@@ -28,6 +29,31 @@ pub struct Knobs {
     pub commit_interval: Duration,
     /// `planned.outage.ms`; by default a day.
     pub planned_outage: Duration,
+    /// `value.format`; JSON by default.
+    pub value_format: ValueFormat,
+}
+
+/// How events stand in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ValueFormat {
+    /// JSON text.
+    #[default]
+    Json,
+    /// Avro in Confluent's wire format, by a Schema Registry (feature `schema-registry`).
+    Avro,
+}
+
+impl std::str::FromStr for ValueFormat {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "json" => Ok(Self::Json),
+            "avro" => Ok(Self::Avro),
+            _ => Err(format!("{name:?} is neither json nor avro")),
+        }
+    }
 }
 
 impl Default for Knobs {
@@ -38,12 +64,14 @@ impl Default for Knobs {
             dedup: false,
             commit_interval: Duration::from_secs(1),
             planned_outage: Duration::from_secs(86_400),
+            value_format: ValueFormat::Json,
         }
     }
 }
 
 impl Knobs {
-    const KEYS: [&str; 5] = ["max.future.ms", "max.jump.ms", "dedup", "commit.interval.ms", "planned.outage.ms"];
+    const KEYS: [&str; 6] =
+        ["max.future.ms", "max.jump.ms", "dedup", "commit.interval.ms", "planned.outage.ms", "value.format"];
     const TABLES: [&str; 3] = ["kafka", "pipeline", "window"];
 
     /// From the whole TOML file, whose other tables are looked at for their names only.
@@ -61,6 +89,10 @@ impl Knobs {
             known("[pipeline] has no key", key, &Self::KEYS)?;
             match key.as_str() {
                 "dedup" => knobs.dedup = value.as_bool().ok_or("[pipeline] dedup is true or false")?,
+                "value.format" => {
+                    let name = value.as_str().ok_or("[pipeline] \"value.format\" is \"json\" or \"avro\"")?;
+                    knobs.value_format = name.parse().map_err(|why| format!("[pipeline] \"value.format\": {why}"))?;
+                }
                 "max.future.ms" => knobs.max_future = micros(key, value)?,
                 "max.jump.ms" => knobs.max_jump = Some(micros(key, value)?),
                 "commit.interval.ms" => knobs.commit_interval = duration(key, value)?,
@@ -110,6 +142,7 @@ mod tests {
     fn an_unknown_key_is_an_error_with_the_nearest_name() {
         let wrong = |text: &str| Knobs::from_toml(&text.parse().unwrap()).unwrap_err();
         assert!(wrong("[pipeline]\n\"max.futur.ms\" = 1").contains("did you mean \"max.future.ms\"?"));
+        assert!(wrong("[pipeline]\n\"value.format\" = \"xml\"").contains("neither json nor avro"));
         assert!(wrong("[windows]").contains("did you mean \"window\"?"));
         assert!(wrong("[pipeline]\ndedup = 1").contains("true or false"));
         assert!(

@@ -8,6 +8,8 @@ pub mod state;
 
 use crate::{
     admin::Admin,
+    consumer::Records,
+    error::Error,
     ids::OffsetAndMetadata,
     pipeline::{
         board::Board,
@@ -137,6 +139,11 @@ impl Merger {
 
 impl Stage for Merger {
     type Process = Merge;
+    type Reader = ();
+
+    async fn reader(&self, _: &Records) -> Result<(), Error> {
+        Ok(())
+    }
 
     fn begin(self: &Arc<Self>, start: &Start) -> Result<Begun<Merge>> {
         let windows = &self.options.windows;

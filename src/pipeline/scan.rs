@@ -6,6 +6,7 @@ use crate::{
     pipeline::{
         context::Context,
         error::{PipelineError, Result},
+        event::{EventFormat, EventReader},
         topics,
     },
 };
@@ -146,11 +147,35 @@ pub async fn all(
     progress: &Progress,
     mut each: impl FnMut(&ConsumerRecord<'_>),
 ) -> Result<bool> {
+    through(context, topic, progress, &EventFormat::json(), |record, _| each(record)).await
+}
+
+/// The same, with what reads the event in a record.
+///
+/// # Errors
+/// As [`all`], and the registry's.
+pub async fn events(
+    context: &Context,
+    topic: &str,
+    progress: &Progress,
+    each: impl FnMut(&ConsumerRecord<'_>, &EventReader),
+) -> Result<bool> {
+    through(context, topic, progress, &context.events, each).await
+}
+
+async fn through(
+    context: &Context,
+    topic: &str,
+    progress: &Progress,
+    format: &EventFormat,
+    mut each: impl FnMut(&ConsumerRecord<'_>, &EventReader),
+) -> Result<bool> {
     let Some(mut scan) = Scan::open(context, topic, |_, begin| begin).await? else { return Ok(false) };
     while let Some(records) = scan.next(context, progress).await? {
+        let reader = format.reader(&records).await?;
         for record in &records {
             if scan.is_wanted(&record) {
-                each(&record);
+                each(&record, &reader);
             }
         }
     }

@@ -5,6 +5,8 @@
 pub const SECOND: i64 = 1_000_000;
 /// Microseconds in a millisecond.
 pub const MILLI: i64 = 1_000;
+/// The instants of the years 0 to 9999, UTC.
+pub const CALENDAR: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
 
 /// The microseconds since 1970 that `2024-01-15T14:30:00.123456Z` or `2024-01-15 16:30:00+02:00` means; `None` for
 /// anything else: no zone, more than nine digits of fraction, a date that isn't in the calendar.

@@ -17,7 +17,7 @@ use crate::{
         context::Context,
         dead_letter::{self, LATE_WINDOWS, Stage},
         error::Result,
-        event::{self, Event as Click, Reason},
+        event::{Event as Click, EventReader, Reason},
         merge,
         rows::{self, FinalRow, TopRow, WindowsRecord},
         scan::{self, Progress},
@@ -121,14 +121,15 @@ pub async fn run(context: &Context, options: &Options) -> Result<Report> {
     scan::all(context, &names.windows, progress, |record| found.partial(windows, record, merged)).await?;
     found.jobs.look(context, &names.input).await?;
     // Before the input: deduplication is about what is not late.
-    scan::all(context, &names.late, progress, |record| found.late(options, &mut keys, record)).await?;
+    scan::events(context, &names.late, progress, |record, reader| found.late(options, &mut keys, record, reader))
+        .await?;
     let mut report = Report::default();
     let mut batch = vec![Cells::default(); windows.len()];
     let mut newest: HashMap<i32, i64> = HashMap::new();
     let mut ids: HashSet<u128> = HashSet::new();
-    scan::all(context, &names.input, progress, |record| {
+    scan::events(context, &names.input, progress, |record, reader| {
         report.records += 1;
-        let Some(click) = click(record, options.max_future) else {
+        let Some(click) = click(record, reader, options.max_future) else {
             report.dead += 1;
             return;
         };
@@ -256,12 +257,14 @@ impl Stream {
         }
     }
 
-    fn late(&mut self, options: &Options, keys: &mut Keys, record: &ConsumerRecord<'_>) {
+    fn late(&mut self, options: &Options, keys: &mut Keys, record: &ConsumerRecord<'_>, reader: &EventReader) {
         let get = |name: &str| header(record, name);
         if get(dead_letter::STAGE) != Stage::Late.name() {
             return;
         }
-        let Some(click) = click(record, options.max_future).filter(|click| !options.is_before(click)) else { return };
+        let Some(click) = click(record, reader, options.max_future).filter(|click| !options.is_before(click)) else {
+            return;
+        };
         let named = get(LATE_WINDOWS);
         let named: BTreeSet<&str> = named.split(',').collect();
         let place = get(dead_letter::PARTITION).parse().ok().zip(get(dead_letter::OFFSET).parse().ok());
@@ -409,10 +412,10 @@ impl Stream {
 /// The brokers'.
 pub async fn refused(context: &Context, options: &Options) -> Result<HashSet<Box<str>>> {
     let mut ids = HashSet::new();
-    scan::all(context, &options.topics.dlq, &options.progress, |record| {
+    scan::events(context, &options.topics.dlq, &options.progress, |record, reader| {
         let is_ours = header(record, dead_letter::STAGE) == Stage::Sink.name()
             && header(record, dead_letter::REASON) == Reason::RowRefused.name();
-        if let Some(click) = click(record, options.max_future).filter(|_| is_ours) {
+        if let Some(click) = click(record, reader, options.max_future).filter(|_| is_ours) {
             ids.insert(click.event_id.as_ref().into());
         }
     })
@@ -435,8 +438,8 @@ fn header(record: &ConsumerRecord<'_>, name: &str) -> String {
     found.and_then(|header| header.value).map_or(String::new(), |value| String::from_utf8_lossy(value).into())
 }
 
-fn click<'a>(record: &ConsumerRecord<'a>, max_future: i64) -> Option<Click<'a>> {
-    let click = event::parse(record.value()).ok()?;
+fn click<'a>(record: &ConsumerRecord<'a>, reader: &EventReader, max_future: i64) -> Option<Click<'a>> {
+    let click = reader.event(record).ok()?;
     window::guard_future(&click, record.timestamp(), max_future).ok()?;
     Some(click)
 }

@@ -300,10 +300,15 @@ impl PartitionWindows {
         self.cut = Cut::FromHere;
     }
 
-    /// Judges one record, in the order of the log; `record_ms` is the record's own timestamp.
+    /// Judges one record whose value is JSON, as [`event`](Self::event) does.
     pub fn record<'a>(&mut self, offset: i64, record_ms: i64, value: Option<&'a [u8]>) -> Judged<'a> {
+        self.event(offset, record_ms, event::parse(value))
+    }
+
+    /// Judges what was found in one record, in the order of the log; `record_ms` is the record's own timestamp.
+    pub fn event<'a>(&mut self, offset: i64, record_ms: i64, event: Result<Event<'a>, Rejected>) -> Judged<'a> {
         self.reached(offset);
-        let event = match event::parse(value).and_then(|event| self.guard(event, record_ms)) {
+        let event = match event.and_then(|event| self.guard(event, record_ms)) {
             Ok(event) => event,
             Err(_) if self.replay.is_some() => return Judged::Replayed,
             Err(rejected) => return Judged::Dead(rejected),

@@ -1,5 +1,6 @@
 //! The pipeline through the crate's public API.
 
+mod avro;
 mod beginning;
 mod clickstream;
 mod crashes;

@@ -1,12 +1,13 @@
 //! `milena aggregate`: windows of a topic, by each partition's own watermark.
 
 use crate::args::{self, Failure, Global, Result, context, duration, finish, instant, listen, serve};
-use crate::progress;
+use crate::{events, progress};
 use milena::pipeline::{
     aggregate::{self, Options},
     config::{self, Topics},
+    context::Context,
     flink::FlinkJob,
-    knobs::Knobs,
+    knobs::{Knobs, ValueFormat},
     metrics::Role,
     timestamp,
     window::{JobSpec, MAX_WINDOWS},
@@ -52,6 +53,8 @@ pub struct Args {
     #[arg(long, value_name = "PARTITIONS", num_args = 0..=1, require_equals = true, default_missing_value = "6",
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     flink_sql: Option<u32>,
+    #[command(flatten)]
+    events: events::Events,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
@@ -77,6 +80,9 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     (spec.max_future, spec.max_jump, spec.dedup) = (knobs.max_future, knobs.max_jump, knobs.dedup);
     (spec.from, spec.stop_at) = (args.from_timestamp, args.stop_at);
     if let Some(partitions) = args.flink_sql {
+        if args.events.value_format(&knobs) != ValueFormat::Json {
+            return Err(Failure::config("--flink-sql is for events in JSON: write the table of others by hand"));
+        }
         let topics = Topics::of(&args.topic);
         let settings = global.settings(args::Role::Client)?;
         let mut job = FlinkJob::new(&topics, &spec);
@@ -95,7 +101,8 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     options.accept_gap = args.accept_gap;
     (options.commit_interval, options.planned_outage) = (knobs.commit_interval, knobs.planned_outage);
     let listener = listen(&args.http).await?;
-    let context = context(global)?;
+    let events = args.events.format(&knobs, global)?;
+    let context = Context { events, ..context(global)? };
     let board = options.board.clone();
     let _pages = serve(listener, &context, &board, Role::Aggregate);
     let receipt = progress::beside(board, progress::aggregate, aggregate::run(&context, options)).await;

@@ -1,11 +1,12 @@
 //! `milena clickstream`: events by seed, or lines of a file, into a topic.
 
 use crate::args::{Failure, Global, Result, context, duration, instant, share};
-use crate::say;
+use crate::{events, say};
 use milena::pipeline::{
     clickstream::{self, Options},
     config::Topics,
-    context::wall_micros,
+    context::{Context, wall_micros},
+    knobs::Knobs,
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -51,9 +52,11 @@ pub struct Args {
     /// Partitions of a topic that it creates
     #[arg(long, default_value_t = 6)]
     partitions: i32,
-    /// Sends a file's lines as they are, one record a line; - is stdin
+    /// Sends a file's lines as they are, one record a line (those that are events as Avro, if that is the format); - is stdin
     #[arg(long, value_name = "F.ndjson")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    events: events::Events,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
@@ -77,7 +80,8 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     knobs.zipf = args.zipf;
     knobs.disorder = i64::try_from(args.disorder.as_micros()).unwrap_or(i64::MAX / 4);
     (knobs.late, knobs.dup, knobs.poison) = (args.late, args.dup, args.poison);
-    let context = context(global)?;
+    let events = args.events.format(&Knobs::from_toml(&global.toml()?).map_err(Failure::config)?, global)?;
+    let context = Context { events, ..context(global)? };
     let receipt = clickstream::run(&context, options).await;
     context.client.close().await;
     say!("{}", receipt?.to_json());

@@ -3,7 +3,7 @@
 use crate::args::{Failure, Global, Result, context};
 use crate::output::{Output, Table};
 use crate::records::envelope;
-use crate::{dlq_text, progress, row, say};
+use crate::{dlq_text, events, progress, row, say};
 use milena::pipeline::{
     context::Context,
     dlq::{self, Filter, Refusal, Replayed},
@@ -63,6 +63,8 @@ enum Command {
         /// Only counts what would be sent; what went through the sink before is counted again
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        events: events::Events,
     },
 }
 
@@ -106,12 +108,14 @@ impl std::str::FromStr for Place {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
-    let context = context(global)?;
+    let mut context = context(global)?;
     let done = match args.command {
         Command::List { which, newest, json } => list(&context, &which, newest, json).await,
         Command::Show { topic, place, json } => show(&context, &topic, &place, json).await,
-        Command::Replay { which, to, dry_run } => {
-            let max_future = Knobs::from_toml(&global.toml()?).map_err(Failure::config)?.max_future;
+        Command::Replay { which, to, dry_run, events } => {
+            let knobs = Knobs::from_toml(&global.toml()?).map_err(Failure::config)?;
+            let max_future = knobs.max_future;
+            context.events = events.format(&knobs, global)?;
             Replay { context: &context, which, to, dry_run, max_future, progress: Arc::default() }.run().await
         }
     };

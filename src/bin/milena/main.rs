@@ -22,6 +22,7 @@ mod consume;
 mod demo;
 mod dlq;
 mod dlq_text;
+mod events;
 mod fault;
 mod groups;
 mod groups_change;

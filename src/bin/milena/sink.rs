@@ -1,7 +1,7 @@
 //! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
 
 use crate::args::{Failure, Global, Result, context, duration, listen, serve};
-use crate::say;
+use crate::{events, say};
 use milena::pipeline::board::Board;
 use milena::pipeline::context::Context;
 use milena::pipeline::error::PipelineError;
@@ -42,6 +42,8 @@ pub struct Args {
     /// Metrics, health and dashboard, such as 127.0.0.1:9100
     #[arg(long, value_name = "ADDR|off", default_value = "off")]
     http: String,
+    #[command(flatten)]
+    events: events::Events,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -65,7 +67,8 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         config = config.instance(instance);
     }
     let listener = listen(&args.http).await?;
-    let context = context(global)?;
+    let events = args.events.format(&knobs, global)?;
+    let context = Context { events, ..context(global)? };
     let board = Arc::new(Board::default());
     board.watch_sink(config.rows());
     let _pages = serve(listener, &context, &board, Role::Sink);

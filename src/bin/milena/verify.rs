@@ -1,10 +1,10 @@
 //! `milena verify`: everything computed again as a batch, and compared; with `--to` the sink's table too.
 
 use crate::args::{Failure, Global, Result, context, instant};
-use crate::progress;
-use crate::say;
+use crate::{events, progress, say};
 use milena::pipeline::{
     config::{self, Topics},
+    context::Context,
     knobs::Knobs,
     receipt::{Gmv, Receipt},
     sink::{SinkConfig, Target, What, compare::Compared, embedded::EmbeddedStore, postgres::PostgresStore},
@@ -26,15 +26,18 @@ pub struct Args {
     /// Compares the sink's purchases too: postgres://… or embedded:PATH, which no sink may have open
     #[arg(long, value_name = "TARGET")]
     to: Option<Target>,
+    #[command(flatten)]
+    events: events::Events,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
     let table = global.toml()?;
     let all = config::windows_from_toml(&table).map_err(Failure::config)?;
     let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
-    let context = context(global)?;
-    let mut options = verify::Options::new(&args.topic, windows.clone());
     let knobs = Knobs::from_toml(&table).map_err(Failure::config)?;
+    let events = args.events.format(&knobs, global)?;
+    let context = Context { events, ..context(global)? };
+    let mut options = verify::Options::new(&args.topic, windows.clone());
     (options.max_future, options.max_jump) = (knobs.max_future, knobs.max_jump);
     (options.from, options.dedup) = (args.from_timestamp, knobs.dedup);
     // Read first: what a running sink writes meanwhile is in the input then.

@@ -11,6 +11,7 @@ use crate::{
         counts::Counts,
         dead_letter::{SetAside, Stage},
         error::{PipelineError, Result},
+        event::EventReader,
         metrics::{Look, PartitionMetrics},
         process::{Emission, Process, Progress, Start},
         rows,
@@ -138,14 +139,16 @@ impl Partition {
 }
 
 impl Process for Partition {
-    fn record(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+    type Reader = EventReader;
+
+    fn record(&mut self, record: &ConsumerRecord<'_>, reader: &EventReader) -> Result<()> {
         if self.is_done || self.end.is_some_and(|end| record.offset() >= end) {
             return Ok(());
         }
         if self.was_ended && record.offset() >= self.live_from {
             return Err(PipelineError::Config(format!("{}[{}]: {}", record.topic(), self.partition, ended(1))));
         }
-        let judged = self.windows.record(record.offset(), record.timestamp(), record.value());
+        let judged = self.windows.event(record.offset(), record.timestamp(), reader.event(record));
         match &judged {
             Judged::Dead(rejected) => {
                 let aside = SetAside::dead(record, Stage::Aggregate, rejected);

@@ -10,6 +10,7 @@ use crate::pipeline::config::Topics;
 use crate::pipeline::context::Context;
 use crate::pipeline::dead_letter::Stage;
 use crate::pipeline::error::{PipelineError, Result};
+use crate::pipeline::event::EventReader;
 use crate::pipeline::scan::{Progress, Scan};
 use crate::pipeline::sink::batch::{Row, Verdict, judge};
 use crate::pipeline::sink::{Batch, Claim, Move, Rows, Scope, Staged, Store, StoreError, What};
@@ -80,7 +81,8 @@ pub async fn through_the_sink<S: Store>(
     let from = |partition, begin| claimed.get(&partition).map_or(begin, |claim| claim.next_offset);
     let mut scan = Scan::open(context, dlq, from).await?.ok_or_else(|| missing(dlq))?;
     while let Some(records) = scan.next(context, progress).await? {
-        let (mut rows, mut held) = through.judge(&scan, &records);
+        let reader = context.events.reader(&records).await?;
+        let (mut rows, mut held) = through.judge(&scan, &records, &reader);
         let staged = match &mut target {
             Some(target) => target.write(what, &scan, &records, &mut rows, &mut held, &mut through.stay).await?,
             None => Staged { written: rows.len() as u64, ..Staged::default() },
@@ -116,7 +118,7 @@ struct Through<'a> {
 }
 
 impl Through<'_> {
-    fn judge(&mut self, scan: &Scan, records: &Records) -> (Vec<Offered>, Held) {
+    fn judge(&mut self, scan: &Scan, records: &Records, reader: &EventReader) -> (Vec<Offered>, Held) {
         let (mut rows, mut held) = (Vec::new(), Held::new());
         for record in records {
             let Some(letter) = Letter::of(&record).filter(|_| scan.is_wanted(&record)) else { continue };
@@ -134,7 +136,7 @@ impl Through<'_> {
                 self.counts.repeated += 1;
                 continue;
             }
-            match judge(self.what, letter.offset, record.timestamp(), record.value(), self.max_future) {
+            match judge(self.what, &record, reader, letter.offset, self.max_future) {
                 Verdict::Row(row) => {
                     self.counts.read += 1;
                     rows.push(Offered { row, place, original: letter.place() });

@@ -86,7 +86,9 @@ impl Merge {
 }
 
 impl Process for Merge {
-    fn record(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+    type Reader = ();
+
+    fn record(&mut self, record: &ConsumerRecord<'_>, (): &()) -> Result<()> {
         if self.end.is_some_and(|end| record.offset() >= end) {
             return Ok(());
         }

@@ -18,7 +18,7 @@ use crate::{
 };
 use futures_util::future::join_all;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -234,6 +234,7 @@ impl<S: Stage> Member<S> {
             life: self.lives,
             commands: received,
             reports: self.reports.clone(),
+            held: VecDeque::new(),
             queued: queued.clone(),
         };
         let part = Part {

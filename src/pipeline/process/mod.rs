@@ -22,7 +22,8 @@ mod transaction;
 mod visible;
 
 use crate::{
-    consumer::ConsumerRecord,
+    consumer::{ConsumerRecord, Records},
+    error::Error,
     ids::{OffsetAndMetadata, TopicPartition},
     pipeline::{context::Context, dead_letter::SetAside, error::Result, metrics::StageMetrics},
 };
@@ -55,7 +56,15 @@ pub(super) struct Job {
 /// Makes a [`Process`] of what is committed for a partition. Shared by all tasks.
 pub(super) trait Stage: Send + Sync + 'static {
     /// What it makes.
-    type Process: Process;
+    type Process: Process<Reader = Self::Reader>;
+    /// What reads records: it has whatever a look at them needs.
+    type Reader: Send + Sync;
+
+    /// What reads these records. May wait; asked again if it fails with what may pass. A drop loses nothing.
+    ///
+    /// # Errors
+    /// What isn't retriable ends the job.
+    fn reader(&self, records: &Records) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
 
     /// The process of a partition, and where it has to read from.
     ///
@@ -96,11 +105,14 @@ pub(super) struct Begun<P> {
 
 /// What a stage makes of one input partition. A value that its task asks; only [`emission`](Self::emission) may wait.
 pub(super) trait Process: Send + Sync + 'static {
+    /// What its records are read by.
+    type Reader;
+
     /// Takes in a record, in the order of the log.
     ///
     /// # Errors
     /// What no restart can cure: ends the job.
-    fn record(&mut self, record: &ConsumerRecord<'_>) -> Result<()>;
+    fn record(&mut self, record: &ConsumerRecord<'_>, reader: &Self::Reader) -> Result<()>;
 
     /// The consumer's position, which passes markers and gaps too, and what else is known of the partition.
     fn progress(&mut self, progress: &Progress);

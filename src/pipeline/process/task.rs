@@ -12,6 +12,7 @@ use crate::{
     producer::TransactionalProducer,
 };
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -82,6 +83,8 @@ pub(super) struct Task<S: Stage> {
     pub(super) life: u64,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) reports: mpsc::UnboundedSender<(i32, u64, Report)>,
+    /// What came while something else was waited for; before what comes.
+    pub(super) held: VecDeque<Command>,
     /// Records that wait here.
     pub(super) queued: Arc<AtomicUsize>,
 }
@@ -157,19 +160,21 @@ impl<S: Stage> Task<S> {
 
     async fn work(&mut self, work: &mut Work<S::Process>, beginning: u64) -> Result<Over> {
         loop {
+            let due = work.next_commit(self.shared.job.commit_interval);
             let command = tokio::select! {
                 biased;
-                command = self.commands.recv() => match command {
+                command = self.next() => match command {
                     Some(command) => Some(command),
                     None => return Ok(Over::Finished(None)),
                 },
-                () = sleep_until(work.next_commit(self.shared.job.commit_interval)) => None,
+                () = sleep_until(due) => None,
             };
             match command {
                 Some(Command::Records(of, records, progress)) => {
                     self.queued.fetch_sub(1, Ordering::Relaxed);
                     if of == beginning {
-                        if let Err(error) = take(&mut work.process, records)? {
+                        let Some(reader) = self.reader(&records).await? else { continue };
+                        if let Err(error) = take(&mut work.process, &reader, records)? {
                             // The member is told as well, and says what to do about it.
                             return Ok(Over::Lost { fenced: false, why: error.to_string() });
                         }
@@ -202,6 +207,54 @@ impl<S: Stage> Task<S> {
                 && let Attempt::Lost { fenced, why } = self.commit(work).await?
             {
                 return Ok(Over::Lost { fenced, why });
+            }
+        }
+    }
+
+    /// What was told next, what is held first.
+    async fn next(&mut self) -> Option<Command> {
+        match self.held.pop_front() {
+            Some(command) => Some(command),
+            None => self.commands.recv().await,
+        }
+    }
+
+    /// What reads these records, once it is there; `None` if the member lets go meanwhile, and they are not to be read here.
+    async fn reader(&mut self, records: &Records) -> Result<Option<S::Reader>> {
+        let shared = self.shared.clone();
+        let reader = async {
+            let mut told = false;
+            loop {
+                match shared.stage.reader(records).await {
+                    Err(error) if error.is_retriable() => {
+                        if !std::mem::replace(&mut told, true) {
+                            tracing::warn!(partition = %self.name, %error, "its records can't be read yet");
+                        }
+                        sleep(RETRY).await;
+                    }
+                    reader => {
+                        if told && reader.is_ok() {
+                            tracing::info!(partition = %self.name, "its records can be read again");
+                        }
+                        return reader;
+                    }
+                }
+            }
+        };
+        tokio::pin!(reader);
+        loop {
+            tokio::select! {
+                biased;
+                reader = &mut reader => return Ok(Some(reader?)),
+                command = self.commands.recv() => match command {
+                    Some(Command::Finish(reply)) => {
+                        self.held.clear();
+                        self.held.push_back(Command::Finish(reply));
+                        return Ok(None);
+                    }
+                    Some(command) => self.held.push_back(command),
+                    None => return Ok(None),
+                },
             }
         }
     }
@@ -277,7 +330,7 @@ impl<S: Stage> Task<S> {
     /// Everything that arrives is of no use, until the partition is confirmed, or to be given up.
     async fn until_told(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
-            match self.commands.recv().await {
+            match self.next().await {
                 Some(Command::Again) => return None,
                 Some(Command::Finish(reply)) => return Some(reply),
                 Some(Command::Records(..)) => drop(self.queued.fetch_sub(1, Ordering::Relaxed)),
@@ -326,13 +379,13 @@ impl<P: Process> Work<P> {
 }
 
 /// The inner error is of a record that can't be read.
-fn take<P: Process>(process: &mut P, mut records: Records) -> Result<std::result::Result<(), Error>> {
+fn take<P: Process>(process: &mut P, reader: &P::Reader, mut records: Records) -> Result<Result<(), Error>> {
     loop {
         match records.next_batch() {
             Ok(Some(batch)) => {
                 for record in batch {
                     match record {
-                        Ok(record) => process.record(&record)?,
+                        Ok(record) => process.record(&record, reader)?,
                         Err(error) => return Ok(Err(error)),
                     }
                 }

@@ -2,7 +2,8 @@
 //!
 //! `R` is the record itself, kept beside its row so that a refused row can go to the dead letter queue as it came.
 
-use crate::pipeline::event::{self, Reason, Rejected};
+use crate::consumer::ConsumerRecord;
+use crate::pipeline::event::{Event, EventReader, EventType, Reason, Rejected};
 use crate::pipeline::rows::{FinalRow, TopRow};
 use crate::pipeline::sink::{Batch, Claim, Move, Purchase, Rows, Staged, What, WindowResult};
 use crate::pipeline::window::guard_future;
@@ -32,23 +33,21 @@ pub enum Row {
 }
 
 /// What a record is to the sink: the aggregator's parser and future guard, whatever its event type; lateness does not
-/// concern the sink. `max_future` is in microseconds.
-pub fn judge(what: What, offset: i64, record_ms: i64, value: Option<&[u8]>, max_future: i64) -> Verdict {
+/// concern the sink. `offset` is the row's, which of a dead letter is its original's; `max_future` is in microseconds.
+pub fn judge(what: What, record: &ConsumerRecord<'_>, reader: &EventReader, offset: i64, max_future: i64) -> Verdict {
     match what {
-        What::Purchases => judge_event(offset, record_ms, value, max_future),
-        What::Windows => judge_final(value),
+        What::Purchases => judge_event(offset, record.timestamp(), reader.event(record), max_future),
+        What::Windows => judge_final(record.value()),
     }
 }
 
-fn judge_event(offset: i64, record_ms: i64, value: Option<&[u8]>, max_future: i64) -> Verdict {
-    let event = match event::parse(value) {
+fn judge_event(offset: i64, record_ms: i64, event: Result<Event<'_>, Rejected>, max_future: i64) -> Verdict {
+    let guarded = event.and_then(|event| guard_future(&event, record_ms, max_future).map(|()| event));
+    let event = match guarded {
         Ok(event) => event,
         Err(rejected) => return Verdict::Dead(rejected),
     };
-    if let Err(rejected) = guard_future(&event, record_ms, max_future) {
-        return Verdict::Dead(rejected);
-    }
-    if event.event_type != event::EventType::Purchase {
+    if event.event_type != EventType::Purchase {
         return Verdict::Skipped("not_a_purchase");
     }
     let Some(price_cents) = event.price_cents else { return Verdict::Skipped("no_price") };
@@ -348,6 +347,7 @@ impl ShareLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::event;
 
     const FUTURE: i64 = 600_000_000;
 
@@ -358,7 +358,7 @@ mod tests {
     }
 
     fn verdict(value: &str) -> Verdict {
-        judge(What::Purchases, 7, 1_705_329_000_000, Some(value.as_bytes()), FUTURE)
+        judge_event(7, 1_705_329_000_000, event::parse(Some(value.as_bytes())), FUTURE)
     }
 
     fn claims(list: &[(i32, i64)]) -> HashMap<i32, Claim> {
@@ -381,13 +381,13 @@ mod tests {
             let Verdict::Dead(rejected) = verdict(&value) else { panic!("{value}") };
             assert_eq!(rejected.reason, reason, "{value}");
         }
-        let Verdict::Dead(rejected) = judge(What::Purchases, 0, 0, None, FUTURE) else { panic!("a tombstone") };
+        let Verdict::Dead(rejected) = judge_event(0, 0, event::parse(None), FUTURE) else { panic!("a tombstone") };
         assert_eq!(rejected.reason, Reason::Tombstone);
     }
 
     #[test]
     fn final_rows_are_rows_and_top_lists_are_not() {
-        let judge = |value: &str| judge(What::Windows, 0, 0, Some(value.as_bytes()), FUTURE);
+        let judge = |value: &str| judge_final(Some(value.as_bytes()));
         let row =
             r#"{"job":"j","window":"gmv_1m","start_ms":60000,"end_ms":120000,"key":null,"count":2,"sum_cents":5}"#;
         let Verdict::Row(Row::Window(row)) = judge(row) else { panic!("a row") };

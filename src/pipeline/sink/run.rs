@@ -14,6 +14,7 @@ use crate::ids::{OffsetAndMetadata, TopicPartition};
 use crate::pipeline::config::Topics;
 use crate::pipeline::context::{Context, soon};
 use crate::pipeline::error::{PipelineError, Result};
+use crate::pipeline::event::{EventFormat, EventReader};
 use crate::pipeline::metrics::{Role, StageMetrics};
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::sink::batch::{Counts, Pending, judge};
@@ -186,6 +187,7 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
     let mut shell = Shell {
         pending: Pending::new(config.what),
         config,
+        events: context.events.clone(),
         consumer,
         lookup,
         ends,
@@ -265,6 +267,7 @@ enum Done {
 
 struct Shell<S> {
     config: SinkConfig,
+    events: EventFormat,
     consumer: Consumer,
     /// Reads nothing: asks for offsets.
     lookup: Consumer,
@@ -340,7 +343,7 @@ impl<S: Store + 'static> Shell<S> {
 
     async fn on_event(&mut self, event: Option<Event>) -> Result<()> {
         match event {
-            Some(Event::Records(records)) => self.take(&records),
+            Some(Event::Records(records)) => self.read(&records).await?,
             Some(Event::Assigned(partitions)) => {
                 let _ = self.consumer.pause(&partitions); // until they are claimed
                 for name in &partitions {
@@ -390,7 +393,24 @@ impl<S: Store + 'static> Shell<S> {
         }
     }
 
-    fn take(&mut self, records: &Records) {
+    /// What the registry does not say for now is read again: the group needs to be polled meanwhile.
+    async fn read(&mut self, records: &Records) -> Result<()> {
+        match soon(self.events.reader(records)).await {
+            Ok(reader) => self.take(records, &reader),
+            Err(error) if error.is_retriable() => {
+                self.trouble.failed(Instant::now(), &error);
+                for name in records.partitions() {
+                    if let Some(next) = self.read.get(&name.partition) {
+                        self.consumer.seek(&name, *next)?;
+                    }
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, records: &Records, reader: &EventReader) {
         let mut last = None;
         for record in records {
             let (partition, offset) = (record.partition(), record.offset());
@@ -402,7 +422,7 @@ impl<S: Store + 'static> Shell<S> {
             {
                 self.gauges.read(before, timestamp);
             }
-            let verdict = judge(self.config.what, offset, record.timestamp(), record.value(), self.config.max_future);
+            let verdict = judge(self.config.what, &record, reader, offset, self.config.max_future);
             self.pending.push(partition, offset, verdict, || record.to_owned());
             self.since.get_or_insert_with(Instant::now);
         }

@@ -1,8 +1,11 @@
 //! `--decode`: keys and values by a Schema Registry, as JSON.
 
-use crate::args::{Failure, Global, Result, Role};
+use crate::args::{Global, Result};
+use crate::events::registry;
 use milena::consumer::ConsumerRecord;
-use milena::schema::{Decoder, Registry};
+use milena::schema::Decoder;
+
+const HINT: &str = "-X schema.registry.url=http://HOST:8081 names the registry that --decode asks";
 
 /// Which half of a record is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -29,11 +32,7 @@ pub struct Decoded {
 impl Decode {
     /// By the registry of the properties, `schema.registry.url` and what goes with it.
     pub fn new(what: What, global: &Global) -> Result<Self> {
-        let config = global.properties(Role::Consumer)?.schema_registry().map_err(|error| {
-            let hint = "-X schema.registry.url=http://HOST:8081 names the registry that --decode asks";
-            Failure::from(error.hint(hint))
-        })?;
-        Ok(Self { decoder: Decoder::new(&Registry::new(config)?), what })
+        Ok(Self { decoder: Decoder::new(&registry(global, HINT)?), what })
     }
 
     /// Both halves, as far as they are wanted.
