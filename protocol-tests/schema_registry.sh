@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Avro, JSON and Protobuf by a Schema Registry: confluent-kafka's Python serializers (PyPI, protocol-tests/requirements.txt) write and we
-# read, and the reverse, with references and a nested Protobuf message, over the test broker and the registry of this crate.
+# read, and the reverse, with references and a nested Protobuf message, over the test broker and the registry of this crate. Then the
+# pipeline's events in Avro, the same way (schema_registry/clicks.py).
 # The registry's answers are held against what Apicurio Registry answered (schema_registry/exchange.jsonl).
 #
 # `schema_registry.sh DIRECTORY` runs the same against that one, unpacked there (Java 17): the `all.tar.gz`, 110 MB, of
@@ -44,3 +45,6 @@ timeout 120 "$ours" write "$bootstrap" "$registry"
 timeout 120 "$python" protocol-tests/schema_registry/peer.py read "$bootstrap" "$registry" $kinds
 timeout 120 "$python" protocol-tests/schema_registry/peer.py write "$bootstrap" "$registry"
 timeout 120 "$ours" read "$bootstrap" "$registry"
+
+cargo build --locked --quiet --features cli --bin milena
+timeout 300 "$python" protocol-tests/schema_registry/clicks.py "${CARGO_TARGET_DIR:-target}/debug/milena" "$bootstrap" "$registry"

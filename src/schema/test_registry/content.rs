@@ -3,8 +3,10 @@
 use crate::schema::formats::Compiled;
 use crate::schema::types::{Reference, Schema, SchemaType};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A no, in Confluent's words: status, code, message.
 pub(super) struct No(pub u16, pub i64, pub String);
@@ -16,6 +18,12 @@ pub(super) struct Content {
     subjects: BTreeMap<String, Subject>,
     /// The compatibility level of all that have none of their own.
     pub level: Option<String>,
+}
+
+/// What a schema is called in all registries: made of its content, as Confluent's is since 8.0.
+pub(super) fn guid_of(schema: &Schema) -> Uuid {
+    let digest = Sha256::digest(schema.to_json().to_string());
+    Uuid::from_bytes(digest.first_chunk().copied().unwrap_or_default())
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +57,12 @@ impl Content {
     pub(super) fn schema(&self, id: u32) -> Result<Schema, No> {
         let at = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
         let schema = at.and_then(|at| self.schemas.get(at)).cloned();
+        schema.ok_or_else(|| No(404, 40403, "Schema not found".to_owned()))
+    }
+
+    pub(super) fn schema_by_guid(&self, guid: &str) -> Result<Schema, No> {
+        let wanted = Uuid::parse_str(guid).ok();
+        let schema = self.schemas.iter().find(|schema| Some(guid_of(schema)) == wanted).cloned();
         schema.ok_or_else(|| No(404, 40403, "Schema not found".to_owned()))
     }
 

@@ -1,7 +1,7 @@
 //! Confluent's API over HTTP, as far as it goes here.
 
 use super::Shared;
-use super::content::{Found, No};
+use super::content::{Found, No, guid_of};
 use crate::schema::config::decoded;
 use crate::schema::formats::Compiled;
 use crate::schema::types::{Reference, Schema, SchemaType};
@@ -79,6 +79,11 @@ impl Routes {
             ("GET", ["subjects"]) => Ok(json!(content.subjects(is("deleted")))),
             ("GET", ["schemas", "ids", id]) => {
                 let schema = content.schema(number(id)?)?;
+                let text = shown(content, &schema, query)?;
+                Ok(body_of(&schema, json!({ "schema": text })))
+            }
+            ("GET", ["schemas", "guids", guid]) => {
+                let schema = content.schema_by_guid(guid)?;
                 let text = shown(content, &schema, query)?;
                 Ok(body_of(&schema, json!({ "schema": text })))
             }
@@ -175,6 +180,7 @@ fn whole(found: &Found, text: &str) -> Value {
 /// Avro goes without its type, and who uses nothing without references.
 fn body_of(schema: &Schema, mut body: Value) -> Value {
     let sent = schema.to_json();
+    body["guid"] = guid_of(schema).to_string().into();
     for key in ["schemaType", "references"] {
         if let Some(value) = sent.get(key) {
             body[key] = value.clone();
