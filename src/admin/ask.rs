@@ -1,30 +1,22 @@
-//! How every call of the admin asks: about its items, each where it belongs, all of one place in one request; and again about
-//! those of which the answer says that it was the wrong place or too early, until the call's deadline.
+//! What a call of the admin asks: about which items, in which request, and what its answer says of each. Who is asked, and how often,
+//! is the same for all of them: `rounds`.
 
 use super::Admin;
-use super::places::{Place, Target};
-use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
+use super::places::{Found, Place};
+use super::rounds::{Call, Rounds, Told};
+use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::NodeId;
-use crate::net::brokers::Purpose;
+use crate::net::connection::Connection;
 use crate::wire::Request;
 use crate::wire::api_versions::api_name;
-use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, HashSet};
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doing {
-    /// Nothing: it may be asked as often as one likes.
-    Question,
-    /// A change that may be asked for twice: the second time it finds what it wants.
-    Repeatable,
-    /// A change. What may have been done is not asked for twice: "it exists already" would be our own doing.
-    Change,
-    /// The same, and Kafka can be asked only to check it (`validate_only`).
-    Checkable,
-}
+pub(super) use super::rounds::{Doing, Source};
 
 /// A request on its way, for those who write it and read its answer.
 #[derive(Debug)]
@@ -92,7 +84,7 @@ impl Admin {
     }
 }
 
-impl<K: Clone + Ord + Send + Sync, V: Sync, P: Place<K>> Ask<'_, K, V, P> {
+impl<K: Clone + Ord + Send + Sync, V: Send + Sync, P: Place<K>> Ask<'_, K, V, P> {
     pub(super) fn doing(self, doing: Doing) -> Self {
         Self { doing, ..self }
     }
@@ -113,216 +105,142 @@ impl<K: Clone + Ord + Send + Sync, V: Sync, P: Place<K>> Ask<'_, K, V, P> {
     }
 
     /// Sends it. `request` is for some of the items; `read` gives what the answer says of each, or why it says nothing.
-    pub(super) async fn send<R: Request, T: Send>(
+    pub(super) async fn send<R: Request + Send + Sync, T: Send>(
         self,
-        request: impl Fn(&[(&K, &V)], Way<'_, K>) -> R + Sync,
-        read: impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Sync,
+        request: impl Fn(&[(&K, &V)], Way<'_, K>) -> R + Send + Sync,
+        read: impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Send + Sync,
     ) -> Result<BTreeMap<K, Result<T>>> {
         self.send_for_each(request, read).await?.into_outcomes()
     }
 
     /// As [`send`](Self::send), if it matters what came of each item even where nothing was answered at all.
-    pub(super) async fn send_for_each<R: Request, T: Send>(
-        mut self,
-        request: impl Fn(&[(&K, &V)], Way<'_, K>) -> R + Sync,
-        read: impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Sync,
+    pub(super) async fn send_for_each<R: Request + Send + Sync, T: Send>(
+        self,
+        request: impl Fn(&[(&K, &V)], Way<'_, K>) -> R + Send + Sync,
+        read: impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Send + Sync,
     ) -> Result<Asked<K, T>> {
-        self.refuse_in_a_dry_run(api_name(R::KEY))?;
-        let mut left = std::mem::take(&mut self.items);
-        let mut asked = Asked { outcomes: BTreeMap::new(), answered: false };
-        let mut backoff = self.admin.client.backoff();
-        while !left.is_empty() {
-            let mut waiting = BTreeMap::new();
-            for Heard { key, outcome, from } in self.round(&left, backoff.tries() > 0, &request, &read).await {
-                if !left.contains_key(&key) || waiting.contains_key(&key) {
-                    continue; // nobody has asked for it, or it has been said before
-                }
-                match outcome.map_err(|error| self.certain(error).api(api_name(R::KEY))) {
-                    Err(error) if self.passes(&error, from) => drop(waiting.insert(key, error)),
-                    outcome => {
-                        left.remove(&key);
-                        asked.answered |= from != Source::Whole;
-                        asked.outcomes.insert(key, outcome);
-                    }
-                }
-            }
-            // Neither where it belongs nor who was asked has said anything of these.
-            for (key, _) in left.extract_if(.., |key, _| !waiting.contains_key(key)) {
-                let silence = Error::with_message(ErrorKind::Malformed, "the answer says nothing of it");
-                asked.outcomes.insert(key, Err(silence.api(api_name(R::KEY))));
-            }
-            let wait = backoff.next_wait();
-            if self.admin.client.now() + wait >= self.deadline {
-                asked.outcomes.extend(waiting.into_iter().map(|(key, error)| (key, Err(error))));
-                break;
-            }
-            if let Some(error) = waiting.values().next() {
-                tracing::debug!(%error, left = left.len(), "asked again");
-                self.admin.client.sleep(wait).await;
-            }
+        let Self { admin, place, items, doing, versions, most, deadline } = self;
+        let items: Vec<(K, V)> = items.into_iter().collect();
+        let values: Mutex<Vec<Option<T>>> = Mutex::new(items.iter().map(|_| None).collect());
+        let exchange = Exchange { admin, place, items, versions, deadline, request, read, values, of: PhantomData };
+        let rounds = Rounds { admin, exchange: &exchange, api: api_name(R::KEY), doing, most, deadline };
+        let (outcomes, answered) = rounds.run(exchange.items.len()).await?;
+        let values = exchange.values.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = Asked { outcomes: BTreeMap::new(), answered };
+        // One after the other, and not collected: each kind of map would bring a sort of its own into the binary.
+        for (((key, _), value), outcome) in exchange.items.into_iter().zip(values).zip(outcomes) {
+            let outcome = outcome.and_then(|()| value.ok_or_else(nothing));
+            asked.outcomes.insert(key, outcome);
         }
         Ok(asked)
     }
+}
 
-    /// Asks once about all that is left.
-    async fn round<R: Request, T: Send>(
-        &self,
-        left: &BTreeMap<K, V>,
-        again: bool,
-        request: &(impl Fn(&[(&K, &V)], Way<'_, K>) -> R + Sync),
-        read: &(impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Sync),
-    ) -> Vec<Heard<K, T>> {
-        let keys: Vec<K> = left.keys().cloned().collect();
-        // Whatever becomes of the question where an item belongs, the item's own request was not sent.
-        let unsent = |error: Error| error.certainty(Certainty::NotSent);
-        let found = match self.place.find(self.admin, keys.clone(), again, self.deadline).await {
-            Ok(found) => found,
-            Err(error) => return all(keys, &unsent(error), Source::Whole),
-        };
-        let mut heard = Vec::new();
-        let mut by_target: BTreeMap<Target, Vec<K>> = BTreeMap::new();
-        for (key, target) in found {
-            match target {
-                Ok(target) => by_target.entry(target).or_default().push(key),
-                Err(error) => heard.push(Heard { key, outcome: Err(unsent(error)), from: Source::Lookup }),
-            }
-        }
-        let nodes = by_target.keys().filter_map(|target| target.node()).collect();
-        self.admin.meet(nodes, self.deadline).await;
-        let asking = by_target.into_iter().map(|(target, keys)| self.ask_target(target, keys, left, request, read));
-        heard.extend(join_all(asking).await.into_iter().flatten());
-        heard
+/// One call's own part of the rounds: its items by their numbers, its request and its answer.
+struct Exchange<'a, K, V, P, R, T, Q, A> {
+    admin: &'a Admin,
+    place: P,
+    /// In order.
+    items: Vec<(K, V)>,
+    versions: RangeInclusive<i16>,
+    deadline: Instant,
+    request: Q,
+    read: A,
+    /// What was answered of each.
+    values: Mutex<Vec<Option<T>>>,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<K, V, P, R, T, Q, A> Exchange<'_, K, V, P, R, T, Q, A>
+where
+    K: Clone + Ord,
+{
+    fn some(&self, numbers: &[usize]) -> Vec<(&K, &V)> {
+        numbers.iter().filter_map(|number| self.items.get(*number)).map(|(key, value)| (key, value)).collect()
     }
 
-    async fn ask_target<R: Request, T: Send>(
-        &self,
-        target: Target,
-        keys: Vec<K>,
-        left: &BTreeMap<K, V>,
-        request: &(impl Fn(&[(&K, &V)], Way<'_, K>) -> R + Sync),
-        read: &(impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Sync),
-    ) -> Vec<Heard<K, T>> {
-        let client = &self.admin.client;
-        let connection = match target {
-            Target::Node(node) => client.connection(node, Purpose::General, self.deadline).await,
-            Target::Anybody => client.retry_connecting(self.deadline).await,
-        };
-        let ready = connection.and_then(|connection| {
-            let version = connection.versions().pick_in::<R>(self.versions.clone());
-            Ok((version.map_err(|error| connection.place(error))?, connection))
-        });
-        let (version, connection) = match ready {
-            Ok(ready) => ready,
-            Err(error) => return all(keys, &error, Source::Whole),
-        };
-        let mut heard = Vec::new();
-        for keys in keys.chunks((self.most)(version).clamp(1, keys.len().max(1))) {
-            let way = Way { keys, version, timeout_ms: self.admin.timeout_ms(self.deadline), node: target.node() };
-            let asked = {
-                let items: Vec<(&K, &V)> = keys.iter().filter_map(|key| left.get_key_value(key)).collect();
-                request(&items, way)
-            };
-            let answer = connection.call(&asked, version, client.call_timeout(self.deadline)).await;
-            let told = match answer.and_then(|answer| read(answer, way)) {
-                Ok(told) => told,
-                Err(error) => {
-                    heard.extend(all(keys.to_vec(), &error, Source::Whole));
-                    continue;
+    fn keys(&self, numbers: &[usize]) -> Vec<K> {
+        self.some(numbers).into_iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// `None` for what nobody has asked about.
+    fn number(&self, key: &K) -> Option<usize> {
+        self.items.binary_search_by(|(known, _)| known.cmp(key)).ok()
+    }
+}
+
+impl<K, V, P, R, T, Q, A> Call for Exchange<'_, K, V, P, R, T, Q, A>
+where
+    K: Clone + Ord + Send + Sync,
+    V: Send + Sync,
+    P: Place<K>,
+    R: Request + Send + Sync,
+    T: Send,
+    Q: Fn(&[(&K, &V)], Way<'_, K>) -> R + Send + Sync,
+    A: Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Send + Sync,
+{
+    fn find<'a>(&'a self, numbers: &'a [usize], again: bool) -> BoxFuture<'a, Result<Found<usize>>> {
+        Box::pin(async move {
+            let found = self.place.find(self.admin, self.keys(numbers), again, self.deadline).await?;
+            Ok(found.into_iter().filter_map(|(key, target)| Some((self.number(&key)?, target))).collect())
+        })
+    }
+
+    fn passes(&self, code: ErrorCode, from: Source) -> bool {
+        self.place.passes(code, from)
+    }
+
+    fn version(&self, connection: &Connection) -> Result<i16> {
+        connection.versions().pick_in::<R>(self.versions.clone())
+    }
+
+    fn ask<'a>(
+        &'a self,
+        connection: &'a Connection,
+        numbers: &'a [usize],
+        version: i16,
+        node: Option<NodeId>,
+    ) -> BoxFuture<'a, Result<Told>> {
+        Box::pin(async move {
+            let keys = self.keys(numbers);
+            let way = Way { keys: &keys, version, timeout_ms: self.admin.timeout_ms(self.deadline), node };
+            let request = (self.request)(&self.some(numbers), way);
+            let answer = connection.call(&request, version, self.admin.client.call_timeout(self.deadline)).await?;
+            let told = (self.read)(answer, way)?;
+            let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+            let (mut heard, mut seen) = (Vec::with_capacity(told.len()), HashSet::with_capacity(told.len()));
+            for (key, outcome) in told {
+                let Some(number) = self.number(&key) else { continue };
+                if !seen.insert(number) {
+                    continue; // it has been said before
                 }
-            };
-            heard.extend(told.into_iter().map(|(key, outcome)| Heard { key, outcome, from: Source::Answer }));
-        }
-        heard
-    }
-
-    /// A broker that says REQUEST_TIMED_OUT of a change may have made it, or may yet.
-    fn certain(&self, error: Error) -> Error {
-        match error.code() {
-            Some(ErrorCode::RequestTimedOut) if self.doing != Doing::Question => {
-                error.certainty(Certainty::PossiblySent)
+                heard.push((number, outcome.map(|value| values[number] = Some(value))));
             }
-            _ => error,
-        }
+            Ok(heard)
+        })
     }
+}
 
-    /// Whether it may be another answer next time, and may be asked again.
-    fn passes(&self, error: &Error, from: Source) -> bool {
-        if let Some(code) = error.code() {
-            return passes(code) || self.place.passes(code, from);
-        }
-        let is_harmless = matches!(self.doing, Doing::Question | Doing::Repeatable);
-        error.is_retriable() && (is_harmless || error.delivery_certainty() == Some(Certainty::NotSent))
-    }
-
-    fn refuse_in_a_dry_run(&self, api: &'static str) -> Result<()> {
-        match self.doing {
-            Doing::Repeatable | Doing::Change if self.admin.dry_run => {
-                let message = "Kafka has no dry run of this: nothing was sent";
-                Err(Error::with_message(ErrorKind::InvalidArgument, message).api(api).certainty(Certainty::NotSent))
-            }
-            _ => Ok(()),
-        }
-    }
+fn nothing() -> Error {
+    Error::with_message(ErrorKind::Malformed, "there was nothing to ask")
 }
 
 impl<P: Place<()>> Ask<'_, (), (), P> {
     /// Sends what is about one thing, and has one answer.
-    pub(super) async fn send_one<R: Request, T: Send>(
+    pub(super) async fn send_one<R: Request + Send + Sync, T: Send>(
         self,
-        request: impl Fn(Way<'_, ()>) -> R + Sync,
-        read: impl Fn(R::Response, Way<'_, ()>) -> Result<T> + Sync,
+        request: impl Fn(Way<'_, ()>) -> R + Send + Sync,
+        read: impl Fn(R::Response, Way<'_, ()>) -> Result<T> + Send + Sync,
     ) -> Result<T> {
         let sent = self.send(|_, way| request(way), |answer, way| Ok(vec![((), read(answer, way))])).await?;
-        let nothing = || Err(Error::with_message(ErrorKind::Malformed, "there was nothing to ask"));
-        sent.into_values().next().unwrap_or_else(nothing)
+        sent.into_values().next().unwrap_or_else(|| Err(nothing()))
     }
-}
-
-/// What was heard of an item, and from whom.
-struct Heard<K, T> {
-    key: K,
-    outcome: Result<T>,
-    from: Source,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Of all items alike: the question did not arrive, or no answer came, or one to all of it.
-    Whole,
-    /// Of this item, by whoever was asked where it belongs.
-    Lookup,
-    /// Of this item, by who it was asked of.
-    Answer,
-}
-
-fn all<K, T>(keys: Vec<K>, error: &Error, from: Source) -> Vec<Heard<K, T>> {
-    keys.into_iter().map(|key| Heard { key, outcome: Err(error.clone()), from }).collect()
-}
-
-/// Whether a code says that it was asked too early, or of a broker that is not the right one any more.
-fn passes(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::NotController
-            | ErrorCode::NotCoordinator
-            | ErrorCode::CoordinatorNotAvailable
-            | ErrorCode::CoordinatorLoadInProgress
-            | ErrorCode::ConcurrentTransactions
-            | ErrorCode::UnstableOffsetCommit
-            | ErrorCode::ThrottlingQuotaExceeded
-            | ErrorCode::NotLeaderOrFollower
-            | ErrorCode::LeaderNotAvailable
-            | ErrorCode::ReplicaNotAvailable
-            | ErrorCode::OffsetNotAvailable
-            | ErrorCode::KafkaStorageError
-            | ErrorCode::FencedLeaderEpoch
-            | ErrorCode::UnknownLeaderEpoch
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Certainty;
 
     #[test]
     fn a_call_fails_as_a_whole_only_if_it_is_the_same_for_all_and_nobody_has_answered() {

@@ -44,6 +44,7 @@ mod quorum;
 mod quotas;
 mod reassignments;
 mod reset;
+mod rounds;
 mod topics;
 mod transactions;
 mod users;
