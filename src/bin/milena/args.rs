@@ -21,31 +21,46 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 /// What a subcommand ends with.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// The options that stand before or after any subcommand.
+/// They would stand between a command's own otherwise.
+const EVERYWHERE: &str = "Options of every command";
+
+/// The options that stand before or after any subcommand. Their other names are those of Kafka's own scripts.
 #[derive(Clone, Default, clap::Args)] // and not Debug: a property may be a secret
 pub struct Global {
     /// Brokers to begin with, a comma list; without a port 9092 is meant [env: KAFKA_BOOTSTRAP_SERVERS] [default: localhost:9092]
-    #[arg(short, long, global = true, value_name = "HOST[:PORT],…")]
+    #[arg(short, long, visible_alias = "bootstrap-server", alias = "bootstrap-servers", global = true,
+        help_heading = EVERYWHERE, value_name = "HOST[:PORT],…")]
     pub bootstrap: Option<String>,
     /// Any Kafka property; of a repeated key the last wins
-    #[arg(short = 'X', long = "property", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(short = 'X', long = "property", global = true, help_heading = EVERYWHERE, value_name = "KEY=VALUE",
+        value_parser = key_value)]
     pub properties: Vec<(String, String)>,
     /// A properties file as the Java client or librdkafka reads it
-    #[arg(short = 'F', long = "properties-file", global = true, value_name = "FILE")]
+    #[arg(short = 'F', long = "properties-file", visible_alias = "command-config",
+        aliases = ["consumer.config", "producer.config"], global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub properties_file: Option<PathBuf>,
     /// A TOML file: [kafka], [kafka.producer], [kafka.consumer], [pipeline], [[window]]
-    #[arg(long, global = true, value_name = "FILE.toml")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
     /// Gives up after so long, with exit code 2: 30s, 5m, or milliseconds [default: 30s for verbs that ask and end, none else]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = timeout)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DURATION", value_parser = timeout)]
     pub timeout: Option<Duration>,
+    /// What those two files hold. A pipe, such as that of `-F <(…)`, can be read only once.
+    #[arg(skip)]
+    texts: Texts,
+}
+
+#[derive(Clone, Default)]
+struct Texts {
+    properties: OnceLock<String>,
+    toml: OnceLock<String>,
 }
 
 /// Where a value comes from; of the same key the greatest wins.
@@ -95,8 +110,8 @@ impl Global {
     /// The TOML file, or an empty table without one.
     pub fn toml(&self) -> Result<toml::Table> {
         let Some(path) = &self.config else { return Ok(toml::Table::new()) };
-        let text = read(path)?;
-        text.parse().map_err(|error| Failure::config(format!("{}: {}", path.display(), toml_error(&error, &text))))
+        let text = read(path, &self.texts.toml)?;
+        text.parse().map_err(|error| Failure::config(format!("{}: {}", path.display(), toml_error(&error, text))))
     }
 
     /// The effective Kafka properties: command line over environment over files over defaults.
@@ -112,7 +127,7 @@ impl Global {
             put(&key, value, Origin::Toml);
         }
         if let Some(path) = &self.properties_file {
-            for (key, value) in Properties::parse(&read(path)?)?.iter() {
+            for (key, value) in Properties::parse(read(path, &self.texts.properties)?)?.iter() {
                 put(key, value.to_owned(), Origin::PropertiesFile);
             }
         }
@@ -176,8 +191,13 @@ fn text(key: &str, value: &toml::Value) -> Result<String> {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+fn read<'a>(path: &Path, text: &'a OnceLock<String>) -> Result<&'a str> {
+    if let Some(text) = text.get() {
+        return Ok(text);
+    }
+    let read =
+        std::fs::read_to_string(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+    Ok(text.get_or_init(|| read))
 }
 
 fn key_value(text: &str) -> std::result::Result<(String, String), String> {

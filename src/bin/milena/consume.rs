@@ -61,7 +61,8 @@ pub struct Args {
     /// Reads as a member of this group; with -p, only by its committed offsets
     #[arg(short, short_alias = 'G', long)]
     group: Option<String>,
-    /// Where to begin and to end, see above; by default the start with -e, and else what auto.offset.reset says (the end)
+    /// Where to begin and to end, start, -5 or 3:7 (--help has all of them); by default the start with -e, and else what
+    /// auto.offset.reset says (the end)
     #[arg(short, long, value_name = "WHERE", allow_hyphen_values = true)]
     offset: Vec<String>,
     /// As -o start
@@ -92,7 +93,7 @@ pub struct Args {
     /// the registry
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "value")]
     decode: Option<What>,
-    /// Prints by this format, see above, whatever -D, -K and -O say; json is --json
+    /// Prints by this format, whose tokens --help lists, whatever -D, -K and -O say; json is --json
     #[arg(short, long, conflicts_with = "json")]
     format: Option<String>,
     /// Behind each record

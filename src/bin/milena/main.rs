@@ -68,6 +68,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    // A line here hides the whole text above a command's `Args`: those that say more there have none.
     /// Who may do what: list, create and delete ACLs
     #[command(visible_alias = "acl")]
     Acls(acls::Args),
@@ -79,11 +80,9 @@ enum Command {
     Clickstream(clickstream::Args),
     /// Brokers, features, quorum, configs, log dirs, quotas, partitions
     Cluster(cluster::Args),
-    /// Prints a script that completes command lines in a shell
     Completions(completions::Args),
     /// Shows the effective configuration and where each value comes from
     Config(config::Args),
-    /// Prints the records of a topic
     Consume(consume::Args),
     /// The whole pipeline in one process, on an embedded broker
     Demo(demo::Args),
@@ -99,7 +98,6 @@ enum Command {
     Offsets(offsets::Args),
     /// Measures producing and consuming
     Perf(perf::Args),
-    /// Writes each line of stdin as a record
     Produce(produce::Args),
     /// What an embedded sink's file holds, as JSON lines
     Query(query::Args),
@@ -206,5 +204,24 @@ mod tests {
     #[test]
     fn no_two_options_of_a_command_have_one_name() {
         Cli::command().debug_assert();
+    }
+
+    /// A line at the variant would replace it, and `--help` would speak of what is not there.
+    #[test]
+    fn help_has_the_text_that_its_options_point_to() {
+        let mut program = Cli::command();
+        program.build();
+        for (name, words) in [
+            ("consume", &["%h{%k=%v }", "@T1:T2"][..]),
+            ("produce", &["%K{4}", "exit code is 2"]),
+            ("completions", &["source <(milena completions bash)"]),
+        ] {
+            let command = program.find_subcommand_mut(name).expect(name);
+            let help = command.render_long_help().to_string();
+            for word in words {
+                assert!(help.contains(word), "{name} --help says nothing of {word}");
+            }
+            assert!(!command.render_help().to_string().contains("see above"), "{name} -h has nothing above");
+        }
     }
 }

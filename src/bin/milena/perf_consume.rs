@@ -2,7 +2,7 @@
 
 use crate::args::{Failure, Global, Result, Role};
 use crate::perf::{peak_rss_mib, usage};
-use crate::say;
+use crate::{hints, say};
 use milena::client::Client;
 use milena::consumer::{ConsumerConfig, Event, IsolationLevel, OffsetReset, Records};
 use milena::ids::TopicPartition;
@@ -146,7 +146,11 @@ pub fn consumer_of(global: &Global) -> Result<(Client, ConsumerConfig)> {
 
 /// All partitions of a topic.
 pub async fn partitions_of(client: &Client, topic: &str) -> Result<Vec<TopicPartition>> {
-    let described = client.admin().describe_topics([topic]).await?.remove(topic);
-    let described = described.ok_or_else(|| Failure::broker(format!("{topic}: the broker says nothing of it")))??;
+    let admin = client.admin();
+    let described = match admin.describe_topics([topic]).await?.remove(topic) {
+        Some(Ok(described)) => described,
+        Some(Err(error)) => return Err(hints::topic(&admin, topic, error).await),
+        None => return Err(Failure::broker(format!("{topic}: the broker says nothing of it"))),
+    };
     Ok((0..described.partitions.len()).map(|at| TopicPartition::new(topic, at as i32)).collect())
 }

@@ -54,7 +54,7 @@ pub struct Args {
     /// With --json: into the partition that the envelope names
     #[arg(long, requires = "json", conflicts_with = "partition")]
     keep_partition: bool,
-    /// Reads records by this pattern, see above
+    /// Reads records by this pattern, whose tokens --help lists
     #[arg(short, long, conflicts_with_all = ["json", "delimiter", "key_delimiter"])]
     format: Option<String>,
     /// What ends a record
