@@ -62,7 +62,7 @@ pub struct QuorumEndpoint {
 }
 
 impl Admin {
-    /// The quorum of controllers. DescribeQuorum (KIP-642, KRaft brokers from 3.3).
+    /// The quorum of controllers. DescribeQuorum (KIP-595, KRaft brokers from 3.3).
     ///
     /// # Errors
     /// `UnsupportedVersion` (with ZooKeeper there is none), `Denied` (Describe on the cluster), or no broker answers in time.

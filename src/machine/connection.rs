@@ -1,10 +1,14 @@
 //! One connection's requests under way: answers come in the order of the requests, and the first that does not ends
 //! the connection. So does a request that is not answered in time, since nothing behind it can be.
 //!
-//! A broken connection is one state that holds its cause; everything in flight fails with it as *possibly sent*.
+//! A broken connection is one state that holds its cause; everything in flight fails with it as *possibly sent*, but for what only
+//! asks.
 
 use crate::error::{Certainty, Error, ErrorKind, Result};
-use crate::wire::{api_versions::api_name, request};
+use crate::wire::{
+    api_versions::{api_name, is_question},
+    request,
+};
 use std::{collections::VecDeque, time::Instant};
 
 /// A request that was handed to the socket, and who waits for its answer.
@@ -78,7 +82,8 @@ impl<T> InFlightRequests<T> {
     pub fn handle_closed(&mut self, cause: &Error) -> Vec<(T, Error)> {
         self.deadline = None;
         let fail = |request: InFlight<T>| {
-            let error = cause.clone().api(api_name(request.api_key)).certainty(Certainty::PossiblySent);
+            let error = cause.clone().api(api_name(request.api_key));
+            let error = if is_question(request.api_key) { error } else { error.certainty(Certainty::PossiblySent) };
             (request.waiter, error)
         };
         self.requests.drain(..).map(fail).collect()
@@ -127,7 +132,9 @@ mod tests {
         let cause = requests.handle_frame(&frame(2)).unwrap_err();
         let failed = requests.handle_closed(&cause);
         assert_eq!(failed.iter().map(|(waiter, _)| *waiter).collect::<Vec<_>>(), ["first", "second"]);
-        assert!(failed.iter().all(|(_, error)| error.delivery_certainty() == Some(Certainty::PossiblySent)));
+        // A Produce and a Fetch: nothing was to be done by the latter.
+        let certainties: Vec<_> = failed.iter().map(|(_, error)| error.delivery_certainty()).collect();
+        assert_eq!(certainties, [Some(Certainty::PossiblySent), None]);
         assert!(requests.handle_frame(&frame(9)).is_err(), "nobody asked");
     }
 

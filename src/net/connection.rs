@@ -12,7 +12,7 @@ use crate::ids::NodeId;
 use crate::machine::connection::InFlightRequests;
 use crate::machine::negotiation::{Negotiation, Step};
 use crate::net::tasks::Tasks;
-use crate::wire::api_versions::{BrokerVersions, api_name};
+use crate::wire::api_versions::{BrokerVersions, api_name, is_question};
 use crate::wire::messages::{ApiVersionsRequest, ProduceRequest};
 use crate::wire::{Request, frame::MAX_FRAME, request};
 use bytes::{Buf, Bytes};
@@ -247,7 +247,8 @@ impl Connection {
             .map_err(|error| self.shared.place(error).certainty(Certainty::NotSent))?;
         let answer = self.send(R::KEY, correlation_id, vec![frame], Answer::Expected, timeout).await?;
         request::decode_response::<R>(version, answer)
-            .map_err(|error| self.shared.place(error).certainty(Certainty::PossiblySent))
+            .map_err(|error| self.shared.place(error))
+            .map_err(|error| if is_question(R::KEY) { error } else { error.certainty(Certainty::PossiblySent) })
     }
 
     /// Adds what was asked of whom to an error that an answer brought.

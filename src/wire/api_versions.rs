@@ -170,6 +170,23 @@ pub fn api_name(key: i16) -> &'static str {
     }
 }
 
+/// Whether an API only asks: when its answer is lost nothing may have been done all the same.
+pub fn is_question(key: i16) -> bool {
+    let name = api_name(key);
+    let is_named_so = ["Describe", "List", "Sasl"].iter().any(|prefix| name.starts_with(prefix));
+    is_named_so
+        || matches!(
+            name,
+            "Fetch"
+                | "Metadata"
+                | "OffsetFetch"
+                | "FindCoordinator"
+                | "ApiVersions"
+                | "OffsetForLeaderEpoch"
+                | "ConsumerGroupDescribe"
+        )
+}
+
 fn unsupported<R: Request>(message: String) -> Error {
     // Nobody has been asked: without this a transaction would take it for a request that may still arrive.
     Error::with_message(ErrorKind::UnsupportedVersion, message).api(api_name(R::KEY)).certainty(Certainty::NotSent)
@@ -183,6 +200,16 @@ mod tests {
     fn broker(api_key: i16, min: i16, max: i16) -> BrokerVersions {
         let api = ApiVersion::default().with_api_key(api_key).with_min_version(min).with_max_version(max);
         BrokerVersions::new(&ApiVersionsResponse::default().with_api_keys(vec![api]))
+    }
+
+    #[test]
+    fn what_only_asks_is_told_from_what_changes_something() {
+        let of = |name: &str| (0..80).find(|key| api_name(*key) == name).unwrap();
+        let questions = ["Fetch", "Metadata", "ListOffsets", "DescribeGroups", "SaslAuthenticate", "FindCoordinator"];
+        let changes = ["Produce", "OffsetCommit", "EndTxn", "JoinGroup", "Heartbeat", "CreateTopics", "ElectLeaders"];
+        assert!(questions.iter().all(|name| is_question(of(name))));
+        assert!(!changes.iter().any(|name| is_question(of(name))));
+        assert!(!is_question(999), "nobody knows");
     }
 
     #[test]
