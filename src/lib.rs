@@ -3,27 +3,33 @@
 //!
 //! ```no_run
 //! use milena::client::{Client, ClientConfig};
-//! use milena::consumer::ConsumerConfig;
+//! use milena::consumer::{ConsumerConfig, OffsetReset};
 //! use milena::producer::{ProducerConfig, ProducerRecord};
 //! use std::time::Duration;
 //!
-//! # async fn example() -> Result<(), milena::error::Error> {
-//! let client = Client::connect(ClientConfig::new(["localhost:9092"])).await?;
+//! #[tokio::main]
+//! async fn main() -> milena::error::Result<()> {
+//!     let client = Client::connect(ClientConfig::new(["localhost:9092"])).await?;
 //!
-//! let producer = client.producer(ProducerConfig::default().linger(Duration::from_millis(5)))?;
-//! let delivery = producer.send(ProducerRecord::new("clicks").key("visitor-7").value("{}")).await?; // there is room
-//! let written = delivery.await?; // acknowledged
-//! println!("{}[{}] at {:?}", written.topic(), written.partition(), written.offset());
+//!     let producer = client.producer(ProducerConfig::default())?;
+//!     let delivery = producer.send(ProducerRecord::new("clicks").key("visitor-7").value("{}")).await?; // room in the buffer
+//!     let written = delivery.await?; // acknowledged
+//!     println!("{}[{}] at {:?}", written.topic(), written.partition(), written.offset()); // acks=0 brings no offset
 //!
-//! let mut consumer = client.consumer(ConsumerConfig::group("dashboards"))?;
-//! consumer.subscribe(["clicks"]).await?;
-//! let records = consumer.poll(Duration::from_secs(1)).await?;
-//! for record in &records {
-//!     println!("{:?} at {}", record.value(), record.offset());
+//!     let config = ConsumerConfig::group("dashboards").auto_offset_reset(OffsetReset::Earliest); // Kafka's default: latest
+//!     let mut consumer = client.consumer(config)?;
+//!     consumer.subscribe(["clicks"]).await?;
+//!     let mut seen = 0;
+//!     while seen == 0 {
+//!         let records = consumer.poll(Duration::from_secs(1)).await?; // empty until the group has let us in
+//!         for record in &records {
+//!             println!("{:?} at {}", record.value().map(String::from_utf8_lossy), record.offset());
+//!         }
+//!         seen += records.len();
+//!     }
+//!     consumer.commit().await?;
+//!     consumer.close(Duration::from_secs(10)).await
 //! }
-//! consumer.commit().await?;
-//! # Ok(())
-//! # }
 //! ```
 //!
 //! # Layout

@@ -8,6 +8,7 @@ mod everywhere;
 mod groups;
 mod harness;
 mod offsets;
+mod readme;
 mod table;
 mod topics;
 mod txn;

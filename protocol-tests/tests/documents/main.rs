@@ -1,9 +1,10 @@
-//! What is written about the code, held against it: links, properties, metrics, manifests, what a package has in it.
+//! What is written about the code, held against it: links, programs, properties, metrics, manifests, what a package has in it.
 
 mod deploy;
 mod links;
 mod metrics;
 mod package;
+mod program;
 mod properties;
 
 use std::path::{Path, PathBuf};
