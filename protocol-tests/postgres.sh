@@ -10,6 +10,7 @@
 #
 # It has TLS as well as plain connections: $PG_DIR/tls holds ca.pem, which signed the server's certificate for localhost and
 # not for 127.0.0.1; other.pem, which signed nothing; client.pem and client.key of the user certified, who needs them.
+# The user secured needs the password its:own, by SCRAM; everybody else is let in.
 # Environment: PG_DIR (default /tmp/milena-postgres.<uid>) is the work directory, PG_PORT the port (default: a free one).
 set -euo pipefail
 dir=${PG_DIR:-/tmp/milena-postgres.$(id -u)}
@@ -55,8 +56,8 @@ ssl_cert_file = '$tls/server.pem'
 ssl_key_file = '$tls/server.key'
 ssl_ca_file = '$tls/ca.pem'
 CONF
-  as_server sed -i '1i hostssl all certified all cert' "$dir/data/pg_hba.conf"
-  echo 'CREATE ROLE certified LOGIN' | as_server "$(bin)/postgres" --single -D "$dir/data" postgres >/dev/null 2>>"$dir.initdb.log"
+  as_server sed -i '1i hostssl all certified all cert\nhost all secured all scram-sha-256' "$dir/data/pg_hba.conf"
+  printf '%s\n' "CREATE ROLE certified LOGIN" "CREATE ROLE secured LOGIN PASSWORD 'its:own'" | as_server "$(bin)/postgres" --single -D "$dir/data" postgres >/dev/null 2>>"$dir.initdb.log"
 }
 
 start() {
@@ -85,5 +86,5 @@ case ${1:-} in
     POSTGRES_URL=$("$self" start); export POSTGRES_URL POSTGRES_TLS=$PG_DIR/tls
     status=0; "$@" || status=$?
     exit $status ;;
-  *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -47,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "properties",
             "record",
             "schema",
+            "secret",
             "testing",
             "tls",
         ],

@@ -31,6 +31,7 @@ use crate::{
         topics, verify,
         window::JobSpec,
     },
+    secret::Secret,
 };
 use outage::Switched;
 use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
@@ -46,8 +47,8 @@ pub struct Options {
     pub rate: f64,
     /// Everything random comes from here.
     pub seed: u64,
-    /// PostgreSQL for the sink instead of a file in a temporary directory.
-    pub postgres: Option<String>,
+    /// PostgreSQL's URL, for the sink instead of a file in a temporary directory.
+    pub postgres: Option<Secret>,
     /// Where screens look.
     pub board: Arc<Board>,
     /// The buttons.
@@ -291,7 +292,7 @@ impl Demo {
             match postgres {
                 #[cfg(feature = "postgres")]
                 Some(url) => {
-                    let store = sink::postgres::PostgresStore::new(&url, config.scope()).map_err(database)?;
+                    let store = sink::postgres::PostgresStore::new(url.expose(), config.scope()).map_err(database)?;
                     sink::run(&context, Switched::new(store, controls), config).await
                 }
                 #[cfg(not(feature = "postgres"))]
@@ -310,7 +311,7 @@ impl Demo {
         match &self.options.postgres {
             #[cfg(feature = "postgres")]
             Some(url) => {
-                let mut store = sink::postgres::PostgresStore::new(url, scope).map_err(database)?;
+                let mut store = sink::postgres::PostgresStore::new(url.expose(), scope).map_err(database)?;
                 store.count().await.map_err(database)
             }
             #[cfg(not(feature = "postgres"))]

@@ -69,7 +69,10 @@ impl Ran {
 /// A `milena` that knows where this is.
 pub fn command(bootstrap: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_milena"));
-    command.env("KAFKA_BOOTSTRAP_SERVERS", bootstrap).env_remove("RUST_LOG").env_remove("MILENA_USER_PASSWORD");
+    command.env("KAFKA_BOOTSTRAP_SERVERS", bootstrap).env_remove("RUST_LOG");
+    for variable in ["MILENA_USER_PASSWORD", "MILENA_SINK_TO", "PGPASSWORD", "PGPASSFILE"] {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -9,6 +9,7 @@ mod groups;
 mod harness;
 mod offsets;
 mod readme;
+mod sink;
 mod table;
 mod topics;
 mod txn;

@@ -73,8 +73,10 @@ fn what_pods_run_is_what_the_binary_has() {
         check_command(&file, &args);
         let env: Vec<&str> =
             container["env"].as_vec().into_iter().flatten().map(|var| text(&var["name"], &file)).collect();
-        let used = args.iter().filter_map(|arg| arg.strip_prefix("$(")?.strip_suffix(')'));
-        assert_eq!(used.collect::<Vec<_>>(), env, "{file}: each variable is used, and there");
+        let used: Vec<_> = args.iter().filter_map(|arg| arg.strip_prefix("$(")?.strip_suffix(')')).collect();
+        let is_read = |name: &str| of_binary("*.rs").contains(&format!("\"{name}\""));
+        assert!(used.iter().all(|name| env.contains(name)), "{file}: each variable that is used is there");
+        assert!(env.iter().all(|name| used.contains(name) || is_read(name)), "{file}: each that is there is used");
         // A Deployment's pods have names that nobody has again.
         assert_eq!(args.contains(&"--instance"), object["kind"].as_str() == Some("StatefulSet"), "{file}");
         let serves = args.contains(&"--http");

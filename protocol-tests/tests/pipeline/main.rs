@@ -11,6 +11,7 @@ mod outage;
 mod pages;
 mod poison;
 #[cfg(feature = "postgres")]
+mod sink_password;
 mod sink_postgres;
 mod sink_run;
 #[cfg(feature = "postgres")]

@@ -9,6 +9,7 @@ use milena::pipeline::{
     http::Listener,
     stop::Stop,
 };
+use milena::secret::Secret;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,8 @@ pub struct Args {
     /// Everything random in the events comes from here [default: the clock]
     #[arg(long)]
     seed: Option<u64>,
-    /// PostgreSQL for the sink, instead of a file in a temporary directory
+    /// PostgreSQL for the sink, instead of a file in a temporary directory; a password as for `sink`, but not MILENA_SINK_TO,
+    /// whose database is no place for a demo's rows
     #[arg(long, value_name = "URL")]
     pg: Option<String>,
     /// The dashboard's address [default: 127.0.0.1:8080, or the next free port]
@@ -46,7 +48,7 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     options.rate = args.rate;
     // Another one each time: a PostgreSQL that remembers the last demo has its event ids already.
     options.seed = args.seed.unwrap_or_else(|| wall_micros().unsigned_abs());
-    options.postgres = args.pg;
+    options.postgres = args.pg.map(Secret::from);
     let stop = stop_on_signal(None);
     let over = Stop::new();
     let view = tokio::spawn(view::watch(options.board.clone(), options.metrics.clone(), args.json, over.clone()));

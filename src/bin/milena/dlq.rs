@@ -3,6 +3,7 @@
 use crate::args::{Failure, Global, Result, context};
 use crate::output::{Output, Table};
 use crate::records::envelope;
+use crate::target::To;
 use crate::{dlq_text, events, progress, row, say};
 use milena::pipeline::{
     context::Context,
@@ -57,9 +58,9 @@ enum Command {
     Replay {
         #[command(flatten)]
         which: Which,
-        /// Where the sink's records go: postgres://… or embedded:PATH, which no sink may have open
-        #[arg(long, value_name = "TARGET")]
-        to: Option<Target>,
+        /// Where the sink's records go: postgres://… or embedded:PATH, which no sink may have open; a password as for `sink`
+        #[arg(long, value_name = "TARGET", env = To::VARIABLE, hide_env_values = true)]
+        to: Option<To>,
         /// Only counts what would be sent; what went through the sink before is counted again
         #[arg(long)]
         dry_run: bool,
@@ -113,6 +114,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         Command::List { which, newest, json } => list(&context, &which, newest, json).await,
         Command::Show { topic, place, json } => show(&context, &topic, &place, json).await,
         Command::Replay { which, to, dry_run, events } => {
+            let to = To::optional(to.as_ref())?;
             let knobs = Knobs::from_toml(&global.toml()?).map_err(Failure::config)?;
             let max_future = knobs.max_future;
             context.events = events.format(&knobs, global)?;
@@ -246,7 +248,8 @@ impl Replay<'_> {
                 self.through(what, Some(&mut store), filter).await
             }
             Some(Target::Postgres(url)) => {
-                let mut store = PostgresStore::new(url, scope).map_err(|error| Failure::config(error.to_string()))?;
+                let mut store =
+                    PostgresStore::new(url.expose(), scope).map_err(|error| Failure::config(error.to_string()))?;
                 self.through(what, Some(&mut store), filter).await
             }
             Some(other) => Err(Failure::config(format!("--to {other:?} is not supported"))),

@@ -42,6 +42,7 @@ mod query;
 mod records;
 mod screen;
 mod sink;
+mod target;
 mod topics;
 mod topics_change;
 mod topics_describe;

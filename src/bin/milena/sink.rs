@@ -1,6 +1,7 @@
 //! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
 
 use crate::args::{Failure, Global, Result, context, duration, listen, serve};
+use crate::target::To;
 use crate::{events, say};
 use milena::pipeline::board::Board;
 use milena::pipeline::context::Context;
@@ -18,9 +19,12 @@ pub struct Args {
     /// The input topic T; with `--what windows` its T.final is read
     #[arg(short, long, default_value = "user-behavior-events")]
     topic: String,
-    /// postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full or embedded:PATH
-    #[arg(long, value_name = "TARGET")]
-    to: Target,
+    /// postgres://USER@HOST/DATABASE?sslmode=verify-full or embedded:PATH
+    ///
+    /// A password in it, USER:PASSWORD@HOST, is in the process list for all to see, unless the whole is in the variable.
+    /// Without one PGPASSWORD has it, or the password file: passfile=PATH in the URL, PGPASSFILE, ~/.pgpass.
+    #[arg(long, value_name = "TARGET", env = To::VARIABLE, hide_env_values = true)]
+    to: To,
     /// Which rows
     #[arg(long, value_enum, default_value = "purchases")]
     what: Rows,
@@ -53,6 +57,7 @@ enum Rows {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
+    let target = args.to.target()?;
     let what = match args.what {
         Rows::Purchases => What::Purchases,
         Rows::Windows => What::Windows,
@@ -72,13 +77,14 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let board = Arc::new(Board::default());
     board.watch_sink(config.rows());
     let _pages = serve(listener, &context, &board, Role::Sink);
-    match args.to {
+    match target {
         Target::Embedded(path) => {
             let store = EmbeddedStore::open(&path, config.scope()).map_err(database)?;
             drain(&context, store, config).await
         }
         Target::Postgres(url) => {
-            let store = PostgresStore::new(&url, config.scope()).map_err(|error| Failure::config(error.to_string()))?;
+            let store =
+                PostgresStore::new(url.expose(), config.scope()).map_err(|error| Failure::config(error.to_string()))?;
             drain(&context, store, config).await
         }
         other => Err(Failure::config(format!("--to {other:?} is not supported"))),

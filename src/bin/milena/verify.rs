@@ -1,6 +1,7 @@
 //! `milena verify`: everything computed again as a batch, and compared; with `--to` the sink's table too.
 
 use crate::args::{Failure, Global, Result, context, instant};
+use crate::target::To;
 use crate::{events, progress, say};
 use milena::pipeline::{
     config::{self, Topics},
@@ -23,14 +24,15 @@ pub struct Args {
     /// The aggregator's --from-timestamp, if it had one
     #[arg(long, value_parser = instant, value_name = "RFC3339")]
     from_timestamp: Option<i64>,
-    /// Compares the sink's purchases too: postgres://… or embedded:PATH, which no sink may have open
-    #[arg(long, value_name = "TARGET")]
-    to: Option<Target>,
+    /// Compares the sink's purchases too: postgres://… or embedded:PATH, which no sink may have open; a password as for `sink`
+    #[arg(long, value_name = "TARGET", env = To::VARIABLE, hide_env_values = true)]
+    to: Option<To>,
     #[command(flatten)]
     events: events::Events,
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
+    let to = To::optional(args.to.as_ref())?;
     let table = global.toml()?;
     let all = config::windows_from_toml(&table).map_err(Failure::config)?;
     let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
@@ -41,13 +43,13 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     (options.max_future, options.max_jump) = (knobs.max_future, knobs.max_jump);
     (options.from, options.dedup) = (args.from_timestamp, knobs.dedup);
     // Read first: what a running sink writes meanwhile is in the input then.
-    let table = match &args.to {
+    let table = match &to {
         Some(target) => Some(table_of(target, &args.topic).await?),
         None => None,
     };
     let mut receipt = Receipt::new("verify");
     let report = progress::beside_scan(options.progress.clone(), verify::run(&context, &options)).await?;
-    let refused = match &args.to {
+    let refused = match &to {
         Some(Target::Postgres(_)) => verify::refused(&context, &options).await?,
         _ => HashSet::new(),
     };
@@ -130,7 +132,7 @@ async fn table_of(target: &Target, topic: &str) -> Result<HashMap<String, Option
             Ok(mut store) => store.purchases().await,
             Err(error) => Err(error),
         },
-        Target::Postgres(url) => match PostgresStore::new(url, scope) {
+        Target::Postgres(url) => match PostgresStore::new(url.expose(), scope) {
             Ok(mut store) => store.purchases().await,
             Err(error) => return Err(Failure::config(error.to_string())),
         },

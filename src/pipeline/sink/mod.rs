@@ -21,6 +21,8 @@ mod columns;
 pub mod compare;
 pub mod embedded;
 #[cfg(feature = "postgres")]
+mod password;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod query;
 mod run;
@@ -29,10 +31,13 @@ mod seen;
 pub mod sqlstate;
 #[cfg(feature = "postgres")]
 mod sslmode;
+#[cfg(feature = "postgres")]
+mod words;
 mod writer;
 
 pub use run::{SinkConfig, run};
 
+use crate::secret::Secret;
 use std::{fmt, future::Future, sync::Arc};
 
 /// A database that keeps rows and positions together.
@@ -107,8 +112,8 @@ impl What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
-    /// `postgres://…` or `postgresql://…`: the URL.
-    Postgres(String),
+    /// `postgres://…` or `postgresql://…`: the URL, which may have a password in it.
+    Postgres(Secret),
     /// `embedded:PATH`: a redb file.
     Embedded(std::path::PathBuf),
 }
@@ -121,7 +126,7 @@ impl std::str::FromStr for Target {
             return Ok(Self::Embedded(path.into()));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.to_owned()));
+            return Ok(Self::Postgres(text.into()));
         }
         Err("must be postgres://USER:PASSWORD@HOST/DATABASE or embedded:PATH".to_owned())
     }
@@ -307,7 +312,9 @@ mod tests {
     #[test]
     fn a_target_is_a_url_or_a_file() {
         assert_eq!("embedded:/tmp/x.redb".parse(), Ok(Target::Embedded("/tmp/x.redb".into())));
-        assert_eq!("postgres://u@h/d".parse(), Ok(Target::Postgres("postgres://u@h/d".to_owned())));
+        assert_eq!("postgres://u@h/d".parse(), Ok(Target::Postgres("postgres://u@h/d".into())));
+        let target: Target = "postgresql://u:hidden@h/d".parse().unwrap();
+        assert!(!format!("{target:?}").contains("hidden"), "{target:?}");
         for wrong in ["embedded:", "mysql://h/d", "/tmp/x.redb", ""] {
             assert!(wrong.parse::<Target>().unwrap_err().contains("embedded:PATH"), "{wrong}");
         }

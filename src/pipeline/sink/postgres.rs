@@ -11,15 +11,17 @@
 //! COMMIT
 //! ```
 //!
-//! TLS: `sslmode.rs`. Every session sets `idle_in_transaction_session_timeout` and `lock_timeout`, so that a stopped
-//! process can't hold a partition's row for ever.
+//! TLS: `sslmode.rs`; the password: `password.rs`. Every session sets `idle_in_transaction_session_timeout` and
+//! `lock_timeout`, so that a stopped process can't hold a partition's row for ever.
 
 use crate::pipeline::event;
 use crate::pipeline::sink::bisect::Bisection;
 use crate::pipeline::sink::columns::Columns;
+use crate::pipeline::sink::password::Environment;
 use crate::pipeline::sink::schema::Insert;
 use crate::pipeline::sink::sqlstate::{advice, class_of};
 use crate::pipeline::sink::sslmode::Tls;
+use crate::pipeline::sink::words::taken_out;
 use crate::pipeline::sink::{Batch, Claim, Class, Move, Refused, Scope, Staged, Store, StoreError, schema};
 use crate::tls;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
@@ -59,14 +61,23 @@ const CAREFUL: u32 = 16;
 
 impl PostgresStore {
     /// A store at this URL; connects when it is first used, and makes missing tables then. TLS as libpq's `sslmode`,
-    /// `sslrootcert`, `sslcert` and `sslkey` say, whose files are read now.
+    /// `sslrootcert`, `sslcert` and `sslkey` say, whose files are read now. A password that is not in the URL is that of
+    /// `PGPASSWORD`, or of a password file: `passfile` in the URL, `PGPASSFILE`, `~/.pgpass`.
     ///
     /// # Errors
-    /// A URL that can't be, or files that are none.
+    /// A URL that can't be, or files that are none; never with the password.
     pub fn new(url: &str, scope: Scope) -> Result<Self, StoreError> {
         let wrong = |why: String| StoreError::configuration(format!("--to: {why}"));
-        let (url, tls) = Tls::split(url).map_err(wrong)?;
-        let mut config = Config::from_str(&url).map_err(|error| wrong(chain(&error)))?;
+        // What is wrong may be a piece of a password, if that has a character in it that ends one.
+        let has_stray = url.matches('@').count() > 1;
+        let unread = |why: String| match has_stray {
+            true => wrong("no URL; within a user and a password @ is %40, / is %2F and ? is %3F".to_owned()),
+            false => wrong(why),
+        };
+        let names = [&Tls::WORDS[..], &["passfile"]].concat();
+        let (url, words) = taken_out(url, &names).map_err(unread)?;
+        let tls = Tls::new(&words).map_err(unread)?;
+        let mut config = Config::from_str(&url).map_err(|error| unread(chain(&error)))?;
         config.ssl_mode(tls.negotiation());
         if config.get_hosts().is_empty() {
             // TLS wants a name to ask for.
@@ -74,6 +85,8 @@ impl PostgresStore {
                 config.host(address.to_string());
             }
         }
+        let passfile = words.get("passfile").map(String::as_str);
+        Environment::of_this_process().complete(&mut config, passfile).map_err(wrong)?;
         if config.get_application_name().is_none() {
             config.application_name("milena sink");
         }
@@ -387,6 +400,9 @@ impl From<tokio_postgres::Error> for StoreError {
         let advice = match error.code() {
             Some(code) if class == Class::Configuration => Some(advice(code.code())),
             Some(_) => None,
+            None if message.ends_with(NO_PASSWORD) => {
+                Some("PGPASSWORD or a password file (~/.pgpass) has one, if the URL names a user")
+            }
             None if message.ends_with(NO_TLS) => Some("set ssl=on there, or sslmode=prefer or disable in --to"),
             None => tls::failure::cause(&error).and_then(tls::failure::advice),
         };
@@ -400,6 +416,9 @@ impl From<tokio_postgres::Error> for StoreError {
 
 /// tokio-postgres's words for a server that answers the request for TLS with no.
 const NO_TLS: &str = "server does not support TLS";
+
+/// And where the server asks for one and there is none.
+const NO_PASSWORD: &str = "password missing";
 
 fn io_error(error: &tokio_postgres::Error) -> bool {
     let mut cause = std::error::Error::source(error);

@@ -24,7 +24,7 @@ pub fn class_of(code: &str) -> Class {
 /// What a person can do about it, for the codes that stop a sink.
 pub fn advice(code: &str) -> &'static str {
     match (code.get(..2).unwrap_or(code), code) {
-        ("28", _) => "check user and password in --to, and pg_hba.conf",
+        ("28", _) => "check the user in --to, the password (there, PGPASSWORD, the password file), and pg_hba.conf",
         ("3D", _) => "create the database, or name another in --to",
         (_, "42501") => {
             "grant the sink's user INSERT, SELECT and UPDATE on its tables, and CREATE on the schema if they are to be made"

@@ -16,6 +16,7 @@
 //!
 //! <https://www.postgresql.org/docs/current/libpq-ssl.html>
 
+use crate::pipeline::sink::words::Words;
 use crate::tls::{self, Pem, Verifier};
 use rustls::ClientConfig;
 use rustls::client::WebPkiServerVerifier;
@@ -59,29 +60,15 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Takes the words of this file out of the URL: tokio-postgres does not know them all.
-    ///
+    /// The words of this file: tokio-postgres does not know them all.
+    pub(super) const WORDS: [&'static str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
+
     /// # Errors
     /// Values that can't be, or contradict.
-    pub(super) fn split(url: &str) -> Result<(String, Self), String> {
-        let (mut mode, mut root, mut certificate, mut key) = (None, None, None, None);
-        // A password may hold a question mark.
-        let host = url.find('@').unwrap_or(0);
-        let Some(question) = url[host..].find('?').map(|at| host + at) else {
-            return Ok((url.to_owned(), Self::plain()));
-        };
-        let mut kept = Vec::new();
-        for pair in url[question + 1..].split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = || percent_decoded(value).ok_or_else(|| format!("{name} is no percent-encoded UTF-8"));
-            match name {
-                "sslmode" => mode = Some(Mode::parse(&value()?)?),
-                "sslrootcert" => root = Some(PathBuf::from(value()?)),
-                "sslcert" => certificate = Some(PathBuf::from(value()?)),
-                "sslkey" => key = Some(PathBuf::from(value()?)),
-                _ => kept.push(pair),
-            }
-        }
+    pub(super) fn new(words: &Words) -> Result<Self, String> {
+        let file = |name| words.get(name).map(PathBuf::from);
+        let (root, certificate, key) = (file("sslrootcert"), file("sslcert"), file("sslkey"));
+        let mode = words.get("sslmode").map(|mode| Mode::parse(mode)).transpose()?;
         let is_system = root.as_deref() == Some(Path::new(SYSTEM));
         let mode = mode.unwrap_or(if is_system { Mode::VerifyFull } else { Mode::Prefer });
         if is_system && mode != Mode::VerifyFull {
@@ -96,16 +83,7 @@ impl Tls {
         if certificate.is_some() != key.is_some() {
             return Err("sslcert and sslkey go together".to_owned());
         }
-        let mut rest = url[..question].to_owned();
-        if !kept.is_empty() {
-            rest.push('?');
-            rest.push_str(&kept.join("&"));
-        }
-        Ok((rest, Self { mode, root, certificate, key }))
-    }
-
-    fn plain() -> Self {
-        Self { mode: Mode::Prefer, root: None, certificate: None, key: None }
+        Ok(Self { mode, root, certificate, key })
     }
 
     /// What to ask the server for.
@@ -170,40 +148,21 @@ impl Tls {
 /// The machine's trusted certificates, as `sslrootcert`.
 const SYSTEM: &str = "system";
 
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, others)) = rest.split_first() {
-        rest = others;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (hex, others) = rest.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?);
-        rest = others;
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::sink::words::taken_out;
 
-    fn split(url: &str) -> (String, Tls) {
-        Tls::split(url).unwrap()
+    fn tls(query: &str) -> Result<Tls, String> {
+        Tls::new(&taken_out(&format!("postgres://h/d?{query}"), &Tls::WORDS).unwrap().1)
     }
 
     #[test]
-    fn its_own_words_are_taken_out_of_the_url_and_the_others_stay() {
-        let (rest, tls) = split(
-            "postgres://u:p?w@h/d?sslmode=verify-full&options=-c%20x%3D1&sslrootcert=%2Fa%20b.pem&application_name=n",
-        );
-        assert_eq!(rest, "postgres://u:p?w@h/d?options=-c%20x%3D1&application_name=n");
-        assert_eq!((tls.mode, tls.root.as_deref()), (Mode::VerifyFull, Some(Path::new("/a b.pem"))));
-        assert_eq!(split("postgres://h/d?sslmode=disable").0, "postgres://h/d");
-        assert_eq!(split("postgres://h/d").1.negotiation(), Negotiation::Prefer);
-        assert_eq!(split("postgres://h/d?sslrootcert=system").1.mode, Mode::VerifyFull);
+    fn without_a_mode_it_is_libpqs() {
+        let full = tls("sslmode=verify-full&sslrootcert=%2Fa%20b.pem").unwrap();
+        assert_eq!((full.mode, full.root.as_deref()), (Mode::VerifyFull, Some(Path::new("/a b.pem"))));
+        assert_eq!(tls("").unwrap().negotiation(), Negotiation::Prefer);
+        assert_eq!(tls("sslrootcert=system").unwrap().mode, Mode::VerifyFull);
     }
 
     #[test]
@@ -214,18 +173,17 @@ mod tests {
             ("sslmode=prefer&sslrootcert=ca.pem", "needs sslmode"),
             ("sslmode=require&sslrootcert=system", "no help"),
             ("sslcert=c.pem", "together"),
-            ("sslmode=%zz", "percent-encoded"),
         ] {
-            let error = Tls::split(&format!("postgres://h/d?{query}")).unwrap_err();
+            let error = tls(query).unwrap_err();
             assert!(error.contains(why), "{query}: {error}");
         }
     }
 
     #[test]
     fn files_are_read_at_the_start() {
-        let (_, tls) = split("postgres://h/d?sslmode=verify-ca&sslrootcert=no/such.pem");
-        assert!(tls.client_config().unwrap_err().contains("no/such.pem"));
-        assert!(split("postgres://h/d?sslmode=disable").1.client_config().unwrap().is_none());
-        assert!(split("postgres://h/d?sslmode=require").1.client_config().unwrap().is_some());
+        let config = |query| tls(query).unwrap().client_config();
+        assert!(config("sslmode=verify-ca&sslrootcert=no/such.pem").unwrap_err().contains("no/such.pem"));
+        assert!(config("sslmode=disable").unwrap().is_none());
+        assert!(config("sslmode=require").unwrap().is_some());
     }
 }
