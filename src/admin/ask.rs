@@ -45,6 +45,7 @@ pub(super) struct Ask<'a, K, V, P> {
     items: BTreeMap<K, V>,
     doing: Doing,
     versions: RangeInclusive<i16>,
+    least: fn(&V) -> i16,
     most: fn(i16) -> usize,
     deadline: Instant,
 }
@@ -74,8 +75,8 @@ impl<K: Ord, T> Asked<K, T> {
 impl Admin {
     /// A call about these items.
     pub(super) fn ask<K, V, P: Place<K>>(&self, place: P, items: BTreeMap<K, V>) -> Ask<'_, K, V, P> {
-        let (doing, versions, most) = (Doing::Question, 0..=i16::MAX, (|_| usize::MAX) as fn(i16) -> usize);
-        Ask { admin: self, place, items, doing, versions, most, deadline: self.deadline() }
+        let (doing, versions, deadline) = (Doing::Question, 0..=i16::MAX, self.deadline());
+        Ask { admin: self, place, items, doing, versions, least: |_| 0, most: |_| usize::MAX, deadline }
     }
 
     /// A call about one thing.
@@ -92,6 +93,11 @@ impl<K: Clone + Ord + Send + Sync, V: Send + Sync, P: Place<K>> Ask<'_, K, V, P>
     /// The versions that can say what is asked.
     pub(super) fn versions(self, versions: RangeInclusive<i16>) -> Self {
         Self { versions, ..self }
+    }
+
+    /// The first version that can say what is asked of an item. Where a broker is older, that item is not asked.
+    pub(super) fn least(self, least: fn(&V) -> i16) -> Self {
+        Self { least, ..self }
     }
 
     /// How many items a request of a version has room for.
@@ -119,10 +125,11 @@ impl<K: Clone + Ord + Send + Sync, V: Send + Sync, P: Place<K>> Ask<'_, K, V, P>
         request: impl Fn(&[(&K, &V)], Way<'_, K>) -> R + Send + Sync,
         read: impl Fn(R::Response, Way<'_, K>) -> Result<Vec<(K, Result<T>)>> + Send + Sync,
     ) -> Result<Asked<K, T>> {
-        let Self { admin, place, items, doing, versions, most, deadline } = self;
+        let Self { admin, place, items, doing, versions, least, most, deadline } = self;
         let items: Vec<(K, V)> = items.into_iter().collect();
         let values: Mutex<Vec<Option<T>>> = Mutex::new(items.iter().map(|_| None).collect());
-        let exchange = Exchange { admin, place, items, versions, deadline, request, read, values, of: PhantomData };
+        let exchange =
+            Exchange { admin, place, items, versions, least, deadline, request, read, values, of: PhantomData };
         let rounds = Rounds { admin, exchange: &exchange, api: api_name(R::KEY), doing, most, deadline };
         let (outcomes, answered) = rounds.run(exchange.items.len()).await?;
         let values = exchange.values.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -143,6 +150,7 @@ struct Exchange<'a, K, V, P, R, T, Q, A> {
     /// In order.
     items: Vec<(K, V)>,
     versions: RangeInclusive<i16>,
+    least: fn(&V) -> i16,
     deadline: Instant,
     request: Q,
     read: A,
@@ -192,6 +200,11 @@ where
 
     fn version(&self, connection: &Connection) -> Result<i16> {
         connection.versions().pick_in::<R>(self.versions.clone())
+    }
+
+    fn fits(&self, connection: &Connection, number: usize) -> Result<()> {
+        let least = self.items.get(number).map_or(0, |(_, value)| (self.least)(value));
+        connection.versions().pick_in::<R>(least..=*self.versions.end()).map(drop)
     }
 
     fn ask<'a>(

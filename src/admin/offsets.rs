@@ -109,9 +109,8 @@ impl Admin {
         isolation: IsolationLevel,
         deadline: Instant,
     ) -> Result<Asked<TopicPartition, Option<OffsetAndTimestamp>>> {
-        let least = places.values().map(|spec| spec.first_version()).max().unwrap_or(0);
         let lookup = |name: &TopicPartition, spec| Lookup { name: name.clone(), leader_epoch: None, spec };
-        let ask = self.ask(AtLeaders, places).versions(least..=i16::MAX).until(deadline);
+        let ask = self.ask(AtLeaders, places).least(|spec| spec.first_version()).until(deadline);
         ask.send_for_each(
             |places, way| {
                 let lookups: Vec<_> = places.iter().map(|(partition, spec)| lookup(partition, **spec)).collect();

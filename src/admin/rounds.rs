@@ -40,6 +40,9 @@ pub(super) trait Call: Send + Sync {
     /// The version to ask in.
     fn version(&self, connection: &Connection) -> Result<i16>;
 
+    /// Whether the broker can be asked about this item.
+    fn fits(&self, connection: &Connection, item: usize) -> Result<()>;
+
     /// Asks about these in one request; keeps what is answered, and says of which that is so, each once.
     fn ask<'a>(
         &'a self,
@@ -70,7 +73,8 @@ struct Heard {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Of all items alike: the question did not arrive, or no answer came, or one to all of it.
+    /// Of items alike, and not by a broker of one of them: the question could not be put or did not arrive, or no answer came, or
+    /// one to all of it.
     Whole,
     /// Of this item, by whoever was asked where it belongs.
     Lookup,
@@ -155,8 +159,14 @@ impl Rounds<'_> {
             Ok(ready) => ready,
             Err(error) => return all(&items, &error),
         };
-        let mut heard = Vec::new();
-        for items in items.chunks((self.most)(version).clamp(1, items.len().max(1))) {
+        let (mut heard, mut fitting) = (Vec::new(), Vec::with_capacity(items.len()));
+        for item in items {
+            match self.exchange.fits(&connection, item) {
+                Ok(()) => fitting.push(item),
+                Err(error) => heard.extend(all(&[item], &connection.place(error))),
+            }
+        }
+        for items in fitting.chunks((self.most)(version).clamp(1, fitting.len().max(1))) {
             match self.exchange.ask(&connection, items, version, target.node()).await {
                 Ok(told) => {
                     let answered = |(item, outcome)| Heard { item, outcome, from: Source::Answer };

@@ -123,6 +123,32 @@ async fn places_are_looked_up_at_the_leaders() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_a_broker_is_too_old_for_spoils_no_other() {
+    for (emulation, knows) in [("2.8", [true, false, false, false]), ("3.9", [true; 4])] {
+        let builder = TestCluster::builder().topic("there", 4).emulate(emulation);
+        let cluster = builder.in_memory().start().await.unwrap();
+        fill(&cluster, "there", 4, 3).await;
+        cluster.reset_requests();
+        let specs = [OffsetSpec::Latest, OffsetSpec::MaxTimestamp, OffsetSpec::EarliestLocal, OffsetSpec::LatestTiered];
+        let places = (0..).zip(specs).map(|(partition, spec)| (at("there", partition), spec));
+        let found = client(&cluster).admin().list_offsets(places, IsolationLevel::ReadUncommitted).await.unwrap();
+        assert_eq!(found[&at("there", 0)].as_ref().unwrap().unwrap().offset, 3, "{emulation}");
+        for (partition, known) in (0..).zip(knows) {
+            match &found[&at("there", partition)] {
+                Ok(_) => assert!(known, "{emulation}: {partition}"),
+                Err(error) => {
+                    assert_eq!((error.kind(), known), (ErrorKind::UnsupportedVersion, false), "{emulation}: {error}");
+                    let first = ["", "v7", "v8", "v9"][partition as usize];
+                    let text = error.to_string();
+                    assert!(text.contains("ListOffsets to node") && text.contains(first), "{text}");
+                }
+            }
+        }
+        assert_eq!(cluster.requests(ApiKey::ListOffsets).count, 1, "{emulation}: asked once, of what it knows");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_may_not_is_told_so_topic_by_topic() {
     let (cluster, root, nobody) = guarded(TestCluster::builder().brokers(3).topic("there", 1)).await;
     assert!(nobody.list_topics().await.unwrap().is_empty(), "what may not be seen is not listed");
