@@ -209,6 +209,11 @@ impl Error {
         self.with(|inner| inner.certainty = Some(certainty))
     }
 
+    /// Of a question, which does nothing, whether it arrived or not.
+    pub(crate) fn of_a_question(self) -> Self {
+        self.with(|inner| inner.certainty = None)
+    }
+
     /// Adds the root cause.
     pub fn caused_by(self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.with(|inner| inner.source = Some(Arc::new(source)))

@@ -4,7 +4,7 @@ use super::ask::Doing;
 use super::partitions::{by_partition, by_topic};
 use super::places::{AtCoordinatorOf, AtCoordinators};
 use super::{Admin, Outcomes, each_once, outcome, text};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{LeaderEpoch, OffsetAndMetadata, TopicPartition};
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::group_requests::{fit_offset_fetch, lift_offset_fetch};
@@ -18,13 +18,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Where a group stands in one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GroupOffset {
     /// What it has committed: the next record to read.
     pub committed: OffsetAndMetadata,
-    /// The end of the partition; `None` if the partition is gone or has no leader.
+    /// The end of the partition; `None` if the partition is gone, has no leader, or has one that can't be reached.
     pub end_offset: Option<i64>,
+    /// Why its leader has not told the end: it can't be reached, or does not answer.
+    pub end_error: Option<Error>,
 }
 
 impl GroupOffset {
@@ -74,8 +76,12 @@ impl Admin {
             groups.values().flatten().flat_map(|committed| committed.keys()).cloned().collect();
         let ends = self.ends(partitions, deadline).await?;
         let with_end = |(partition, committed): (TopicPartition, OffsetAndMetadata)| {
-            let end_offset = ends.get(&partition).cloned().transpose()?.flatten();
-            Ok((partition, GroupOffset { committed, end_offset }))
+            let (end_offset, end_error) = match ends.get(&partition).cloned().transpose() {
+                Ok(end) => (end.flatten(), None),
+                Err(error) if error.code().is_none() => (None, Some(error)),
+                Err(error) => return Err(error),
+            };
+            Ok((partition, GroupOffset { committed, end_offset, end_error }))
         };
         let groups = groups.into_iter().map(|(group, committed)| {
             (group, committed.and_then(|committed| committed.into_iter().map(with_end).collect()))

@@ -18,7 +18,8 @@ impl Admin {
     ///
     /// # Errors
     /// Per partition: `UnknownTopicOrPartition`, `Denied` (Describe on the topic), `UnsupportedVersion` for a place that its
-    /// leader doesn't know yet, or no leader in time. For all: `InvalidArgument` for a negative time.
+    /// leader doesn't know yet, no leader in time, or why it can't be reached. For all: `InvalidArgument` for a negative time, or
+    /// what no broker has answered.
     pub async fn list_offsets(
         &self,
         places: impl IntoIterator<Item = (TopicPartition, OffsetSpec)>,
@@ -37,7 +38,7 @@ impl Admin {
     /// no leader until the time is up, is not in the answer.
     ///
     /// # Errors
-    /// `Denied`, or no broker answers in time.
+    /// `Denied`, no broker answers in time, or a partition's leader can't be reached: `Connection` or `Timeout`, with its address.
     pub async fn end_offsets(
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
@@ -84,7 +85,8 @@ impl Admin {
         .await
     }
 
-    /// Where partitions end; `None` of one that is gone, or has no leader until the deadline.
+    /// Where partitions end; `None` of one that is gone, or has no leader until the deadline. An error without a code is of a leader
+    /// that did not say.
     pub(super) async fn ends(
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
@@ -96,8 +98,8 @@ impl Admin {
         let ends = asked.outcomes.into_iter().map(|(partition, place)| match place {
             Ok(place) => Ok((partition, Ok(place.map(|place| place.offset)))),
             Err(error) if error.code().is_none() && !reached => Err(error),
-            Err(error) if error.is_retriable() => Ok((partition, Ok(None))),
-            Err(error) => Ok((partition, Err(error))),
+            Err(error) if error.code().is_some() && error.is_retriable() => Ok((partition, Ok(None))),
+            Err(error) => Ok((partition.clone(), Err(error.partition(partition)))),
         });
         ends.collect()
     }

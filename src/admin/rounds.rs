@@ -180,10 +180,9 @@ impl Rounds<'_> {
 
     /// A broker that says REQUEST_TIMED_OUT of a change may have made it, or may yet.
     fn certain(&self, error: Error) -> Error {
-        match error.code() {
-            Some(ErrorCode::RequestTimedOut) if self.doing != Doing::Question => {
-                error.certainty(Certainty::PossiblySent)
-            }
+        match (self.doing, error.code()) {
+            (Doing::Question, _) => error.of_a_question(),
+            (_, Some(ErrorCode::RequestTimedOut)) => error.certainty(Certainty::PossiblySent),
             _ => error,
         }
     }

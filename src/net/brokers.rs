@@ -219,10 +219,12 @@ impl Brokers {
         let late = || {
             let last = self.state().attempts.get(&peer).and_then(|attempts| attempts.failure.clone());
             last.unwrap_or_else(|| {
-                let address =
-                    self.place(peer).map_or_else(|_| String::new(), |(host, port, _)| format!(" to {host}:{port}"));
-                let message = format!("no connection{address} in time");
-                Error::with_message(ErrorKind::Timeout, message).certainty(Certainty::NotSent)
+                let error = Error::with_message(ErrorKind::Timeout, "no connection in time");
+                let error = error.certainty(Certainty::NotSent);
+                match self.place(peer) {
+                    Ok((host, port, node)) => node.into_iter().fold(error.address(format!("{host}:{port}")), Error::node),
+                    Err(_) => error,
+                }
             })
         };
         let slot = self.slot(peer, purpose);

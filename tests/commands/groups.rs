@@ -1,8 +1,9 @@
 //! `milena groups`.
 
 use crate::harness::{cluster, committed, milena};
-use milena::broker::TestCluster;
+use milena::broker::{Link, TestCluster};
 use milena::consumer::{Consumer, ConsumerConfig, OffsetReset};
+use milena::ids::{OffsetAndMetadata, TopicPartition};
 use std::time::Duration;
 
 /// A member of a group that reads `clicks`, and has an assignment.
@@ -140,4 +141,25 @@ async fn groups_and_their_offsets_are_deleted() {
     let ran = milena(&cluster, "groups delete billing nobody").exits(2);
     assert_eq!(ran.rows()[1..], [["billing", "OK"], ["nobody", "GROUP_ID_NOT_FOUND"]]);
     milena(&cluster, "groups describe billing").exits(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_takes_no_more_than_its_own_lines() {
+    let cluster = cluster().await;
+    let admin = cluster.client().await.unwrap().admin();
+    let lost = cluster.leader("clicks", 0).unwrap();
+    let mut group = String::new();
+    for name in (0..20).map(|number| format!("far{number}")) {
+        let at = |partition| (TopicPartition::new("clicks", partition), OffsetAndMetadata::new(0));
+        admin.set_group_offsets(&name, (0..3).map(at)).await.unwrap();
+        if cluster.coordinator(&name) != Some(lost) {
+            group = name;
+        }
+    }
+    cluster.cut(Link::Clients(lost));
+    let words = format!("groups describe {group} --timeout 5s -X socket.connection.setup.timeout.ms=300");
+    let ran = milena(&cluster, &words).exits(2);
+    assert_eq!(ran.rows().iter().filter(|row| row[0] == "clicks").count(), 3, "{}", ran.out);
+    assert!(ran.err.contains("clicks[0]: ListOffsets to node"), "{}", ran.err);
+    assert!(ran.err.contains(&format!("to node {lost} at 127.0.0.1:")) && ran.err.contains("not connected"), "{}", ran.err);
 }

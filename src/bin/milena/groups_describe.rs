@@ -5,7 +5,7 @@ use crate::limit::waiting_for;
 use crate::output::{Output, Table, text};
 use crate::{hints, row};
 use milena::admin::{Admin, GroupDescription, GroupOffset, MemberDescription};
-use milena::error::ErrorCode;
+use milena::error::{Error, ErrorCode};
 use milena::ids::TopicPartition;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -96,7 +96,12 @@ async fn look(admin: &Admin, ids: &[String]) -> Result<(Vec<Standing>, Vec<Failu
     for (id, group) in admin.describe_groups(ids).await? {
         let offsets = offsets.remove(&id).unwrap_or_else(|| Ok(BTreeMap::new()));
         match (group, offsets) {
-            (Ok(group), Ok(offsets)) => standings.push(standing(admin, group, offsets).await?),
+            (Ok(group), Ok(offsets)) => {
+                let untold: Vec<_> = offsets.values().filter_map(|offset| offset.end_error.clone()).collect();
+                let (standing, others) = standing(admin, group, offsets).await;
+                standings.push(standing);
+                failures.extend(untold.into_iter().chain(others).map(Failure::from));
+            }
             (Err(error), _) if error.code() == Some(ErrorCode::GroupIdNotFound) => {
                 failures.push(hints::no_group(admin, &id).await);
             }
@@ -106,11 +111,12 @@ async fn look(admin: &Admin, ids: &[String]) -> Result<(Vec<Standing>, Vec<Failu
     Ok((standings, failures))
 }
 
+/// And why some of it is not known.
 async fn standing(
     admin: &Admin,
     group: GroupDescription,
     offsets: BTreeMap<TopicPartition, GroupOffset>,
-) -> Result<Standing> {
+) -> (Standing, Option<Error>) {
     let place = |offset: &GroupOffset| Place {
         committed: Some(offset.committed.offset),
         end: offset.end_offset,
@@ -120,12 +126,15 @@ async fn standing(
     // What is read but has no commit yet has an end all the same.
     let read = group.members.iter().flat_map(|member| &member.assignment);
     let uncommitted: Vec<_> = read.filter(|name| !places.contains_key(*name)).cloned().collect();
-    let ends = admin.end_offsets(uncommitted.clone()).await?;
+    let (ends, failure) = match admin.end_offsets(uncommitted.clone()).await {
+        Ok(ends) => (ends, None),
+        Err(error) => (HashMap::new(), Some(error)),
+    };
     for name in uncommitted {
         let end = ends.get(&name).copied();
         places.insert(name, Place { end, ..Place::default() });
     }
-    Ok(Standing { group, places })
+    (Standing { group, places }, failure)
 }
 
 impl Standing {

@@ -1,11 +1,13 @@
 //! The admin of groups, of both kinds: listed, described, moved, reset, deleted; members removed.
 
 use super::{client, code, fill, guarded, is_denied};
-use milena::admin::{GroupFilter, MemberToRemove, OffsetMove, Outcomes, ResetScope, ResetTo};
-use milena::broker::{ApiKey, Emulation, TestCluster};
+use milena::admin::{
+    GroupFilter, IsolationLevel, MemberToRemove, OffsetMove, OffsetSpec, Outcomes, ResetScope, ResetTo,
+};
+use milena::broker::{ApiKey, Emulation, Link, TestCluster};
 use milena::client::Client;
 use milena::consumer::{Consumer, ConsumerConfig, GroupProtocol, OffsetReset};
-use milena::error::{ErrorCode, ErrorKind};
+use milena::error::{Certainty, ErrorCode, ErrorKind};
 use milena::ids::{NodeId, OffsetAndMetadata, TopicPartition};
 use milena::testing::next_records;
 use std::collections::BTreeSet;
@@ -79,6 +81,59 @@ async fn groups_of_both_kinds_are_listed_and_described() {
     new.commit().await.unwrap();
     for consumer in [classic, new] {
         consumer.close(SECOND).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_can_not_be_reached_is_named_and_its_partition_is_not_gone() {
+    for is_connected in [false, true] {
+        let builder = TestCluster::builder().brokers(3).default_replication(1).topic("t", 2);
+        let cluster = builder.in_memory().start().await.unwrap();
+        fill(&cluster, "t", 2, 4).await;
+        let [lost, other] = [0, 1].map(|partition| cluster.leader("t", partition).unwrap());
+        assert_ne!(lost, other);
+        let groups = (0..20).map(|number| format!("g{number}"));
+        // Who finds a coordinator may be the silent one, too: then another is asked.
+        let admin = || {
+            let config = cluster.client_config().request_timeout(3 * SECOND).connection_setup_timeout(3 * SECOND);
+            Client::new(config.seed(7)).unwrap().admin().with_timeout(20 * SECOND)
+        };
+        let first = admin();
+        let mut group = String::new();
+        for name in groups {
+            first.set_group_offsets(&name, (0..2).map(|of| (at(of), OffsetAndMetadata::new(1)))).await.unwrap();
+            if cluster.coordinator(&name) == Some(other) {
+                group = name;
+            }
+        }
+        // With a connection the question is not answered, and without one none is made.
+        let admin = if is_connected { first } else { admin() };
+        cluster.cut(Link::Clients(lost));
+        let offsets = admin.list_group_offsets(&group).await.unwrap();
+        assert_eq!((offsets[&at(1)].end_offset, offsets[&at(1)].lag()), (Some(4), Some(3)));
+        assert!(offsets[&at(1)].end_error.is_none());
+        assert_eq!((offsets[&at(0)].end_offset, offsets[&at(0)].lag()), (None, None));
+        let told = offsets[&at(0)].end_error.clone().expect("why");
+        let places = [0, 1].map(|partition| (at(partition), OffsetSpec::Latest));
+        let mut listed = admin.list_offsets(places, IsolationLevel::ReadUncommitted).await.unwrap();
+        assert!(listed[&at(1)].is_ok());
+        let ended = admin.end_offsets([at(0), at(1)]).await.unwrap_err();
+        for error in [told, listed.remove(&at(0)).unwrap().unwrap_err(), ended] {
+            let text = error.to_string();
+            assert_eq!(
+                (error.kind(), error.delivery_certainty()),
+                (ErrorKind::Timeout, Some(Certainty::NotSent)),
+                "{text}"
+            );
+            assert!(text.contains(&format!("ListOffsets to node {lost} at ")), "{text}");
+            assert!(text.contains("no answer in time") || text.contains("not connected within"), "{text}");
+        }
+        // A partition that nobody leads is another matter.
+        cluster.heal();
+        cluster.kill(lost);
+        let offsets = admin.list_group_offsets(&group).await.unwrap();
+        assert!(offsets[&at(0)].end_offset.is_none() && offsets[&at(0)].end_error.is_none(), "{offsets:?}");
+        assert_eq!(offsets[&at(1)].end_offset, Some(4));
     }
 }
 
