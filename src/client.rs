@@ -13,7 +13,7 @@ use crate::ids::{CoordinatorKey, NodeId};
 use crate::machine::metadata::{Cluster, Metadata, MetadataConfig, TopicMetadata};
 use crate::machine::{Clock, Machine, Offload, backoff::Backoff};
 use crate::net::brokers::{Brokers, BrokersConfig, Purpose};
-use crate::net::clock::NetClock;
+use crate::net::clock::{NetClock, bounded};
 use crate::net::connection::{Connection, ConnectionConfig};
 use crate::net::drive::{Call, Command, drive};
 use crate::net::tasks::Tasks;
@@ -138,9 +138,14 @@ impl Client {
         self.inner.config.clock.now()
     }
 
+    /// So long from now, which an application says.
+    pub(crate) fn deadline(&self, wait: Duration) -> Instant {
+        self.now() + bounded(wait)
+    }
+
     /// When an operation that begins now must have ended: `default.api.timeout.ms`.
     pub(crate) fn api_deadline(&self) -> Instant {
-        self.now() + self.inner.config.default_api_timeout
+        self.deadline(self.inner.config.default_api_timeout)
     }
 
     /// Runs `future` on the client's runtime; it is counted until it ends.

@@ -3,7 +3,8 @@
 use super::security::{self, SecuritySettings};
 use crate::connect::Connect;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{clock::NetClock, tcp::Tcp};
+use crate::net::clock::{NetClock, bounded};
+use crate::net::tcp::Tcp;
 use crate::sasl::SaslMechanism;
 use crate::settings;
 #[cfg(feature = "tls")]
@@ -98,38 +99,38 @@ impl ClientConfig {
 
     /// `request.timeout.ms`: how long one answer may take before its connection is given up. Default: 30 s.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
+        self.request_timeout = bounded(timeout);
         self
     }
 
     /// `default.api.timeout.ms`: how long a call may take, retries included, where none is given. Default: 60 s.
     pub fn default_api_timeout(mut self, timeout: Duration) -> Self {
-        self.default_api_timeout = timeout;
+        self.default_api_timeout = bounded(timeout);
         self
     }
 
     /// `metadata.max.age.ms`: the cluster is looked at again at the latest after this. Default: 5 min.
     pub fn metadata_max_age(mut self, age: Duration) -> Self {
-        self.metadata_max_age = age;
+        self.metadata_max_age = bounded(age);
         self
     }
 
     /// `retry.backoff.ms` and `retry.backoff.max.ms`. Default: 100 ms to 1 s, ±20 %.
     pub fn retry_backoff(mut self, backoff: Duration, max: Duration) -> Self {
-        (self.retry_backoff, self.retry_backoff_max) = (backoff, max);
+        (self.retry_backoff, self.retry_backoff_max) = (bounded(backoff), bounded(max));
         self
     }
 
     /// `reconnect.backoff.ms` and `reconnect.backoff.max.ms`. Default: 50 ms to 1 s, ±20 %.
     pub fn reconnect_backoff(mut self, backoff: Duration, max: Duration) -> Self {
-        (self.reconnect_backoff, self.reconnect_backoff_max) = (backoff, max);
+        (self.reconnect_backoff, self.reconnect_backoff_max) = (bounded(backoff), bounded(max));
         self
     }
 
     /// `socket.connection.setup.timeout.ms`: connecting, the TLS handshake, finding out versions and SASL, all
     /// together (KIP-601). Default: 10 s.
     pub fn connection_setup_timeout(mut self, timeout: Duration) -> Self {
-        self.connection_setup_timeout = timeout;
+        self.connection_setup_timeout = bounded(timeout);
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::machine::group::assignor::Assignor;
+use crate::net::clock::bounded;
 
 pub use crate::machine::group::GroupProtocol;
 pub use crate::machine::subscription::OffsetReset;
@@ -145,7 +146,7 @@ impl ConsumerConfig {
     /// `fetch.max.wait.ms`: how long a broker may wait for `fetch.min.bytes`. A seek or an assignment waits behind a
     /// Fetch that is parked at the broker, so this bounds their delay too. Default: 500 ms.
     pub fn fetch_max_wait(mut self, wait: Duration) -> Self {
-        self.fetch_max_wait = wait;
+        self.fetch_max_wait = bounded(wait);
         self
     }
 
@@ -228,13 +229,13 @@ impl ConsumerConfig {
     /// `session.timeout.ms`: a member that is silent for this long is out of the group. Default: 45 s. The broker's, with
     /// [`GroupProtocol::Consumer`].
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
-        self.session_timeout = timeout;
+        self.session_timeout = bounded(timeout);
         self
     }
 
     /// `heartbeat.interval.ms`. Default: 3 s.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
-        self.heartbeat_interval = interval;
+        self.heartbeat_interval = bounded(interval);
         self
     }
 
@@ -244,7 +245,7 @@ impl ConsumerConfig {
     /// next call, to a tenth of the interval or a second, whichever is less. It is also how long a rebalance waits for this
     /// member. Default: 5 min.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
-        self.max_poll_interval = interval;
+        self.max_poll_interval = bounded(interval);
         self
     }
 
@@ -258,7 +259,7 @@ impl ConsumerConfig {
 
     /// `auto.commit.interval.ms`. Default: 5 s.
     pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
-        self.auto_commit_interval = interval;
+        self.auto_commit_interval = bounded(interval);
         self
     }
 

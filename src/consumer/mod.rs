@@ -142,7 +142,7 @@ impl Consumer {
     /// `Denied`, a record that can't be read ([`Records`]), `Closed`. All but the last concern one partition ([`Error::topic_partition`])
     /// and pass if their cause does: go on polling, others are read meanwhile. What lasts is told once a second.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
-        let deadline = self.shared.client.now() + timeout;
+        let deadline = self.shared.client.deadline(timeout);
         loop {
             let left = deadline.saturating_duration_since(self.shared.client.now());
             match self.next(left).await? {
@@ -158,7 +158,7 @@ impl Consumer {
     /// # Errors
     /// As [`poll`](Self::poll).
     pub async fn next(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        let deadline = self.shared.client.now() + timeout;
+        let deadline = self.shared.client.deadline(timeout);
         tokio::task::coop::consume_budget().await; // a loop of polls that all find something must let others run
         if let Some(group) = &mut self.group {
             group.on_poll(&self.shared);
@@ -312,7 +312,7 @@ impl Consumer {
     /// `session.timeout.ms`) or the tasks have not ended by then; they will. Dropping the future does what dropping the consumer
     /// does.
     pub async fn close(mut self, timeout: Duration) -> Result<()> {
-        let deadline = self.shared.client.now() + timeout;
+        let deadline = self.shared.client.deadline(timeout);
         let left = self.leave_group(deadline).await;
         self.shared.close();
         if let Some(supervisor) = self.supervisor.take()

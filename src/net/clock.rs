@@ -61,12 +61,36 @@ fn system_millis() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Nothing is waited for longer: thirty-four years, near to where tokio bounds its own sleeps.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
+/// A wait that an application gives, in bounds: `Duration::MAX` means that there is none, and no clock can show a time so far
+/// away. What comes from here can be multiplied, and added to a time and to other waits.
+pub fn bounded(wait: Duration) -> Duration {
+    wait.min(LONGEST)
+}
+
 /// `wait` from now, by tokio's clock.
 pub fn deadline(wait: Duration) -> Instant {
-    (tokio::time::Instant::now() + wait).into_std()
+    (tokio::time::Instant::now() + bounded(wait)).into_std()
 }
 
 /// Waits until then, by tokio's clock.
 pub async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline.into()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_without_end_has_a_deadline_far_away() {
+        let now = NetClock::System.now();
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        assert!(deadline(Duration::MAX) > now + 30 * year);
+        assert!(deadline(Duration::MAX) + bounded(Duration::MAX) * 10 > now + 300 * year);
+        assert_eq!(deadline(year), now + year);
+        assert!(tokio::time::timeout(year, sleep_until(deadline(Duration::MAX))).await.is_err());
+    }
 }

@@ -7,7 +7,7 @@ use crate::connect::Connect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::machine::Clock;
 use crate::machine::backoff::Backoff;
-use crate::net::clock::{NetClock, sleep_until};
+use crate::net::clock::{NetClock, bounded, sleep_until};
 use crate::net::http::{Endpoint, Http, retry_after};
 use crate::sasl::{Fetching, SaslPeer, Token, TokenProvider};
 use crate::secret::Secret;
@@ -131,19 +131,19 @@ impl ClientCredentials {
 
     /// `sasl.login.connect.timeout.ms`: for how long one attempt may connect, TLS included. Default: 5 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.http.connect_timeout = timeout;
+        self.http.connect_timeout = bounded(timeout);
         self
     }
 
     /// `sasl.login.read.timeout.ms`: for how long one attempt may wait for the answer. Default: 5 s.
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
-        self.http.read_timeout = timeout;
+        self.http.read_timeout = bounded(timeout);
         self
     }
 
     /// `sasl.login.retry.backoff.ms`: the wait before the second attempt; it doubles. Default: 100 ms.
     pub fn retry_backoff(mut self, wait: Duration) -> Self {
-        self.retry_backoff = wait;
+        self.retry_backoff = bounded(wait);
         self
     }
 
@@ -151,7 +151,7 @@ impl ClientCredentials {
     /// how long an endpoint that said no is not asked again. Default: 8 s (Java: 10 s), so that the reason is known before
     /// `socket.connection.setup.timeout.ms`, which runs meanwhile.
     pub fn retry_backoff_max(mut self, wait: Duration) -> Self {
-        self.retry_backoff_max = wait;
+        self.retry_backoff_max = bounded(wait);
         self
     }
 
@@ -165,7 +165,7 @@ impl ClientCredentials {
     /// `sasl.login.refresh.min.period.seconds` and `.buffer.seconds`: not before it is so old, and not so shortly before its end.
     /// For a token that has no room for both neither counts. Default: 60 s and 300 s.
     pub fn refresh_buffers(mut self, min_period: Duration, buffer: Duration) -> Self {
-        (self.refresh.min_period, self.refresh.buffer) = (min_period, buffer);
+        (self.refresh.min_period, self.refresh.buffer) = (bounded(min_period), bounded(buffer));
         self
     }
 

@@ -181,6 +181,24 @@ async fn one_token_serves_all_connections_and_is_replaced_ahead_of_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_setting_can_be_a_wait_without_end() {
+    let settings: [fn(ClientCredentials) -> ClientCredentials; 5] = [
+        |tokens| tokens.connect_timeout(Duration::MAX),
+        |tokens| tokens.read_timeout(Duration::MAX),
+        |tokens| tokens.retry_backoff(Duration::MAX),
+        |tokens| tokens.retry_backoff_max(Duration::MAX),
+        |tokens| tokens.refresh_buffers(Duration::MAX, Duration::MAX),
+    ];
+    for change in settings {
+        let idp = Idp::new([Reply::Token(3600)]);
+        assert_eq!(text(get(&change(tokens(&idp))).await), "t1");
+        // An endpoint that says no is left alone for as long as that.
+        let idp = Idp::new([Reply::No(401, "{}")]);
+        get(&change(tokens(&idp))).await.unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_one_asks_for_the_next_token_the_others_use_the_old_one() {
     let idp = Idp::new([Reply::Token(100), Reply::Silence, Reply::Token(100)]);
     let tokens = tokens(&idp);

@@ -5,6 +5,7 @@ use crate::machine::accumulator::AccumulatorConfig;
 use crate::machine::partitioner::Partitioning;
 use crate::machine::sender::SenderConfig;
 use crate::machine::transaction::TransactionConfig;
+use crate::net::clock::bounded;
 use crate::record::compression::Compression;
 use crate::settings;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl ProducerConfig {
     /// `delivery.timeout.ms`: how long after `send` a record fails at the latest, whatever it waits for. Default: 2 min, or
     /// linger and request timeout together if that is more.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
-        self.delivery_timeout = Some(timeout);
+        self.delivery_timeout = Some(bounded(timeout));
         self
     }
 
@@ -164,13 +165,13 @@ impl ProducerConfig {
     /// `linger.ms`: how long a batch waits for more after its first record. Default: 5 ms; and while it is not set here, a
     /// record whose delivery is awaited while no other record of the producer is unfinished doesn't linger.
     pub fn linger(mut self, linger: Duration) -> Self {
-        self.linger = Some(linger);
+        self.linger = Some(bounded(linger));
         self
     }
 
     /// `max.block.ms`: how long `send` waits for metadata and memory, together. Default: 60 s.
     pub fn max_block(mut self, timeout: Duration) -> Self {
-        self.max_block = timeout;
+        self.max_block = bounded(timeout);
         self
     }
 
@@ -205,7 +206,7 @@ impl ProducerConfig {
     /// full batch is ready and that has taken none for so long, unless all are like that (KIP-794). Default: 0, which is
     /// never.
     pub fn partitioner_availability_timeout(mut self, timeout: Duration) -> Self {
-        self.availability_timeout = timeout;
+        self.availability_timeout = bounded(timeout);
         self
     }
 
@@ -225,7 +226,7 @@ impl ProducerConfig {
     /// `transaction.timeout.ms`: how long a transaction may take before its coordinator aborts it and fences the producer. The
     /// broker's `transaction.max.timeout.ms` (15 min) bounds it. Default: 60 s.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
-        self.transaction_timeout = timeout;
+        self.transaction_timeout = bounded(timeout);
         self
     }
 

@@ -590,7 +590,7 @@ impl Shared {
     /// How many records are left.
     async fn flush(&self, timeout: Duration) -> usize {
         let until = self.accumulator.flush();
-        let deadline = self.client.now() + timeout;
+        let deadline = self.client.deadline(timeout);
         let mut ended = self.ended.clone();
         let flushed = async {
             tokio::select! {

@@ -86,7 +86,7 @@ impl TransactionalProducer {
     /// `Timeout` if the end did not come in time; why the abort failed.
     pub async fn close(self, timeout: Duration) -> Result<()> {
         let client = &self.producer.shared.client;
-        let deadline = client.now() + timeout;
+        let deadline = client.deadline(timeout);
         let abort = |operation| TransactionCommand::Abort(Some(operation));
         let aborted = timeout_at(deadline.into(), self.call(abort, Certainty::PossiblySent)).await;
         let closed = self.producer.close(deadline.saturating_duration_since(client.now())).await;

@@ -4,6 +4,7 @@ use super::properties;
 use super::subject::{Side, SubjectNameStrategy};
 use crate::connect::Connect;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::clock::bounded;
 use crate::net::http::{Endpoint, Http};
 use crate::sasl::TokenProvider;
 use crate::secret::Secret;
@@ -13,9 +14,6 @@ use std::time::Duration;
 
 /// No answer of a registry is longer: the schema of a large file, or all subjects.
 const MAX_BODY: usize = 16 << 20;
-
-/// Nothing is waited for longer.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Who we are to the registry.
 #[derive(Debug, Clone, Default)]
@@ -169,26 +167,26 @@ impl RegistryConfig {
 
     /// For how long a question may take with all its attempts, those at other addresses included. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(LONGEST);
+        self.timeout = bounded(timeout);
         self
     }
 
     /// `http.connect.timeout.ms`: for how long one attempt may connect, TLS included. Default: 5 s (Java: 60 s).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.http.connect_timeout = timeout.min(LONGEST);
+        self.http.connect_timeout = bounded(timeout);
         self
     }
 
     /// `http.read.timeout.ms`: for how long one attempt may wait for its answer. Default: 10 s (Java: 60 s).
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
-        self.http.read_timeout = timeout.min(LONGEST);
+        self.http.read_timeout = bounded(timeout);
         self
     }
 
     /// `retries.wait.ms` and `retries.max.wait.ms`: the wait when no address has answered, doubled each time up to the second, with
     /// jitter. Default: 100 ms and 5 s.
     pub fn retry_backoff(mut self, wait: Duration, most: Duration) -> Self {
-        (self.retry_backoff, self.retry_backoff_max) = (wait.min(LONGEST), most.min(LONGEST));
+        (self.retry_backoff, self.retry_backoff_max) = (bounded(wait), bounded(most));
         self
     }
 

@@ -13,6 +13,7 @@ mod consumer;
 mod consumer_groups;
 mod cut_off;
 mod emulation;
+mod endless;
 mod etl;
 mod fetching;
 mod groups;
