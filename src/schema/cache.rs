@@ -200,3 +200,71 @@ impl<V> Slot<V> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Clock;
+    use crate::net::clock::NetClock;
+    use std::future::{pending, ready};
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    fn now() -> Instant {
+        NetClock::System.now()
+    }
+
+    fn end() -> Instant {
+        now() + Duration::from_secs(60)
+    }
+
+    fn is_pending<T>(call: Pin<&mut impl Future<Output = T>>) -> bool {
+        call.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    fn slots(cache: &Cache<u8, u8>) -> usize {
+        cache.known().slots.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_drops_a_call_gives_its_slot_back() {
+        let cache = Cache::new(9, now);
+        let mut one = Box::pin(cache.get(&1, None, end(), pending::<Result<u8>>));
+        let mut two = Box::pin(cache.get(&2, None, end(), pending::<Result<u8>>));
+        assert!(is_pending(one.as_mut()) && is_pending(two.as_mut()));
+        assert_eq!(slots(&cache), 2);
+        drop(one);
+        assert_eq!(slots(&cache), 1);
+        drop(two);
+        assert_eq!(slots(&cache), 0);
+        // Nobody asked, or nobody brought anything.
+        drop(cache.get(&1, None, end(), pending::<Result<u8>>));
+        cache.get(&1, None, end(), || ready(Err(Error::new(ErrorKind::Timeout)))).await.unwrap_err();
+        assert_eq!(slots(&cache), 0);
+        // What is known stays, whoever gives up asking for a newer one.
+        cache.put(&1, 7);
+        let mut newer = Box::pin(cache.get(&1, Some(Duration::ZERO), end(), pending::<Result<u8>>));
+        assert!(is_pending(newer.as_mut()));
+        drop(newer);
+        assert_eq!(slots(&cache), 1);
+        assert_eq!(cache.get(&1, None, end(), pending::<Result<u8>>).await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_call_that_is_dropped_asks_anew() {
+        let cache = Cache::new(9, now);
+        let mut first = Box::pin(cache.get(&1, None, end(), pending::<Result<u8>>));
+        assert!(is_pending(first.as_mut()));
+        let mut second = pin!(cache.get(&1, None, end(), || ready(Ok(7))));
+        let mut third = Box::pin(cache.get(&1, None, end(), pending::<Result<u8>>));
+        assert!(is_pending(second.as_mut()) && is_pending(third.as_mut()));
+        drop(third);
+        assert!(is_pending(second.as_mut()), "the first still asks");
+        drop(first);
+        assert_eq!(slots(&cache), 1, "the second still waits");
+        let asked = second.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(asked, Poll::Ready(Ok(7))), "{asked:?}");
+        assert_eq!(cache.get(&1, None, end(), pending::<Result<u8>>).await.unwrap(), 7);
+        assert_eq!(slots(&cache), 1);
+    }
+}
