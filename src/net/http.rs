@@ -2,8 +2,10 @@
 //! that is kept: of tokens there is one an hour, and what a registry says is asked once.
 
 mod endpoint;
+mod explained;
 
 pub use endpoint::Endpoint;
+pub use explained::{explained, without};
 pub use hyper::Method;
 
 use super::clock::{NetClock, deadline};

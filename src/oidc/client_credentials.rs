@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::machine::Clock;
 use crate::machine::backoff::Backoff;
 use crate::net::clock::{NetClock, bounded, sleep_until};
-use crate::net::http::{Endpoint, Http, retry_after};
+use crate::net::http::{Endpoint, Http, explained, retry_after};
 use crate::sasl::{Fetching, SaslPeer, Token, TokenProvider};
 use crate::secret::Secret;
 use crate::tls::{Pem, TlsConfig};
@@ -256,15 +256,9 @@ impl ClientCredentials {
 
     /// Whose error it is; and no server's words give the secret away.
     fn explain(&self, error: Error) -> Error {
-        let why = error.text().unwrap_or("the connection broke").replace(self.secret.expose(), "…");
-        let tls = error.kind() == ErrorKind::Tls;
-        let why = if tls { why.replace("the broker's", "its") } else { why };
-        let error = error.message(format!("token endpoint {}: {why}", self.endpoint));
-        if tls {
-            error.hint("https.ca.location names the file of its CA, and the URL a host of its certificate")
-        } else {
-            error
-        }
+        let whose = format_args!("token endpoint {}", self.endpoint);
+        let hint = "https.ca.location names the file of its CA, and the URL a host of its certificate";
+        explained(error, &whose, &[self.secret.expose()], hint)
     }
 }
 

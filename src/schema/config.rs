@@ -9,6 +9,7 @@ use crate::net::http::{Endpoint, Http};
 use crate::sasl::TokenProvider;
 use crate::secret::Secret;
 use crate::tls::TlsConfig;
+use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -247,21 +248,7 @@ fn without_user(url: &str) -> (String, Option<(String, Secret)>) {
     (format!("{scheme}://{}", &rest[at + 1..]), Some((decoded(user), decoded(password).into())))
 }
 
-/// Percent-encoding undone.
+/// Percent-encoding undone; a percent sign that is none of an encoded byte is one.
 pub(super) fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = behind;
-        let hex =
-            |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match (byte, behind.get(..2).and_then(hex)) {
-            (b'%', Some(meant)) => {
-                bytes.push(meant);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            _ => bytes.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -11,10 +11,11 @@ use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::machine::Clock;
 use crate::machine::backoff::Backoff;
 use crate::net::clock::{NetClock, deadline, sleep_until};
-use crate::net::http::{Endpoint, Message, Method, retry_after};
+use crate::net::http::{Endpoint, Message, Method, explained, retry_after, without};
 use crate::sasl::{SaslPeer, Token};
 use crate::secret::Secret;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -445,26 +446,15 @@ impl Registry {
             Auth::Basic(_, secret) | Auth::Bearer(secret) => Some(secret.expose()),
             Auth::Nobody | Auth::Tokens(_) => None,
         };
-        let hidden = |text: &str| {
-            let secrets = own.into_iter().chain(sent).filter(|secret| !secret.is_empty());
-            secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
-        };
-        let why = hidden(error.text().unwrap_or("the connection broke"));
+        let secrets: Vec<_> = own.into_iter().chain(sent).collect();
         let said = RegistryError::of(&error).cloned();
         let error = match said {
-            Some(said) => error.caused_by(RegistryError { message: hidden(&said.message), ..said }),
+            Some(said) => error.caused_by(RegistryError { message: without(&said.message, &secrets), ..said }),
             None => error,
         };
-        let method = &message.method;
-        let tls = error.kind() == ErrorKind::Tls;
-        let why = if tls { why.replace("the broker's", "its") } else { why };
-        let error = error.message(format!("schema registry: {method} {endpoint}: {why}"));
-        if tls {
-            error
-                .hint("schema.registry.ssl.ca.location names the file of its CA, and the URL a host of its certificate")
-        } else {
-            error
-        }
+        let whose = format_args!("schema registry: {} {endpoint}", message.method);
+        let hint = "schema.registry.ssl.ca.location names the file of its CA, and the URL a host of its certificate";
+        explained(error, &whose, &secrets, hint)
     }
 }
 
@@ -479,12 +469,6 @@ fn joined(base: &str, path: &str) -> String {
 
 /// A subject as a piece of a path.
 fn encoded(subject: &str) -> String {
-    let mut path = String::with_capacity(subject.len());
-    for byte in subject.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => path.push(byte.into()),
-            _ => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    path
+    const OTHERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(subject, OTHERS).to_string()
 }

@@ -10,6 +10,7 @@
 use super::subject::Side;
 use crate::consumer::ConsumerRecord;
 use crate::error::{Error, ErrorKind, Result};
+use crate::record::varint::{MAX_VARINT_LEN, get_varint, put_varint, zigzag};
 use std::fmt;
 use uuid::Uuid;
 
@@ -126,12 +127,9 @@ pub(super) fn put_message_indexes(bytes: &mut Vec<u8>, indexes: &[usize]) {
         return bytes.push(0);
     }
     for number in std::iter::once(indexes.len()).chain(indexes.iter().copied()) {
-        let mut left = (number as u64) << 1; // zigzag of what is not negative
-        while left >= 0x80 {
-            bytes.push(left as u8 | 0x80);
-            left >>= 7;
-        }
-        bytes.push(left as u8);
+        let (mut varint, mut end) = ([0; MAX_VARINT_LEN], 0);
+        put_varint(&mut varint, &mut end, zigzag(number as i64));
+        bytes.extend_from_slice(&varint[..end]);
     }
 }
 
@@ -141,18 +139,7 @@ pub(super) fn put_message_indexes(bytes: &mut Vec<u8>, indexes: &[usize]) {
 /// `Malformed` for what can't be.
 pub(super) fn message_indexes(mut bytes: &[u8]) -> Result<(Vec<usize>, &[u8])> {
     let wrong = || Error::with_message(ErrorKind::Malformed, "no message indexes where Protobuf has them");
-    let mut next = || -> Result<usize> {
-        let mut number = 0u64;
-        for shift in (0..35).step_by(7) {
-            let (byte, rest) = bytes.split_first().ok_or_else(wrong)?;
-            bytes = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return if number & 1 == 0 { usize::try_from(number >> 1).map_err(|_| wrong()) } else { Err(wrong()) };
-            }
-        }
-        Err(wrong())
-    };
+    let mut next = || get_varint(&mut bytes).and_then(|number| usize::try_from(number).ok()).ok_or_else(wrong);
     let count = next()?;
     if count == 0 {
         return Ok((vec![0], bytes));
@@ -208,7 +195,7 @@ mod tests {
 
     #[test]
     fn message_indexes_that_can_not_be_cost_nothing() {
-        for bytes in [&[][..], &[4, 0], &[1, 0], &[0xfe, 0xff, 0xff, 0xff, 0x0f], &[0x80; 9], &[2, 1]] {
+        for bytes in [&[][..], &[4, 0], &[1, 0], &[0xfe, 0xff, 0xff, 0xff, 0x0f], &[0x80; 9], &[0x80; 11], &[2, 1]] {
             assert!(message_indexes(bytes).is_err(), "{bytes:?}");
         }
     }

@@ -3,6 +3,7 @@
 
 use super::wrong;
 use crate::error::{Error, ErrorKind, Result};
+use crate::record::varint::{MAX_VARINT_LEN, get_varint};
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Names, UuidSchema};
 use apache_avro::types::Value;
@@ -189,16 +190,10 @@ impl<'a> Reading<'a> {
 
     /// Zigzag, of at most ten bytes.
     fn long(&mut self) -> Result<i64> {
-        let mut number = 0u64;
-        for shift in (0..70).step_by(7) {
-            let (byte, left) = self.left.split_first().ok_or_else(|| malformed("it ends too early".to_owned()))?;
-            self.left = left;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok((number >> 1) as i64 ^ -((number & 1) as i64));
-            }
-        }
-        Err(malformed("a number of more than ten bytes".to_owned()))
+        get_varint(&mut self.left).ok_or_else(|| {
+            let is_short = self.left.len() < MAX_VARINT_LEN;
+            malformed(if is_short { "it ends too early" } else { "a number of more than ten bytes" }.to_owned())
+        })
     }
 }
 
