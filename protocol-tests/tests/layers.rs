@@ -28,7 +28,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("producer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
     ("consumer", &["client", "error", "ids", "machine", "metrics", "net", "record", "settings", "wire"]),
     ("trace", &["consumer", "error", "producer"]),
-    ("schema", &["client", "connect", "consumer", "error", "machine", "net", "record", "sasl", "secret", "settings", "tls"]),
+    (
+        "schema",
+        &["client", "connect", "consumer", "error", "machine", "net", "record", "sasl", "secret", "settings", "tls"],
+    ),
     ("properties", &["client", "consumer", "error", "producer", "schema", "secret"]),
     ("admin", &["client", "error", "ids", "net", "sasl", "secret", "wire"]), // sasl: it hashes the passwords of users
     ("broker", &["connect", "error", "ids", "record", "tls", "topic_regex", "wire"]), // shares bytes with the client, never logic

@@ -222,7 +222,9 @@ impl Brokers {
                 let error = Error::with_message(ErrorKind::Timeout, "no connection in time");
                 let error = error.certainty(Certainty::NotSent);
                 match self.place(peer) {
-                    Ok((host, port, node)) => node.into_iter().fold(error.address(format!("{host}:{port}")), Error::node),
+                    Ok((host, port, node)) => {
+                        node.into_iter().fold(error.address(format!("{host}:{port}")), Error::node)
+                    }
                     Err(_) => error,
                 }
             })

@@ -161,5 +161,9 @@ async fn a_broker_that_is_away_takes_no_more_than_its_own_lines() {
     let ran = milena(&cluster, &words).exits(2);
     assert_eq!(ran.rows().iter().filter(|row| row[0] == "clicks").count(), 3, "{}", ran.out);
     assert!(ran.err.contains("clicks[0]: ListOffsets to node"), "{}", ran.err);
-    assert!(ran.err.contains(&format!("to node {lost} at 127.0.0.1:")) && ran.err.contains("not connected"), "{}", ran.err);
+    assert!(
+        ran.err.contains(&format!("to node {lost} at 127.0.0.1:")) && ran.err.contains("not connected"),
+        "{}",
+        ran.err
+    );
 }
