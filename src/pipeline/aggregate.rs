@@ -9,8 +9,6 @@ mod partition;
 
 use crate::{
     admin::Admin,
-    consumer::Records,
-    error::Error,
     ids::OffsetAndMetadata,
     pipeline::{
         board::Board,
@@ -18,7 +16,7 @@ use crate::{
         context::Context,
         counts::Counts,
         error::{PipelineError, Result},
-        event::{EventFormat, EventReader},
+        event::EventFormat,
         metrics::{Role, StageMetrics},
         process::{self, Begun, Job, Stage, Start},
         receipt::Receipt,
@@ -212,12 +210,6 @@ impl Aggregator {
 
 impl Stage for Aggregator {
     type Process = Partition;
-    type Reader = EventReader;
-
-    async fn reader(&self, records: &Records) -> Result<EventReader, Error> {
-        self.events.reader(records).await
-    }
-
     fn begin(self: &Arc<Self>, start: &Start) -> Result<Begun<Partition>> {
         let partition = start.name.partition;
         let (windows, metadata, position) = match &start.committed {

@@ -8,12 +8,16 @@ mod avro;
 mod format;
 mod scan;
 
-pub use format::{EventFormat, EventReader};
+pub use format::{EventFormat, EventReader, Need, Reading};
 
+use crate::error::shown;
 use crate::pipeline::timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
+
+/// No sentence about a record is longer: it quotes what stands there.
+const WORDS: usize = 300;
 
 /// What the visitor did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,9 +162,9 @@ impl Reason {
 }
 
 impl Rejected {
-    /// A rejection with its sentence.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+    /// A rejection with its sentence, which stands in a header of the dead letter: of a longer one the beginning.
+    pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
+        Self { reason, message: shown(message.as_ref(), WORDS) }
     }
 }
 

@@ -8,8 +8,6 @@ pub mod state;
 
 use crate::{
     admin::Admin,
-    consumer::Records,
-    error::Error,
     ids::OffsetAndMetadata,
     pipeline::{
         board::Board,
@@ -139,12 +137,6 @@ impl Merger {
 
 impl Stage for Merger {
     type Process = Merge;
-    type Reader = ();
-
-    async fn reader(&self, _: &Records) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn begin(self: &Arc<Self>, start: &Start) -> Result<Begun<Merge>> {
         let windows = &self.options.windows;
         let (state, position, seek, total) = match &start.committed {

@@ -172,7 +172,10 @@ async fn through(
 ) -> Result<bool> {
     let Some(mut scan) = Scan::open(context, topic, |_, begin| begin).await? else { return Ok(false) };
     while let Some(records) = scan.next(context, progress).await? {
-        let reader = format.reader(&records).await?;
+        let reader = tokio::select! {
+            reader = format.reader(&records) => reader?,
+            () = context.stop.stopped() => return Err(stopped()),
+        };
         for record in &records {
             if scan.is_wanted(&record) {
                 each(&record, &reader);

@@ -116,6 +116,9 @@ pub struct Metadata {
     /// Windows that begin up to this one miss records that retention had deleted (`--accept-gap`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<i64>,
+    /// Schemas that the registry did not have when records that may be read again were read first: they stay dead letters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
     /// What this partition's records have come to since the group began.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub counts: Counts,
@@ -393,6 +396,7 @@ impl PartitionWindows {
                         Some(start).filter(|start| *start > watermark.saturating_sub(self.spec.longest()))
                     }
                 },
+                unknown: Vec::new(),
                 counts: Counts::default(),
                 at: None,
             },

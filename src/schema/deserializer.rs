@@ -139,8 +139,7 @@ impl<T> Deserializer<T> {
     /// # Errors
     /// As [`value`](Self::value), without where it is.
     pub async fn deserialize(&self, bytes: &[u8]) -> Result<T> {
-        let (id, data) = wire::split(bytes)?;
-        self.framed(Framed { id, indexes: None, data }).await
+        self.framed(wire::before_data(bytes)?).await
     }
 
     /// The value of these bytes, whose schema a header names: `__key_schema_id` or `__value_schema_id`.

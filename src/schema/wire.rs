@@ -73,12 +73,20 @@ pub(super) fn framed<'a>(record: &ConsumerRecord<'a>, side: Side) -> Result<Opti
     let header = record.headers().filter(|known| known.name == header.as_bytes()).last().and_then(|h| h.value);
     let framed = match header {
         Some(header) => with_header(header, data)?,
-        None => {
-            let (id, data) = split(data)?;
-            Framed { id, indexes: None, data }
-        }
+        None => before_data(data)?,
     };
     Ok(Some(framed))
+}
+
+/// Data with the id before them: a number.
+///
+/// # Errors
+/// `Malformed` for what is not in this format, with a guid there too.
+pub(super) fn before_data(bytes: &[u8]) -> Result<Framed<'_>> {
+    match split(bytes)? {
+        (id @ SchemaId::Id(_), data) => Ok(Framed { id, indexes: None, data }),
+        (SchemaId::Guid(_), _) => Err(foreign("it begins with the byte 0x01 and not with 0x00".to_owned())),
+    }
 }
 
 /// Data whose header says what their schema is.

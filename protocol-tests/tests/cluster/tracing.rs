@@ -13,9 +13,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Span};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Level, Span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 
 type Fields = BTreeMap<String, String>;
 
@@ -50,6 +51,13 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Ended {
             self.0.lock().unwrap().push((span.name().to_owned(), fields));
         }
     }
+}
+
+/// Listens on this thread. As long as there is one dispatcher only, tracing asks that of the thread where a line is met first whether
+/// anybody wants it, and keeps the answer for all threads: with another test's, which wants nothing, this one would hear nothing.
+fn listen(layer: impl Layer<Registry> + Send + Sync) -> (DefaultGuard, Dispatch) {
+    let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    (guard, Dispatch::new(tracing_subscriber::registry()))
 }
 
 /// Events of warning and information: level and message.
@@ -90,7 +98,7 @@ impl Propagator for Numbered {
 #[tokio::test(start_paused = true)]
 async fn a_trace_goes_with_the_record_and_the_spans_say_where_it_went() {
     let ended = Ended::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(ended.clone()));
+    let _guard = listen(ended.clone());
     let cluster = cluster(1).await;
     let client = client(&cluster);
     let propagator = Arc::new(Numbered::default());
@@ -145,7 +153,7 @@ async fn a_trace_goes_with_the_record_and_the_spans_say_where_it_went() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_a_line_at_its_begin_one_each_half_minute_and_one_at_its_end() {
     let log = Log::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
+    let _guard = listen(log.clone());
     let cluster = TestCluster::builder().topic(TOPIC, 1).in_memory().start().await.unwrap();
     let client = client(&cluster);
     let producer = client.producer(ProducerConfig::default().linger(Duration::ZERO)).unwrap();

@@ -12,6 +12,7 @@ mod pages;
 mod poison;
 #[cfg(feature = "postgres")]
 mod sink_password;
+#[cfg(feature = "postgres")]
 mod sink_postgres;
 mod sink_run;
 #[cfg(feature = "postgres")]

@@ -3,7 +3,7 @@
 
 use super::{Aggregator, ended};
 use crate::{
-    consumer::ConsumerRecord,
+    consumer::{ConsumerRecord, Records},
     ids::OffsetAndMetadata,
     pipeline::{
         board::PartitionLine,
@@ -11,18 +11,20 @@ use crate::{
         counts::Counts,
         dead_letter::{SetAside, Stage},
         error::{PipelineError, Result},
-        event::EventReader,
+        event::{Event, EventReader, Need, Reading, Reason, Rejected},
         metrics::{Look, PartitionMetrics},
         process::{Emission, Process, Progress, Start},
         rows,
         window::{Judged, Metadata, PartitionWindows},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Late and dead records that may wait for a commit, in bytes.
 const ASIDE_LIMIT: usize = 1 << 20;
+/// So many schemas that the registry does not have are remembered with a commit.
+const UNKNOWN_LIMIT: usize = 32;
 /// How often screens are told.
 const SHOW: Duration = Duration::from_millis(100);
 
@@ -37,6 +39,8 @@ pub(super) struct Partition {
     end: Option<i64>,
     /// The group was ended before: there must be no record.
     was_ended: bool,
+    /// Schemas that the registry did not have, and the last record that names each.
+    unknown: BTreeMap<String, i64>,
     /// Nothing more to read: ended, or stopped at `--stop-at`.
     is_done: bool,
     late: Vec<SetAside>,
@@ -79,6 +83,11 @@ impl Partition {
             // Another member may have begun later, and got further.
             end: start.end.map(|end| end.max(position)),
             was_ended,
+            unknown: metadata
+                .iter()
+                .flat_map(|found| &found.unknown)
+                .map(|schema| (schema.clone(), position - 1))
+                .collect(),
             is_done: (was_ended && start.end.is_some()) || has_stopped,
             late: Vec::new(),
             dead: Vec::new(),
@@ -100,6 +109,40 @@ impl Partition {
     /// What is committed, for those who look at metrics.
     pub(super) fn count(&self, total: &Counts) {
         self.metrics.total(total);
+    }
+
+    /// What a record that is read again was the first time it has to be again, so schemas that the registry did not have are remembered
+    /// with the commit, as long as their records may be read again.
+    fn event<'a>(
+        &mut self,
+        record: &ConsumerRecord<'a>,
+        reader: &EventReader,
+    ) -> Result<std::result::Result<Event<'a>, Rejected>> {
+        if record.offset() < self.live_from {
+            let schema = if self.unknown.is_empty() { None } else { reader.schema(record) };
+            let was_unknown = schema.filter(|schema| self.unknown.contains_key(schema));
+            let dead = |schema: String| Err(Rejected::new(Reason::BadAvro, schema));
+            return Ok(was_unknown.map_or_else(|| reader.event(record), dead));
+        }
+        let event = reader.event(record);
+        if event.is_err()
+            && let Some(schema) = reader.unknown(record)
+        {
+            self.unknown.insert(schema, record.offset());
+            if self.unknown.len() > UNKNOWN_LIMIT {
+                let names: Vec<&str> = self.unknown.keys().map(String::as_str).collect();
+                return Err(PipelineError::Log(format!(
+                    "{}[{}]@{}: the registry does not have {} schemas that records of open windows name ({}): it may not be the registry \
+                     of this topic's writers",
+                    record.topic(),
+                    self.partition,
+                    record.offset(),
+                    names.len(),
+                    names.join(", ")
+                )));
+            }
+        }
+        Ok(event)
     }
 
     fn set_aside(&mut self, record: SetAside, late: bool) {
@@ -141,6 +184,15 @@ impl Partition {
 impl Process for Partition {
     type Reader = EventReader;
 
+    fn reading(&self, records: &Records) -> Reading<EventReader> {
+        self.job.events.reading(records, |offset, schema| match () {
+            () if self.is_done || self.end.is_some_and(|end| offset >= end) => Need::None,
+            () if offset >= self.live_from => Need::Asked,
+            () if self.unknown.is_empty() || !self.unknown.contains_key(&schema()) => Need::Found,
+            () => Need::None,
+        })
+    }
+
     fn record(&mut self, record: &ConsumerRecord<'_>, reader: &EventReader) -> Result<()> {
         if self.is_done || self.end.is_some_and(|end| record.offset() >= end) {
             return Ok(());
@@ -148,7 +200,8 @@ impl Process for Partition {
         if self.was_ended && record.offset() >= self.live_from {
             return Err(PipelineError::Config(format!("{}[{}]: {}", record.topic(), self.partition, ended(1))));
         }
-        let judged = self.windows.event(record.offset(), record.timestamp(), reader.event(record));
+        let event = self.event(record, reader)?;
+        let judged = self.windows.event(record.offset(), record.timestamp(), event);
         match &judged {
             Judged::Dead(rejected) => {
                 let aside = SetAside::dead(record, Stage::Aggregate, rejected);
@@ -219,6 +272,8 @@ impl Process for Partition {
         let mut total = self.total.clone();
         total.add(&self.since);
         total.emitted(&emission.rows, emission.windows_closed);
+        self.unknown.retain(|_, last| *last >= emission.metadata.replay_from);
+        emission.metadata.unknown = self.unknown.keys().cloned().collect();
         emission.metadata.counts = total.clone();
         emission.metadata.at = Some(wall_micros() / 1_000);
         let metadata = serde_json::to_string(&emission.metadata).unwrap_or_default();

@@ -81,7 +81,10 @@ pub async fn through_the_sink<S: Store>(
     let from = |partition, begin| claimed.get(&partition).map_or(begin, |claim| claim.next_offset);
     let mut scan = Scan::open(context, dlq, from).await?.ok_or_else(|| missing(dlq))?;
     while let Some(records) = scan.next(context, progress).await? {
-        let reader = context.events.reader(&records).await?;
+        let reader = tokio::select! {
+            reader = context.events.reader(&records) => reader?,
+            () = context.stop.stopped() => break,
+        };
         let (mut rows, mut held) = through.judge(&scan, &records, &reader);
         let staged = match &mut target {
             Some(target) => target.write(what, &scan, &records, &mut rows, &mut held, &mut through.stay).await?,

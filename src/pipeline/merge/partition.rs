@@ -5,12 +5,12 @@ use super::{
     state::{Applied, Counts, Finals, MergeState, Metadata},
 };
 use crate::{
-    consumer::ConsumerRecord,
+    consumer::{ConsumerRecord, Records},
     ids::OffsetAndMetadata,
     pipeline::{
         dead_letter::{SetAside, Stage},
         error::{PipelineError, Result},
-        event::{Reason, Rejected},
+        event::{Reading, Reason, Rejected},
         metrics::{Look, PartitionMetrics},
         process::{Emission, Process, Progress, Start},
         topics,
@@ -87,6 +87,10 @@ impl Merge {
 
 impl Process for Merge {
     type Reader = ();
+
+    fn reading(&self, _: &Records) -> Reading<()> {
+        Reading::Now(())
+    }
 
     fn record(&mut self, record: &ConsumerRecord<'_>, (): &()) -> Result<()> {
         if self.end.is_some_and(|end| record.offset() >= end) {

@@ -35,9 +35,9 @@ use tokio::{
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two looks at positions without records.
 const TEND: Duration = Duration::from_millis(50);
-/// A partition with more polls than this waiting is paused, and goes on when few are left.
-const FULL: usize = 64;
-const EMPTY: usize = 8;
+/// A partition with more bytes of records than this waiting is paused, and goes on when few are left.
+const FULL: usize = 4 << 20;
+const EMPTY: usize = 512 << 10;
 /// How long partitions may take to commit what they have before they go to another member, or at the end.
 const HAND_OVER: Duration = Duration::from_secs(8);
 /// How long a member is without a partition before it says so: a rebalance may be under way.
@@ -282,7 +282,7 @@ impl<S: Stage> Member<S> {
         let Some(beginning) = part.beginning else { return };
         let progress = look(consumer, &name, part.progress.position);
         part.progress = progress;
-        if part.queued.fetch_add(1, Ordering::Relaxed) >= FULL && !part.held {
+        if part.queued.fetch_add(records.size_in_bytes(), Ordering::Relaxed) >= FULL && !part.held {
             part.held = consumer.pause(std::slice::from_ref(&name)).is_ok();
         }
         // A task that has ended has said why.

@@ -23,9 +23,8 @@ mod visible;
 
 use crate::{
     consumer::{ConsumerRecord, Records},
-    error::Error,
     ids::{OffsetAndMetadata, TopicPartition},
-    pipeline::{context::Context, dead_letter::SetAside, error::Result, metrics::StageMetrics},
+    pipeline::{context::Context, dead_letter::SetAside, error::Result, event::Reading, metrics::StageMetrics},
 };
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -56,15 +55,7 @@ pub(super) struct Job {
 /// Makes a [`Process`] of what is committed for a partition. Shared by all tasks.
 pub(super) trait Stage: Send + Sync + 'static {
     /// What it makes.
-    type Process: Process<Reader = Self::Reader>;
-    /// What reads records: it has whatever a look at them needs.
-    type Reader: Send + Sync;
-
-    /// What reads these records. May wait; asked again if it fails with what may pass. A drop loses nothing.
-    ///
-    /// # Errors
-    /// What isn't retriable ends the job.
-    fn reader(&self, records: &Records) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
+    type Process: Process;
 
     /// The process of a partition, and where it has to read from.
     ///
@@ -105,8 +96,11 @@ pub(super) struct Begun<P> {
 
 /// What a stage makes of one input partition. A value that its task asks; only [`emission`](Self::emission) may wait.
 pub(super) trait Process: Send + Sync + 'static {
-    /// What its records are read by.
-    type Reader;
+    /// What its records are read by: it has whatever a look at them needs.
+    type Reader: Send;
+
+    /// What reads these records: at hand, or to be waited for beside everything else. An error ends the job.
+    fn reading(&self, records: &Records) -> Reading<Self::Reader>;
 
     /// Takes in a record, in the order of the log.
     ///

@@ -8,9 +8,11 @@ use crate::{
     pipeline::{
         context::Context,
         error::{PipelineError, Result},
+        event::Reading,
     },
     producer::TransactionalProducer,
 };
+use futures_util::future::BoxFuture;
 use std::{
     collections::VecDeque,
     sync::{
@@ -85,7 +87,7 @@ pub(super) struct Task<S: Stage> {
     pub(super) reports: mpsc::UnboundedSender<(i32, u64, Report)>,
     /// What came while something else was waited for; before what comes.
     pub(super) held: VecDeque<Command>,
-    /// Records that wait here.
+    /// Bytes of records that wait here.
     pub(super) queued: Arc<AtomicUsize>,
 }
 
@@ -159,26 +161,39 @@ impl<S: Stage> Task<S> {
     }
 
     async fn work(&mut self, work: &mut Work<S::Process>, beginning: u64) -> Result<Over> {
+        let mut waiting = None;
         loop {
             let due = work.next_commit(self.shared.job.commit_interval);
+            let is_waiting = waiting.is_some();
             let command = tokio::select! {
                 biased;
-                command = self.next() => match command {
+                reader = reader(&mut waiting) => {
+                    let Some(Waiting { records, progress, .. }) = waiting.take() else { continue };
+                    if let Err(error) = work.read(&reader?, records, &progress)? {
+                        // The member is told as well, and says what to do about it.
+                        return Ok(Over::Lost { fenced: false, why: error.to_string() });
+                    }
+                    None
+                }
+                command = self.next(is_waiting) => match command {
                     Some(command) => Some(command),
                     None => return Ok(Over::Finished(None)),
                 },
                 () = sleep_until(due) => None,
             };
             match command {
+                Some(command @ (Command::Records(..) | Command::Progress(..))) if is_waiting => self.hold(command),
                 Some(Command::Records(of, records, progress)) => {
-                    self.queued.fetch_sub(1, Ordering::Relaxed);
+                    self.queued.fetch_sub(records.size_in_bytes(), Ordering::Relaxed);
                     if of == beginning {
-                        let Some(reader) = self.reader(&records).await? else { continue };
-                        if let Err(error) = take(&mut work.process, &reader, records)? {
-                            // The member is told as well, and says what to do about it.
-                            return Ok(Over::Lost { fenced: false, why: error.to_string() });
+                        match work.process.reading(&records) {
+                            Reading::Now(reader) => {
+                                if let Err(error) = work.read(&reader, records, &progress)? {
+                                    return Ok(Over::Lost { fenced: false, why: error.to_string() });
+                                }
+                            }
+                            Reading::Later(reader) => waiting = Some(Waiting { records, progress, reader }),
                         }
-                        work.process.progress(&progress);
                     }
                 }
                 Some(Command::Progress(of, progress)) if of == beginning => work.process.progress(&progress),
@@ -190,6 +205,7 @@ impl<S: Stage> Task<S> {
                     });
                 }
                 Some(Command::Finish(reply)) => {
+                    self.held.clear(); // and what waits is not read here
                     for _ in 0..ATTEMPTS {
                         match self.commit(work).await? {
                             Attempt::Done => break,
@@ -211,52 +227,22 @@ impl<S: Stage> Task<S> {
         }
     }
 
-    /// What was told next, what is held first.
-    async fn next(&mut self) -> Option<Command> {
-        match self.held.pop_front() {
+    /// What was told next. What is held comes first, once nothing is waited for any more.
+    async fn next(&mut self, is_waiting: bool) -> Option<Command> {
+        match self.held.pop_front_if(|_| !is_waiting) {
             Some(command) => Some(command),
             None => self.commands.recv().await,
         }
     }
 
-    /// What reads these records, once it is there; `None` if the member lets go meanwhile, and they are not to be read here.
-    async fn reader(&mut self, records: &Records) -> Result<Option<S::Reader>> {
-        let shared = self.shared.clone();
-        let reader = async {
-            let mut told = false;
-            loop {
-                match shared.stage.reader(records).await {
-                    Err(error) if error.is_retriable() => {
-                        if !std::mem::replace(&mut told, true) {
-                            tracing::warn!(partition = %self.name, %error, "its records can't be read yet");
-                        }
-                        sleep(RETRY).await;
-                    }
-                    reader => {
-                        if told && reader.is_ok() {
-                            tracing::info!(partition = %self.name, "its records can be read again");
-                        }
-                        return reader;
-                    }
-                }
-            }
-        };
-        tokio::pin!(reader);
-        loop {
-            tokio::select! {
-                biased;
-                reader = &mut reader => return Ok(Some(reader?)),
-                command = self.commands.recv() => match command {
-                    Some(Command::Finish(reply)) => {
-                        self.held.clear();
-                        self.held.push_back(Command::Finish(reply));
-                        return Ok(None);
-                    }
-                    Some(command) => self.held.push_back(command),
-                    None => return Ok(None),
-                },
-            }
+    /// Of progress in one place only the last counts.
+    fn hold(&mut self, command: Command) {
+        if let (Command::Progress(of, _), Some(Command::Progress(before, _))) = (&command, self.held.back())
+            && of == before
+        {
+            self.held.pop_back();
         }
+        self.held.push_back(command);
     }
 
     /// One attempt to write and commit what the process has.
@@ -330,10 +316,12 @@ impl<S: Stage> Task<S> {
     /// Everything that arrives is of no use, until the partition is confirmed, or to be given up.
     async fn until_told(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
-            match self.next().await {
+            match self.next(false).await {
                 Some(Command::Again) => return None,
                 Some(Command::Finish(reply)) => return Some(reply),
-                Some(Command::Records(..)) => drop(self.queued.fetch_sub(1, Ordering::Relaxed)),
+                Some(Command::Records(_, records, _)) => {
+                    self.queued.fetch_sub(records.size_in_bytes(), Ordering::Relaxed);
+                }
                 Some(Command::Progress(..) | Command::Gone) => {}
                 // The member is gone: so is this task, at its next wait.
                 None => std::future::pending().await,
@@ -367,6 +355,26 @@ struct Work<P> {
 }
 
 impl<P: Process> Work<P> {
+    /// The inner error is of a record that can't be read.
+    fn read(&mut self, reader: &P::Reader, mut records: Records, progress: &Progress) -> Result<Result<(), Error>> {
+        loop {
+            match records.next_batch() {
+                Ok(Some(batch)) => {
+                    for record in batch {
+                        match record {
+                            Ok(record) => self.process.record(&record, reader)?,
+                            Err(error) => return Ok(Err(error)),
+                        }
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        self.process.progress(progress);
+        Ok(Ok(()))
+    }
+
     fn next_commit(&self, interval: Duration) -> Instant {
         match self.attempt_at {
             Some(at) => at,
@@ -378,21 +386,18 @@ impl<P: Process> Work<P> {
     }
 }
 
-/// The inner error is of a record that can't be read.
-fn take<P: Process>(process: &mut P, reader: &P::Reader, mut records: Records) -> Result<Result<(), Error>> {
-    loop {
-        match records.next_batch() {
-            Ok(Some(batch)) => {
-                for record in batch {
-                    match record {
-                        Ok(record) => process.record(&record, reader)?,
-                        Err(error) => return Ok(Err(error)),
-                    }
-                }
-            }
-            Ok(None) => return Ok(Ok(())),
-            Err(error) => return Ok(Err(error)),
-        }
+/// Records that wait for what reads them, beside everything else: commits go on, and so does the end.
+struct Waiting<R> {
+    records: Records,
+    progress: Progress,
+    reader: BoxFuture<'static, Result<R, Error>>,
+}
+
+/// What is waited for; never, while nothing is.
+async fn reader<R>(waiting: &mut Option<Waiting<R>>) -> Result<R, Error> {
+    match waiting {
+        Some(waiting) => (&mut waiting.reader).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod breaker;
 #[cfg(feature = "postgres")]
 mod columns;
 pub mod compare;
+mod config;
 pub mod embedded;
 #[cfg(feature = "postgres")]
 mod password;
@@ -31,11 +32,13 @@ mod seen;
 pub mod sqlstate;
 #[cfg(feature = "postgres")]
 mod sslmode;
+mod waiting;
 #[cfg(feature = "postgres")]
 mod words;
 mod writer;
 
-pub use run::{SinkConfig, run};
+pub use config::SinkConfig;
+pub use run::run;
 
 use crate::secret::Secret;
 use std::{fmt, future::Future, sync::Arc};

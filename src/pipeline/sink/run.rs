@@ -11,28 +11,25 @@
 use crate::consumer::{Consumer, ConsumerConfig, Event, IsolationLevel, OwnedRecord, Records};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{OffsetAndMetadata, TopicPartition};
-use crate::pipeline::config::Topics;
 use crate::pipeline::context::{Context, soon};
 use crate::pipeline::error::{PipelineError, Result};
-use crate::pipeline::event::{EventFormat, EventReader};
+use crate::pipeline::event::{EventFormat, EventReader, Need, Reading};
 use crate::pipeline::metrics::{Role, StageMetrics};
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::sink::batch::{Counts, Pending, judge};
-use crate::pipeline::sink::breaker::State;
 use crate::pipeline::sink::seen::Gauges;
+use crate::pipeline::sink::waiting::{self, Waiting};
 use crate::pipeline::sink::writer::{Writer, Written};
-use crate::pipeline::sink::{Claim, Scope, Store, What};
+use crate::pipeline::sink::{Claim, SinkConfig, Store, What};
 use crate::pipeline::stop::Stop;
 use crate::pipeline::topics;
 use crate::pipeline::trouble::Trouble;
 use crate::producer::Acks;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 /// How often the loop looks around when nothing happens.
@@ -43,118 +40,6 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 const FINISH: Duration = Duration::from_secs(8);
 /// Kafka's committed offset, for lag tools only, is written this often.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a sink is told.
-#[derive(Debug, Clone)]
-pub struct SinkConfig {
-    topics: Topics,
-    what: What,
-    group: String,
-    instance: Option<String>,
-    batch: u64,
-    every: Duration,
-    until_end: bool,
-    max_future: i64,
-    most_dead: u8,
-    rows: Arc<AtomicU64>,
-    database: watch::Sender<State>,
-}
-
-impl SinkConfig {
-    /// A sink of the rows that come from this input topic: purchases of `T`, or window results of `T.final`.
-    pub fn new(input: &str, what: What) -> Self {
-        let group = match what {
-            What::Purchases => format!("{input}.sink"),
-            What::Windows => format!("{input}.sink.windows"),
-        };
-        Self {
-            topics: Topics::of(input),
-            what,
-            group,
-            instance: None,
-            batch: 5_000,
-            every: Duration::from_millis(500),
-            until_end: false,
-            max_future: 600_000_000,
-            most_dead: 50,
-            rows: Arc::default(),
-            database: watch::Sender::default(),
-        }
-    }
-
-    /// The group; by default `T.sink`, or `T.sink.windows`. Positions in the database belong to it.
-    #[must_use]
-    pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.group = group.into();
-        self
-    }
-
-    /// A static member's name: a restart takes its partitions back at once.
-    #[must_use]
-    pub fn instance(mut self, instance: impl Into<String>) -> Self {
-        self.instance = Some(instance.into());
-        self
-    }
-
-    /// Writes as soon as so many records are in hand, at least one; by default 5,000. Twice as many are kept in memory
-    /// at most, and what the consumer prefetches.
-    #[must_use]
-    pub fn batch(mut self, records: u64) -> Self {
-        self.batch = records.max(1);
-        self
-    }
-
-    /// Writes what is in hand at least this often; by default every half second.
-    #[must_use]
-    pub fn every(mut self, every: Duration) -> Self {
-        self.every = every;
-        self
-    }
-
-    /// Ends when everything up to the high watermarks as of the start is written.
-    #[must_use]
-    pub fn until_end(mut self, until_end: bool) -> Self {
-        self.until_end = until_end;
-        self
-    }
-
-    /// `max.future.ms`, as the aggregator has it; by default 10 minutes.
-    #[must_use]
-    pub fn max_future(mut self, max_future: Duration) -> Self {
-        self.max_future = i64::try_from(max_future.as_micros()).unwrap_or(i64::MAX);
-        self
-    }
-
-    /// Stops when more than so many of a hundred records or rows are bad; by default 50.
-    #[must_use]
-    pub fn most_dead_percent(mut self, percent: u8) -> Self {
-        self.most_dead = percent;
-        self
-    }
-
-    /// Counts the rows written so far, for those who watch.
-    pub fn rows(&self) -> Arc<AtomicU64> {
-        self.rows.clone()
-    }
-
-    /// Whether the database answers: [`State::Closed`] before it is first asked, and as long as it does.
-    pub fn database(&self) -> watch::Receiver<State> {
-        self.database.subscribe()
-    }
-
-    /// What the store's calls are about.
-    pub fn scope(&self) -> Scope {
-        Scope { group: self.group.clone(), topic: self.topic().to_owned(), what: self.what }
-    }
-
-    /// The topic that is read.
-    pub fn topic(&self) -> &str {
-        match self.what {
-            What::Purchases => &self.topics.input,
-            What::Windows => &self.topics.finals,
-        }
-    }
-}
 
 /// Runs a sink until it is asked to stop, or with [`SinkConfig::until_end`] until it is there. Dead letters are always
 /// sent with `acks=all`.
@@ -192,6 +77,7 @@ pub async fn run<S: Store + 'static>(context: &Context, store: S, config: SinkCo
         lookup,
         ends,
         claims: HashMap::new(),
+        waiting: Waiting::default(),
         read: HashMap::new(),
         fresh: BTreeSet::new(),
         fenced: BTreeMap::new(),
@@ -275,6 +161,8 @@ struct Shell<S> {
     ends: Option<BTreeMap<i32, (i64, i64)>>,
     /// What is ours, with the positions that are written.
     claims: HashMap<i32, Claim>,
+    /// Partitions whose next records can't be read yet; paused.
+    waiting: Waiting,
     /// What was taken into `pending`, or is written: the next record to take.
     read: HashMap<i32, i64>,
     /// Assigned and not claimed yet.
@@ -317,6 +205,7 @@ impl<S: Store + 'static> Shell<S> {
                 biased;
                 () = stop.stopped() => {}
                 (writer, done) = job(&mut self.job) => self.on_done(writer, done?).await?,
+                read = self.waiting.next() => self.on_reader(read)?,
                 event = self.consumer.next(TICK) => match event {
                     Ok(event) => self.on_event(event).await?,
                     Err(error) => self.on_read_error(error)?,
@@ -343,7 +232,7 @@ impl<S: Store + 'static> Shell<S> {
 
     async fn on_event(&mut self, event: Option<Event>) -> Result<()> {
         match event {
-            Some(Event::Records(records)) => self.read(&records).await?,
+            Some(Event::Records(records)) => self.read(records.by_partition().into()),
             Some(Event::Assigned(partitions)) => {
                 let _ = self.consumer.pause(&partitions); // until they are claimed
                 for name in &partitions {
@@ -393,20 +282,42 @@ impl<S: Store + 'static> Shell<S> {
         }
     }
 
-    /// What the registry does not say for now is read again: the group needs to be polled meanwhile.
-    async fn read(&mut self, records: &Records) -> Result<()> {
-        match soon(self.events.reader(records)).await {
-            Ok(reader) => self.take(records, &reader),
-            Err(error) if error.is_retriable() => {
-                self.trouble.failed(Instant::now(), &error);
-                for name in records.partitions() {
-                    if let Some(next) = self.read.get(&name.partition) {
-                        self.consumer.seek(&name, *next)?;
-                    }
+    /// Takes in what can be read; a partition whose next records can't be yet is paused, and waits beside the others.
+    fn read(&mut self, mut records: VecDeque<Records>) {
+        while let Some(next) = records.pop_front() {
+            let Some(name) = next.partitions().pop() else { continue };
+            if self.waiting.holds(name.partition) {
+                self.waiting.push(name.partition, next);
+                continue;
+            }
+            match self.reading(&next) {
+                Reading::Now(reader) => self.take(&next, &reader),
+                Reading::Later(reader) => {
+                    let _ = self.consumer.pause(std::slice::from_ref(&name));
+                    self.waiting.wait(name.partition, [next].into(), reader);
                 }
             }
-            Err(error) => return Err(error.into()),
         }
+    }
+
+    /// Rows of windows are JSON, whatever events are.
+    fn reading(&self, records: &Records) -> Reading<EventReader> {
+        let is_event = self.config.what == What::Purchases;
+        self.events.reading(records, |_, _| if is_event { Need::Asked } else { Need::None })
+    }
+
+    /// What was waited for is there.
+    fn on_reader(&mut self, (partition, reader): waiting::Read) -> Result<()> {
+        let reader = reader?;
+        let mut records = self.waiting.take(partition);
+        if let Some(first) = records.pop_front() {
+            self.take(&first, &reader);
+        }
+        self.read(records);
+        if !self.held && !self.waiting.holds(partition) {
+            let _ = self.consumer.resume(&[TopicPartition::new(self.config.topic(), partition)]);
+        }
+        self.advance();
         Ok(())
     }
 
@@ -433,7 +344,7 @@ impl<S: Store + 'static> Shell<S> {
 
     /// Follows the consumer over markers and gaps at the end of what it has handed out.
     fn advance(&mut self) {
-        for (partition, next) in &mut self.read {
+        for (partition, next) in self.read.iter_mut().filter(|(partition, _)| !self.waiting.holds(**partition)) {
             let name = TopicPartition::new(self.config.topic(), *partition);
             if let Some(position) = self.consumer.position(&name).filter(|position| *position > *next) {
                 *next = position;
@@ -464,6 +375,7 @@ impl<S: Store + 'static> Shell<S> {
     fn drop_partition(&mut self, partition: i32) {
         self.claims.remove(&partition);
         self.read.remove(&partition);
+        self.waiting.take(partition);
         self.pending.forget(partition);
     }
 
@@ -511,7 +423,8 @@ impl<S: Store + 'static> Shell<S> {
             (writer, written.map(Done::Written))
         });
         if std::mem::replace(&mut self.held, false) {
-            let _ = self.consumer.resume(&self.ours());
+            let names: Vec<_> = self.ours().into_iter().filter(|name| !self.waiting.holds(name.partition)).collect();
+            let _ = self.consumer.resume(&names);
         }
     }
 

@@ -190,7 +190,8 @@ fn body_of(schema: &Schema, mut body: Value) -> Value {
 }
 
 fn number(id: &str) -> Result<u32, No> {
-    id.parse().map_err(|_| No(404, 404, "HTTP 404 Not Found".to_owned()))
+    let number = id.parse::<i32>().ok().and_then(|id| u32::try_from(id).ok()); // an int, as Java's
+    number.ok_or_else(|| No(404, 404, "HTTP 404 Not Found".to_owned()))
 }
 
 fn pair(text: &str) -> Option<(String, String)> {
