@@ -103,7 +103,8 @@ impl Peer {
             let (seen, mut lines) = (seen.clone(), lines.lines());
             async move {
                 while let Ok(Some(line)) = lines.next_line().await {
-                    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+                    // The Java client writes what it calls an error to the same place.
+                    let Some(line) = json_of(&line) else { continue };
                     let mut seen = seen.lock().expect("no reader panics");
                     match line.get("assigned").and_then(Value::as_array) {
                         Some(list) => seen.assigned = list.iter().filter_map(Value::as_i64).map(|n| n as i32).collect(),
@@ -193,4 +194,14 @@ fn from_json(line: &Value) -> Sample {
         value: bytes(&line["value"]),
         headers: headers.map(|pair| (pair[0].as_str().expect("a name").to_owned(), bytes(&pair[1]))).collect(),
     }
+}
+
+/// What a peer says; what its client logs besides is shown.
+#[allow(clippy::print_stderr, reason = "for who reads why a test failed")]
+fn json_of(line: &str) -> Option<Value> {
+    if !line.starts_with('{') {
+        eprintln!("a peer: {line}");
+        return None;
+    }
+    Some(serde_json::from_str(line).expect("a line of JSON"))
 }
