@@ -5,7 +5,9 @@ mod endpoint;
 mod explained;
 
 pub use endpoint::Endpoint;
-pub use explained::{explained, without};
+pub use explained::explained;
+#[cfg(feature = "schema-registry")]
+pub use explained::without;
 pub use hyper::Method;
 
 use super::clock::{NetClock, deadline};
