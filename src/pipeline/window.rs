@@ -116,15 +116,30 @@ pub struct Metadata {
     /// Windows that begin up to this one miss records that retention had deleted (`--accept-gap`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<i64>,
-    /// Schemas that the registry did not have when records that may be read again were read first: they stay dead letters.
+    /// Records that may be read again and stay dead letters, since the registry did not have their schema when they were read first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unknown: Vec<String>,
+    pub unknown: Vec<UnknownSchema>,
     /// What this partition's records have come to since the group began.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub counts: Counts,
     /// When it was committed, in milliseconds of the wall clock: brokers forget offsets that nobody renews.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<i64>,
+}
+
+/// A schema that the registry did not have, for all records that name it between two offsets, both included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::exhaustive_structs, reason = "as it is committed")]
+pub struct UnknownSchema {
+    /// Its id or guid.
+    #[serde(rename = "s")]
+    pub schema: String,
+    /// The first of the records.
+    #[serde(rename = "f")]
+    pub first: i64,
+    /// The last.
+    #[serde(rename = "l")]
+    pub last: i64,
 }
 
 fn is_empty(counts: &Counts) -> bool {

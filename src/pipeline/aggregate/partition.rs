@@ -15,10 +15,10 @@ use crate::{
         metrics::{Look, PartitionMetrics},
         process::{Emission, Process, Progress, Start},
         rows,
-        window::{Judged, Metadata, PartitionWindows},
+        window::{Judged, Metadata, PartitionWindows, UnknownSchema},
     },
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Late and dead records that may wait for a commit, in bytes.
@@ -39,8 +39,10 @@ pub(super) struct Partition {
     end: Option<i64>,
     /// The group was ended before: there must be no record.
     was_ended: bool,
-    /// Schemas that the registry did not have, and the last record that names each.
-    unknown: BTreeMap<String, i64>,
+    /// Schemas that the registry did not have, and for which records.
+    unknown: Vec<UnknownSchema>,
+    /// Of those, whose newest record is a dead letter: no other has come since.
+    growing: BTreeSet<String>,
     /// Nothing more to read: ended, or stopped at `--stop-at`.
     is_done: bool,
     late: Vec<SetAside>,
@@ -83,11 +85,8 @@ impl Partition {
             // Another member may have begun later, and got further.
             end: start.end.map(|end| end.max(position)),
             was_ended,
-            unknown: metadata
-                .iter()
-                .flat_map(|found| &found.unknown)
-                .map(|schema| (schema.clone(), position - 1))
-                .collect(),
+            unknown: metadata.as_ref().map(|found| found.unknown.clone()).unwrap_or_default(),
+            growing: BTreeSet::new(),
             is_done: (was_ended && start.end.is_some()) || has_stopped,
             late: Vec::new(),
             dead: Vec::new(),
@@ -111,38 +110,56 @@ impl Partition {
         self.metrics.total(total);
     }
 
-    /// What a record that is read again was the first time it has to be again, so schemas that the registry did not have are remembered
-    /// with the commit, as long as their records may be read again.
+    /// What a record that is read again was the first time it has to be again, whatever has become of its schema: those that the registry
+    /// did not have are committed, as long as their records may be read again.
     fn event<'a>(
         &mut self,
         record: &ConsumerRecord<'a>,
         reader: &EventReader,
     ) -> Result<std::result::Result<Event<'a>, Rejected>> {
-        if record.offset() < self.live_from {
+        let offset = record.offset();
+        if offset < self.live_from {
             let schema = if self.unknown.is_empty() { None } else { reader.schema(record) };
-            let was_unknown = schema.filter(|schema| self.unknown.contains_key(schema));
+            let was_unknown = schema.filter(|schema| self.was_unknown(schema, offset));
             let dead = |schema: String| Err(Rejected::new(Reason::BadAvro, schema));
             return Ok(was_unknown.map_or_else(|| reader.event(record), dead));
         }
         let event = reader.event(record);
-        if event.is_err()
-            && let Some(schema) = reader.unknown(record)
-        {
-            self.unknown.insert(schema, record.offset());
-            if self.unknown.len() > UNKNOWN_LIMIT {
-                let names: Vec<&str> = self.unknown.keys().map(String::as_str).collect();
-                return Err(PipelineError::Log(format!(
-                    "{}[{}]@{}: the registry does not have {} schemas that records of open windows name ({}): it may not be the registry \
-                     of this topic's writers",
-                    record.topic(),
-                    self.partition,
-                    record.offset(),
-                    names.len(),
-                    names.join(", ")
-                )));
+        match event.as_ref().err().and_then(|_| reader.unknown(record)) {
+            Some(schema) => self.is_unknown(schema, record)?,
+            None if self.growing.is_empty() => {}
+            None => {
+                reader.schema(record).map(|schema| self.growing.remove(&schema));
             }
         }
         Ok(event)
+    }
+
+    fn was_unknown(&self, schema: &str, offset: i64) -> bool {
+        self.unknown.iter().any(|known| known.schema == schema && (known.first..=known.last).contains(&offset))
+    }
+
+    fn is_unknown(&mut self, schema: String, record: &ConsumerRecord<'_>) -> Result<()> {
+        let offset = record.offset();
+        if !self.growing.insert(schema.clone())
+            && let Some(known) = self.unknown.iter_mut().rfind(|known| known.schema == schema)
+        {
+            known.last = offset;
+            return Ok(());
+        }
+        self.unknown.push(UnknownSchema { schema, first: offset, last: offset });
+        if self.unknown.len() <= UNKNOWN_LIMIT {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.unknown.iter().map(|known| known.schema.as_str()).collect();
+        Err(PipelineError::Log(format!(
+            "{}[{}]@{offset}: the registry does not have {} schemas that records of open windows name ({}): it may not be the registry of \
+             this topic's writers",
+            record.topic(),
+            self.partition,
+            names.len(),
+            names.join(", ")
+        )))
     }
 
     fn set_aside(&mut self, record: SetAside, late: bool) {
@@ -188,8 +205,8 @@ impl Process for Partition {
         self.job.events.reading(records, |offset, schema| match () {
             () if self.is_done || self.end.is_some_and(|end| offset >= end) => Need::None,
             () if offset >= self.live_from => Need::Asked,
-            () if self.unknown.is_empty() || !self.unknown.contains_key(&schema()) => Need::Found,
-            () => Need::None,
+            () if !self.unknown.is_empty() && self.was_unknown(&schema(), offset) => Need::None,
+            () => Need::Found,
         })
     }
 
@@ -272,8 +289,8 @@ impl Process for Partition {
         let mut total = self.total.clone();
         total.add(&self.since);
         total.emitted(&emission.rows, emission.windows_closed);
-        self.unknown.retain(|_, last| *last >= emission.metadata.replay_from);
-        emission.metadata.unknown = self.unknown.keys().cloned().collect();
+        self.unknown.retain(|known| known.last >= emission.metadata.replay_from);
+        emission.metadata.unknown.clone_from(&self.unknown);
         emission.metadata.counts = total.clone();
         emission.metadata.at = Some(wall_micros() / 1_000);
         let metadata = serde_json::to_string(&emission.metadata).unwrap_or_default();

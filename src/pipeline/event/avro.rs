@@ -10,8 +10,8 @@
 //! | `timestamp` | `long` with `timestamp-millis`, `-micros` or `-nanos`; a `string` of RFC 3339 |
 //! | `price` | `decimal`, `long`, `int`, `double`, `float` |
 //!
-//! each of them in a union with null, too, and texts as enums. Money stays decimal: of a `double` the shortest decimal text that stands for it is taken, which
-//! is what its writer would have put into JSON.
+//! each of them in a union with null, too, and texts as enums. Money stays decimal: of a `double` the shortest decimal text that stands
+//! for it is taken, which is what its writer would have put into JSON.
 #![allow(clippy::disallowed_methods, reason = "patience with a registry")]
 
 use super::format::{EventReader, Need, Reading};
