@@ -67,6 +67,12 @@ async fn a_slip_of_the_hand_is_told_what_was_meant() {
     says("topics lst", 1, "'list'");
     says("topics list --jsno", 1, "'--json'");
     says("topics list -X linger.sm=5", 1, "`linger.ms`");
+    says("-L", 1, "`milena cluster info`");
+    says("-C -t orders", 1, "`milena consume`");
+    says("topics --list", 1, "`milena topics list`");
+    says("topics create --topic a", 1, "`milena topics describe orders`");
+    says("groups describe --group billing", 1, "`milena groups describe billing`");
+    says("consume --decode value orders", 1, "--decode=value");
     says("topics describe clikcs", 2, "topic clikcs does not exist; is it clicks?");
     says("topics list clikcs", 2, "is it clicks?");
     says("topics delete ordres", 2, "is it orders?");

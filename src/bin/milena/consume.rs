@@ -118,6 +118,12 @@ pub struct Args {
 
 impl Args {
     fn topics(&self) -> Result<Topics> {
+        if let (Some(_), Some(half @ ("key" | "value" | "both"))) =
+            (self.decode, self.topics.first().map(String::as_str))
+        {
+            let topic = format!("a topic of that name is -t {half}");
+            return Err(Failure::config(format!("--decode takes what it decodes with =: --decode={half}; {topic}")));
+        }
         let mut names: Vec<_> = self.topic.iter().chain(&self.topics).cloned().collect();
         if names.is_empty() {
             names.push("user-behavior-events".to_owned());

@@ -28,6 +28,7 @@ mod groups;
 mod groups_change;
 mod groups_describe;
 mod groups_seek;
+mod habits;
 mod hints;
 mod limit;
 mod merge;
@@ -139,6 +140,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(args::hoist_properties(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
+            let error = habits::explained(error);
             let _ = error.print();
             // clap's own code for a wrong command line is 2, which is a broker's trouble here.
             return ExitCode::from(u8::from(error.use_stderr()));

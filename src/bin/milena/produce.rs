@@ -194,6 +194,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let stop = stop_on_signal(None);
     let client = patient(&stop, Client::connect(properties.client()?)).await?;
     let left = args.count.filter(|count| *count > 0).unwrap_or(u64::MAX);
+    if is_typed && !args.quiet {
+        // Or it looks as if it hung.
+        eprintln!("milena: what is typed becomes records of {}; Ctrl-D ends it", args.topic);
+    }
     let batches = input.read(framing.clone());
     let sending = Sending::new(batches, stop.clone(), defaults, framing, (left, meter, report));
     // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
