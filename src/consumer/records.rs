@@ -15,6 +15,7 @@ use crate::record::decode::{self, ControlRecord, Headers, RecordView, SharedBatc
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What a timestamp is the time of.
@@ -85,11 +86,13 @@ pub struct Records {
     scratch: Option<Decompressor>,
 }
 
-/// Batches of one partition.
+/// Batches of one partition, of which there may be others further on.
 struct Part {
     fetched: FetchedRecords,
     /// What iteration has opened, in order; made when it begins.
     opened: OnceLock<Vec<Opened>>,
+    /// Where the last batch to be handed out begins: something behind that, or in it, can't be read.
+    last: AtomicI64,
 }
 
 struct Opened {
@@ -100,8 +103,7 @@ struct Opened {
 
 impl Records {
     pub(super) fn new(fetched: Vec<FetchedRecords>, common: Arc<Common>) -> Self {
-        let parts = fetched.into_iter().map(|fetched| Part { fetched, opened: OnceLock::new() }).collect();
-        Self { parts, common, at: (0, 0), scratch: None }
+        Self { parts: fetched.into_iter().map(Part::new).collect(), common, at: (0, 0), scratch: None }
     }
 
     /// Whether there is nothing.
@@ -152,12 +154,12 @@ impl Records {
     pub fn by_partition(self) -> Vec<Records> {
         let mut split: Vec<Records> = Vec::new();
         for part in &self.parts {
-            let fetched = part.fetched.clone();
             let of_partition =
-                |records: &&mut Records| records.parts.first().is_some_and(|p| p.fetched.name == fetched.name);
+                |records: &&mut Records| records.parts.first().is_some_and(|p| p.fetched.name == part.fetched.name);
+            let part = part.again();
             match split.iter_mut().find(of_partition) {
-                Some(records) => records.parts.push(Part { fetched, opened: OnceLock::new() }),
-                None => split.push(Self::new(vec![fetched], self.common.clone())),
+                Some(records) => records.parts.push(part),
+                None => split.push(Self { parts: vec![part], common: self.common.clone(), at: (0, 0), scratch: None }),
             }
         }
         split
@@ -171,7 +173,9 @@ impl Records {
     /// call goes on with the next partition; see [`Records`] for what the consumer does.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch<'_>>> {
         let (mut at, mut from) = self.at;
-        while self.parts.get(at).is_some_and(|part| from >= part.fetched.batches.len()) {
+        let is_through =
+            |(part, from): (&Part, usize)| part.fetched.batches.get(from..).is_none_or(|rest| part.is_behind(rest));
+        while self.parts.get(at).is_some_and(|part| is_through((part, from))) {
             (at, from) = (at + 1, 0);
         }
         self.at = (at, from);
@@ -182,22 +186,31 @@ impl Records {
         match decode::open(&rest[..length.min(rest.len())], scratch, self.common.limit) {
             Ok(batch) => {
                 self.at = (at, from + length);
-                Ok(Some(RecordBatch { part, batch: batch.starting_at(part.fetched.from), common: &self.common }))
+                let batch = batch.starting_at(part.fetched.from);
+                Ok(Some(RecordBatch { parts: &self.parts[at..], batch, common: &self.common }))
             }
             Err(error) => {
-                self.at = skip_partition(&self.parts, at);
-                let offset = offset_of(rest).max(part.fetched.from);
-                Err(part.unreadable(&self.common, offset, error))
+                self.at = (at + 1, 0);
+                Err(unreadable(&self.parts[at..], &self.common, offset_of(rest), error))
             }
         }
     }
 }
 
-/// Behind everything of the partition of `parts[at]` that follows on it.
-fn skip_partition(parts: &[Part], at: usize) -> (usize, usize) {
-    let name = parts.get(at).map(|part| &part.fetched.name);
-    let same = parts.iter().skip(at).take_while(|part| Some(&part.fetched.name) == name).count();
-    (at + same, 0)
+/// The batch at this offset of the first of these parts can't be read: nothing behind it of its partition is handed out, and the
+/// consumer is told, once.
+fn unreadable(parts: &[Part], common: &Common, base_offset: i64, error: Error) -> Error {
+    let Some((part, later)) = parts.split_first() else { return error };
+    part.last.fetch_min(base_offset, Ordering::Relaxed);
+    for other in later.iter().filter(|other| other.fetched.name == part.fetched.name) {
+        other.last.store(-1, Ordering::Relaxed);
+    }
+    let FetchedRecords { name, generation, from, .. } = &part.fetched;
+    let error = error.partition(name.clone()).hint("seek past it to go on");
+    let (offset, told) = (base_offset.max(*from), error.clone());
+    let unreadable = Unreadable { name: name.clone(), generation: *generation, offset, error: told };
+    common.unreadable.lock().unwrap_or_else(PoisonError::into_inner).push(unreadable);
+    error
 }
 
 fn offset_of(batch: &[u8]) -> i64 {
@@ -205,13 +218,19 @@ fn offset_of(batch: &[u8]) -> i64 {
 }
 
 impl Part {
-    /// Tells the consumer, once.
-    fn unreadable(&self, common: &Common, offset: i64, error: Error) -> Error {
-        let FetchedRecords { name, generation, .. } = &self.fetched;
-        let error = error.partition(name.clone()).hint("seek past it to go on");
-        let unreadable = Unreadable { name: name.clone(), generation: *generation, offset, error: error.clone() };
-        common.unreadable.lock().unwrap_or_else(PoisonError::into_inner).push(unreadable);
-        error
+    fn new(fetched: FetchedRecords) -> Self {
+        Self { fetched, opened: OnceLock::new(), last: AtomicI64::new(i64::MAX) }
+    }
+
+    /// The same bytes, of which nothing is opened.
+    fn again(&self) -> Self {
+        let last = AtomicI64::new(self.last.load(Ordering::Relaxed));
+        Self { last, ..Self::new(self.fetched.clone()) }
+    }
+
+    /// Whether this batch, if there is one, is behind what can be handed out.
+    fn is_behind(&self, batch: &[u8]) -> bool {
+        batch.is_empty() || offset_of(batch) > self.last.load(Ordering::Relaxed)
     }
 
     fn opened(&self) -> &[Opened] {
@@ -237,7 +256,8 @@ impl fmt::Debug for Records {
 
 /// One batch on loan: an iterator over its records.
 pub struct RecordBatch<'a> {
-    part: &'a Part,
+    /// The first is its own.
+    parts: &'a [Part],
     batch: decode::RecordBatch<'a>,
     common: &'a Common,
 }
@@ -245,7 +265,7 @@ pub struct RecordBatch<'a> {
 impl RecordBatch<'_> {
     /// Where it is from.
     pub fn topic_partition(&self) -> &TopicPartition {
-        &self.part.fetched.name
+        &self.parts[0].fetched.name
     }
 
     /// The offset behind the last record.
@@ -263,13 +283,10 @@ impl<'a> Iterator for RecordBatch<'a> {
             Ok(view) => {
                 let attributes = self.batch.header().attributes;
                 let leader_epoch = self.batch.header().partition_leader_epoch;
-                let name = &self.part.fetched.name;
+                let name = &self.parts[0].fetched.name;
                 Some(Ok(ConsumerRecord { name, view, attributes, leader_epoch, shared: None }))
             }
-            Err(error) => {
-                let offset = self.batch.header().base_offset.max(self.part.fetched.from);
-                Some(Err(self.part.unreadable(self.common, offset, error)))
-            }
+            Err(error) => Some(Err(unreadable(self.parts, self.common, self.batch.header().base_offset, error))),
         }
     }
 }
@@ -305,7 +322,8 @@ impl<'a> Iter<'a> {
     fn next_batch(&mut self) -> Option<()> {
         loop {
             let part = self.records.parts.get(self.part)?;
-            let Some(opened) = part.opened().get(self.batch) else {
+            let Some(opened) = part.opened().get(self.batch).filter(|opened| !part.is_behind(opened.raw.bytes()))
+            else {
                 (self.part, self.batch) = (self.part + 1, 0);
                 continue;
             };
@@ -314,14 +332,12 @@ impl<'a> Iter<'a> {
                 let mut scratch = common.scratch();
                 let batch = SharedBatch::open(&opened.raw, &mut scratch, common.limit);
                 common.give_back(scratch);
-                let offset = opened.raw.header().base_offset.max(part.fetched.from);
-                batch.map_err(|error| part.unreadable(common, offset, error)).ok()
+                let base_offset = opened.raw.header().base_offset;
+                let parts = &self.records.parts[self.part..];
+                batch.map_err(|error| unreadable(parts, common, base_offset, error)).ok()
             });
-            let Some(batch) = batch else {
-                (self.part, self.batch) = (skip_partition(&self.records.parts, self.part).0, 0);
-                continue;
-            };
             self.batch += 1;
+            let Some(batch) = batch else { continue };
             self.current = Some((batch, batch.records().starting_at(part.fetched.from)));
             return Some(());
         }
@@ -346,11 +362,9 @@ impl<'a> Iterator for Iter<'a> {
                     return Some(ConsumerRecord { name, view, attributes, leader_epoch, shared: Some(shared) });
                 }
                 Some(Err(error)) => {
-                    let offset = batch.header().base_offset;
+                    let base_offset = batch.header().base_offset;
                     self.current = None;
-                    let part = self.records.parts.get(self.part)?;
-                    part.unreadable(&self.records.common, offset.max(part.fetched.from), error);
-                    (self.part, self.batch) = (skip_partition(&self.records.parts, self.part).0, 0);
+                    unreadable(&self.records.parts[self.part..], &self.records.common, base_offset, error);
                 }
                 None => self.current = None,
             }
@@ -646,6 +660,40 @@ mod tests {
             let unreadable = common.take_unreadable();
             let [Unreadable { name, generation: 7, offset: 5, .. }] = &unreadable[..] else { panic!("{unreadable:?}") };
             assert_eq!(name.partition, 0);
+        }
+    }
+
+    /// As brokers send it: a small answer of each partition by turns.
+    #[test]
+    fn nothing_behind_an_unreadable_batch_is_handed_out_wherever_it_stands_in_the_poll() {
+        let flipped = {
+            let mut bytes = batch(5, &[1, 2], Compression::None).bytes().to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            RawBatch::parse(&bytes.into()).unwrap()
+        };
+        // Its checksum is right, and its second record says that it is longer than it is.
+        let overlong = {
+            let mut bytes = batch(5, &[1, 2], Compression::None).bytes().to_vec();
+            let second = bytes.len() - (bytes.len() - 61) / 2;
+            bytes[second] ^= 0x20;
+            let crc = crc32c::crc32c(&bytes[21..]);
+            bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+            RawBatch::parse(&bytes.into()).unwrap()
+        };
+        let good = |base| batch(base, &[1], Compression::None);
+        for (bad, readable) in [(flipped, vec![]), (overlong, vec![(0, 5)])] {
+            let parts = || {
+                let first = part(0, 0, &[good(0), bad.clone(), good(7)]);
+                vec![first, part(1, 0, &[good(0)]), part(0, 8, &[good(8)]), part(1, 1, &[good(1)])]
+            };
+            let found = [&[(0, 0)][..], &readable, &[(1, 0), (1, 1)]].concat();
+            let iterated = records(parts());
+            assert_eq!(offsets(&iterated), found);
+            assert_eq!(offsets(&iterated), found, "as often as you like");
+            let of_partition: Vec<_> = iterated.by_partition().iter().flat_map(offsets).collect();
+            assert_eq!(of_partition, found);
+            let (lent, error) = lent(&mut records(parts()));
+            assert_eq!((lent, error.unwrap().kind()), (found, ErrorKind::Malformed));
         }
     }
 

@@ -346,6 +346,7 @@ impl Fetcher {
             partition.check_epoch();
         }
         partition.not_before = Some(now + REMIND);
+        partition.untold = true;
         self.complain(now, name, error);
         self.wake_source(name);
     }
@@ -438,7 +439,7 @@ impl Fetcher {
             };
             if let Some((error, at)) = &mut partition.problem {
                 if *at <= now {
-                    *at = now + REMIND;
+                    (*at, partition.untold) = (now + REMIND, false);
                     return Some(Polled::Failed(error.clone()));
                 }
                 continue;

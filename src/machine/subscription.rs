@@ -122,6 +122,8 @@ pub struct Partition {
     pub(in crate::machine) caught_up: Option<(Instant, Instant)>,
     /// What the application should know, and when to tell it (again).
     pub(in crate::machine) problem: Option<(Error, Instant)>,
+    /// It is about records that were handed out, and was not told yet: no answer takes it back.
+    pub(in crate::machine) untold: bool,
     /// A batch of this size did not fit.
     pub(in crate::machine) least_bytes: usize,
     /// When it last got data, in answers: who has waited longest comes first.
@@ -156,6 +158,7 @@ impl Partition {
             end_told: None,
             caught_up: None,
             problem: None,
+            untold: false,
             least_bytes: 0,
             served: 0,
         }
@@ -237,7 +240,7 @@ impl Partition {
         self.end = None;
         self.end_told = None;
         self.caught_up = None;
-        self.problem = None;
+        (self.problem, self.untold) = (None, false);
         self.least_bytes = 0;
     }
 }

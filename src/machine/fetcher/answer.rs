@@ -208,7 +208,9 @@ impl Fetcher {
         partition.high_watermark = known(fetched.high_watermark);
         partition.last_stable_offset = known(fetched.last_stable_offset);
         partition.log_start_offset = known(fetched.log_start_offset);
-        partition.problem = None;
+        if !partition.untold {
+            partition.problem = None;
+        }
         if let Some(replica) = fetched.preferred_replica.filter(|_| fetched.records.is_empty()) {
             self.prefer(now, plan, planned, replica, answered);
             return;

@@ -176,6 +176,22 @@ fn an_unreadable_batch_takes_the_position_back_unless_it_was_moved() {
     assert!(matches!(rig.fetcher.poll(rig.now, 500), Polled::Nothing(None)));
 }
 
+/// Of an application that works on a poll for longer than until the batch is fetched again.
+#[test]
+fn that_a_batch_is_unreadable_is_told_though_it_was_fetched_again_before_the_next_poll() {
+    let mut log = Log::default();
+    log.records(5);
+    let mut rig = Rig::new(config(), vec![log]);
+    rig.fetch();
+    assert_eq!(rig.poll(500).len(), 5);
+    let generation = rig.fetcher.subscription().get(&tp(0)).unwrap().generation;
+    rig.fetcher.unreadable(rig.now, &tp(0), generation, 0, Error::new(ErrorKind::Malformed));
+    rig.now += Duration::from_secs(2);
+    rig.fetch();
+    assert_eq!(rig.error().kind(), ErrorKind::Malformed);
+    assert_eq!(rig.poll(500).len(), 5, "and then what may be readable now");
+}
+
 #[test]
 fn the_end_of_a_partition_is_told_once_and_again_after_more() {
     let mut log = Log::default();
