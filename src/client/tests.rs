@@ -55,6 +55,35 @@ async fn a_cluster_that_is_not_there_is_named_with_its_address_when_the_time_is_
     assert!(start.elapsed() <= Duration::from_secs(6), "{:?}", start.elapsed());
 }
 
+/// By another name the brokers can be reached, and by their own from a certain time on no more: what a cluster that was made anew
+/// behind a name looks like.
+#[derive(Debug, Clone)]
+struct Replaced(Arc<dyn Connect>, Arc<AtomicBool>);
+
+impl Connect for Replaced {
+    fn connect(&self, host: &str, port: u16) -> Connecting {
+        let is_gone = host != "boot" && self.1.load(Ordering::Relaxed);
+        let connecting = self.0.connect(if host == "boot" { "broker-1" } else { host }, port);
+        Box::pin(async move { if is_gone { std::future::pending().await } else { connecting.await } })
+    }
+}
+
+/// Each takes ten of a request's thirty seconds.
+#[tokio::test(start_paused = true)]
+async fn three_brokers_that_have_fallen_silent_do_not_keep_the_bootstrap_name_from_being_asked() {
+    let (cluster, config) = cluster(3).await;
+    let gone = Arc::new(AtomicBool::new(false));
+    let config = config.bootstrap_servers(["boot:9092"]).connect(Replaced(cluster.connector(), gone.clone()));
+    let client = Client::connect(config).await.unwrap();
+    client.topic("clicks", false, soon(&client)).await.unwrap();
+    gone.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        cluster.fault(ApiKey::Metadata).once().disconnect(); // what is open breaks
+        let deadline = client.now() + Duration::from_secs(100);
+        client.refreshed(client.cluster().generation, deadline).await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_made_before_its_cluster_finds_it_when_it_comes() {
     let (cluster, config) = cluster(1).await;

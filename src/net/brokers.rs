@@ -156,18 +156,18 @@ impl Brokers {
         self.open(Peer::Node(node), purpose, deadline).await
     }
 
-    /// A connection to whoever answers: one that is open, a node, or a bootstrap address, each tried once.
+    /// A connection to whoever answers: one that is open, or else nodes and bootstrap addresses by turns, each tried once. By
+    /// turns, for nodes that are gone for good may be silent for longer than there is time, and nobody else knows the new ones.
     ///
     /// # Errors
     /// What another attempt does not help against, if one of them said that, or what the last one said.
     pub async fn any(&self, deadline: Instant) -> Result<Connection> {
-        let (open, mut nodes, mut bootstrap) = self.candidates();
+        let (open, peers) = self.candidates();
         if let Some(connection) = open {
             return Ok(connection);
         }
-        nodes.append(&mut bootstrap);
         let mut last = Error::with_message(ErrorKind::Connection, "no broker is known").certainty(Certainty::NotSent);
-        for peer in nodes {
+        for peer in peers {
             match self.open(peer, Purpose::General, deadline).await {
                 Ok(connection) => return Ok(connection),
                 Err(_) if last.is_fatal() => {}
@@ -191,7 +191,7 @@ impl Brokers {
         self.state().slots.clear();
     }
 
-    fn candidates(&self) -> (Option<Connection>, Vec<Peer>, Vec<Peer>) {
+    fn candidates(&self) -> (Option<Connection>, Vec<Peer>) {
         let mut state = self.state();
         let open = state.slots.iter().filter(|((_, purpose), _)| *purpose == Purpose::General).find_map(|(_, slot)| {
             let slot = slot.try_lock().ok()?;
@@ -201,7 +201,9 @@ impl Brokers {
         let mut bootstrap: Vec<_> = (0..self.config.bootstrap.len()).map(Peer::Bootstrap).collect();
         state.random.shuffle(&mut nodes);
         state.random.shuffle(&mut bootstrap);
-        (open, nodes, bootstrap)
+        let longer = nodes.len().max(bootstrap.len());
+        let by_turns = (0..longer).flat_map(|at| nodes.get(at).into_iter().chain(bootstrap.get(at)).copied());
+        (open, by_turns.collect())
     }
 
     async fn open(&self, peer: Peer, purpose: Purpose, deadline: Instant) -> Result<Connection> {
