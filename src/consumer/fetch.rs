@@ -33,12 +33,22 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
     let mut tasks: Vec<JoinHandle<()>> = Vec::new();
     let (mut lookups, mut validations) = (FuturesUnordered::new(), FuturesUnordered::new());
     set_cluster(&shared, clusters.borrow_and_update().clone());
+    // While a partition is lacking in the metadata: when to ask for it again, which a broker may not know of yet.
+    let (mut ask_at, mut backoff) = (None, shared.client.backoff());
     while !shared.is_closed() {
         let unix_millis = shared.unix_millis();
-        let (start, resets, doubtful, wake_at) = shared.change(|fetcher, now| {
+        let (start, resets, doubtful, next_lookup, lacking) = shared.change(|fetcher, now| {
             let (start, resets) = (fetcher.start_nodes(now), fetcher.resets(now, unix_millis));
-            (start, resets, fetcher.validations(now), fetcher.next_lookup())
+            (start, resets, fetcher.validations(now), fetcher.next_lookup(), fetcher.lacks_partitions())
         });
+        let now = shared.client.now();
+        if !lacking {
+            (ask_at, backoff) = (None, shared.client.backoff());
+        } else if ask_at.is_none_or(|at| now >= at) {
+            shared.client.refresh(shared.client.cluster().generation);
+            ask_at = Some(now + backoff.next_wait());
+        }
+        let wake_at = next_lookup.into_iter().chain(ask_at).min();
         tasks.retain(|task| !task.is_finished());
         for node in start {
             tasks.push(shared.client.spawn(fetch_from(shared.clone(), node, shared.wake_of(node))));

@@ -18,11 +18,13 @@ use super::{Consumer, ConsumerConfig, Event, GroupProtocol, Shared, TopicPattern
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ConsumerGroupMetadata, GenerationId, OffsetAndMetadata, TopicPartition};
+use crate::machine::fetcher::REMIND;
 use crate::machine::group::assignor::{Assignor, RoundRobinAssignor};
-use crate::machine::group::membership::SubscribedTopics;
+use crate::machine::group::membership::{SubscribedTopics, Tenure};
 use crate::machine::group::range::RangeAssignor;
 use crate::machine::group::sticky::{CooperativeStickyAssignor, StickyAssignor};
 use crate::machine::group::{ConsumerCoordinator, GroupConfig, GroupEvent, Reply, RevocationId};
+use crate::machine::offset_commit::Commit;
 use crate::machine::subscription::Start;
 use crate::net::drive::Command;
 use std::collections::{BTreeSet, HashMap};
@@ -67,24 +69,35 @@ pub(super) struct Group {
 /// What late answers and guards must agree with before they change the assignment.
 #[derive(Debug, Default)]
 struct Progress {
-    /// By partition: which assignment gave it to us.
-    tenures: HashMap<TopicPartition, u64>,
+    /// What the application was told is its own.
+    held: HashMap<TopicPartition, Held>,
     assignments: u64,
     /// The revocation that the application has not acknowledged.
     revoking: Option<RevocationId>,
     /// For the application.
     failures: Vec<Error>,
+    /// What auto-commits have tried in vain.
+    not_committed: Vec<(TopicPartition, OffsetAndMetadata)>,
     /// Why a broker has refused us since the application was last told so. The membership goes on: the next one may not.
     refused: Option<Error>,
     /// When the coordinator last took a heartbeat.
     last_heartbeat: Option<Instant>,
 }
 
+/// One partition of the application's.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// Which assignment gave it to us.
+    assignment: u64,
+    /// The group's, which ends before the application is told so; `None` by hand.
+    tenure: Option<Tenure>,
+}
+
 #[derive(Debug)]
 struct AutoCommit {
     interval: Duration,
     next: Instant,
-    /// What was committed last, so that an idle consumer does not commit the same again and again.
+    /// What was committed last, or is being, so that an idle consumer does not commit the same again and again.
     last: HashMap<TopicPartition, OffsetAndMetadata>,
 }
 
@@ -173,29 +186,44 @@ impl Group {
     /// The application is in `next`: everything handed out before counts as processed.
     pub(super) fn on_poll(&mut self, shared: &Shared) {
         let now = shared.client.now();
-        self.keep_polling(now);
+        self.keep_polling(now, shared);
+    }
+
+    /// Says that the application is polling, not more often than needed, and commits what is due: whoever waits in there is
+    /// through with everything.
+    pub(super) fn keep_polling(&mut self, now: Instant, shared: &Shared) {
         if self.auto_commit.as_ref().is_some_and(|auto| now >= auto.next) {
             self.commit_processed(now, shared, None);
         }
-    }
-
-    /// Says that the application is polling, not more often than needed.
-    pub(super) fn keep_polling(&mut self, now: Instant) {
         if self.subscribed && self.last_polled.is_none_or(|at| now >= at + grain(self.max_poll_interval)) {
             self.last_polled = Some(now);
             self.command(ConsumerCoordinator::polled);
         }
     }
 
-    /// When a poll that waits must say again that it does.
+    /// When a poll that waits must [`keep_polling`](Self::keep_polling) again.
     pub(super) fn next_poll(&self, now: Instant) -> Instant {
-        now + self.max_poll_interval / 3
+        let again = now + self.max_poll_interval / 3;
+        self.auto_commit.as_ref().map_or(again, |auto| auto.next.min(again))
+    }
+
+    /// These offsets, for what the application holds as far as it knows.
+    fn commit_of(&self, offsets: HashMap<TopicPartition, OffsetAndMetadata>, deadline: Instant) -> Commit {
+        let progress = self.progress();
+        let meant = offsets.into_iter().map(|(partition, offset)| {
+            let tenure = progress.held.get(&partition).and_then(|held| held.tenure);
+            (partition, (offset, tenure))
+        });
+        Commit::new(meant, deadline)
     }
 
     /// Commits what counts as processed, if that is new, as auto-commit does.
     fn commit_processed(&mut self, now: Instant, shared: &Shared, only: Option<&[TopicPartition]>) {
+        let in_vain = std::mem::take(&mut self.progress().not_committed);
         let Some(auto) = &mut self.auto_commit else { return };
         auto.next = now + auto.interval;
+        auto.last
+            .retain(|partition, offset| !in_vain.iter().any(|failed| (&failed.0, &failed.1) == (partition, offset)));
         let mut positions = shared.processed();
         match only {
             // The last chance: also what was sent before, and perhaps failed.
@@ -206,8 +234,14 @@ impl Group {
             return;
         }
         auto.last.extend(positions.iter().map(|(partition, position)| (partition.clone(), position.clone())));
-        let deadline = shared.client.api_deadline();
-        self.command(move |machine, now| machine.commit(now, positions, deadline, None));
+        let commit = self.commit_of(positions.clone(), shared.client.api_deadline());
+        let progress = self.progress.clone();
+        let commit = commit.told(Box::new(move |outcome| {
+            if outcome.is_err() {
+                lock(&progress).not_committed.extend(positions);
+            }
+        }));
+        self.command(move |machine, now| machine.commit(now, commit));
     }
 
     /// The next thing to tell the application, applied.
@@ -256,10 +290,10 @@ impl Group {
                 (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
                 return Ok(None);
             }
-            GroupEvent::Assigned { partitions, generation, member_id } => {
+            GroupEvent::Assigned { partitions, tenure, generation, member_id } => {
                 (self.metadata.generation, self.metadata.member_id) = (generation, member_id);
                 self.rebalances += 1;
-                self.start(partitions.clone(), shared);
+                self.start(partitions.clone(), Some(tenure), shared);
                 Event::Assigned(partitions)
             }
             GroupEvent::Revoking { id, partitions, generation, member_id } => {
@@ -285,23 +319,23 @@ impl Group {
         }))
     }
 
-    /// Begins to read what was assigned, from where the group has committed.
-    pub(super) fn start(&mut self, partitions: Vec<TopicPartition>, shared: &Arc<Shared>) {
+    /// Begins to read what was assigned, by the group or by hand, from where the group has committed.
+    pub(super) fn start(&mut self, partitions: Vec<TopicPartition>, tenure: Option<Tenure>, shared: &Arc<Shared>) {
         if partitions.is_empty() {
             return;
         }
         if let Some(auto) = &mut self.auto_commit {
             auto.last.retain(|partition, _| !partitions.contains(partition)); // others may have committed since
         }
-        let tenure = {
+        let assignment = {
             let mut progress = self.progress();
             progress.assignments += 1;
-            let tenure = progress.assignments;
-            progress.tenures.extend(partitions.iter().map(|partition| (partition.clone(), tenure)));
-            tenure
+            let held = Held { assignment: progress.assignments, tenure };
+            progress.held.extend(partitions.iter().map(|partition| (partition.clone(), held)));
+            held.assignment
         };
         shared.set_assignment(vec![], partitions.iter().map(|name| (name.clone(), Start::Later)).collect());
-        let starting = start_from_committed(shared.clone(), self.weak(), self.progress.clone(), tenure, partitions);
+        let starting = start_from_committed(shared.clone(), self.weak(), self.progress.clone(), assignment, partitions);
         shared.client.spawn(starting);
     }
 
@@ -311,29 +345,34 @@ impl Group {
         let (progress, shared, commands) = (self.progress.clone(), Arc::downgrade(shared), self.weak());
         let revoked = partitions.clone();
         Revoking::new(partitions, move || {
+            let mut held = HashMap::new();
             {
                 let mut progress = lock(&progress);
                 if progress.revoking != Some(id) {
                     return; // overruled, and perhaps assigned anew since
                 }
                 progress.revoking = None;
-                revoked.iter().for_each(|partition| {
-                    progress.tenures.remove(partition);
-                });
+                held.extend(revoked.iter().filter_map(|partition| progress.held.remove_entry(partition)));
             }
             let mut last = None;
             if let Some(shared) = shared.upgrade() {
                 if commits_marks {
                     let mut marks = shared.processed();
                     marks.retain(|partition, _| revoked.contains(partition));
-                    last = Some((marks, shared.client.api_deadline())).filter(|(marks, _)| !marks.is_empty());
+                    let meant = |(partition, mark)| {
+                        let tenure = held.get(&partition).and_then(|held: &Held| held.tenure);
+                        (partition, (mark, tenure))
+                    };
+                    if !marks.is_empty() {
+                        last = Some(Commit::new(marks.into_iter().map(meant), shared.client.api_deadline()));
+                    }
                 }
                 shared.set_assignment(revoked, vec![]);
             }
             if let Some(commands) = commands.upgrade() {
                 let _ = commands.send(Box::new(move |machine, now| {
-                    if let Some((marks, deadline)) = last {
-                        machine.commit(now, marks, deadline, None);
+                    if let Some(commit) = last {
+                        machine.commit(now, commit);
                     }
                     machine.revoked(now, id);
                 }));
@@ -358,7 +397,7 @@ impl Group {
     fn forget(&mut self, partitions: &[TopicPartition]) {
         let mut progress = self.progress();
         partitions.iter().for_each(|partition| {
-            progress.tenures.remove(partition);
+            progress.held.remove(partition);
         });
         drop(progress);
         if let Some(auto) = &mut self.auto_commit {
@@ -473,8 +512,9 @@ impl Consumer {
         let deadline = self.shared.client.api_deadline();
         if let Some(group) = &mut self.group {
             if group.auto_commit.is_some() && !positions.is_empty() {
+                let commit = group.commit_of(positions, deadline);
                 let commit = move |machine: &mut ConsumerCoordinator, now, reply| {
-                    machine.commit(now, positions, deadline, Some(reply));
+                    machine.commit(now, commit.awaited(reply));
                 };
                 if let Err(error) = group.ask(commit).await {
                     tracing::warn!(%error, "offsets not committed");
@@ -487,7 +527,7 @@ impl Consumer {
             group.command(ConsumerCoordinator::unsubscribe);
             group.auto_commit.iter_mut().for_each(|auto| auto.last.clear());
             let mut progress = group.progress();
-            progress.tenures.clear();
+            progress.held.clear();
             progress.revoking = None;
         }
         self.shared.set_assignment(self.assignment(), vec![]);
@@ -515,9 +555,10 @@ impl Consumer {
         let committed = match group.auto_commit {
             Some(_) if !positions.is_empty() => {
                 let (reply, answer) = oneshot::channel();
+                let commit = group.commit_of(positions, deadline);
                 group.command(move |machine, now| {
                     let reply: Reply<()> = Box::new(move |outcome| drop(reply.send(outcome)));
-                    machine.commit(now, positions, deadline, Some(reply));
+                    machine.commit(now, commit.awaited(reply));
                     machine.close(now, deadline);
                 });
                 Some(answer)
@@ -539,17 +580,20 @@ impl Consumer {
     }
 }
 
-/// Looks up where the group stands and starts there, unless the partition has gone or changed hands meanwhile.
+/// Looks up where the group stands and starts there, unless the partition has gone or changed hands meanwhile. One that is
+/// refused is asked about again and again, and the application told so; the others are read.
 async fn start_from_committed(
     shared: Arc<Shared>,
     commands: WeakUnboundedSender<Command<ConsumerCoordinator>>,
     progress: Arc<Mutex<Progress>>,
-    tenure: u64,
-    partitions: Vec<TopicPartition>,
+    assignment: u64,
+    mut partitions: Vec<TopicPartition>,
 ) {
-    let is_ours = |name: &TopicPartition| lock(&progress).tenures.get(name) == Some(&tenure);
+    let is_ours =
+        |name: &TopicPartition| lock(&progress).held.get(name).is_some_and(|held| held.assignment == assignment);
     loop {
-        let asked: Vec<_> = partitions.iter().filter(|name| is_ours(name)).cloned().collect();
+        partitions.retain(&is_ours);
+        let asked = partitions.clone();
         let Some(commands) = commands.upgrade() else { return };
         if asked.is_empty() {
             return;
@@ -560,21 +604,40 @@ async fn start_from_committed(
             machine.fetch_offsets(now, wanted, deadline, Box::new(move |outcome| drop(reply.send(outcome))));
         }));
         drop(commands); // or the group would not be left while we wait
-        match answer.await {
+        let refused = match answer.await {
             Ok(Ok(mut committed)) => {
-                for name in asked.iter().filter(|name| is_ours(name)) {
-                    shared.start(name, committed.remove(name).map_or(Start::Reset, Start::At));
-                }
-                return;
+                let mut refused = None;
+                partitions.retain(|name| match committed.remove(name).transpose() {
+                    Ok(offset) if is_ours(name) => {
+                        shared.start(name, offset.map_or(Start::Reset, Start::At));
+                        false
+                    }
+                    Ok(_) => false,
+                    Err(error) => {
+                        refused.get_or_insert(error);
+                        true
+                    }
+                });
+                refused
             }
-            Ok(Err(error)) if error.is_retriable() => tracing::warn!(%error, "committed offsets not known yet"),
-            Ok(Err(error)) => {
-                lock(&progress).failures.push(error);
-                shared.data.notify_one();
-                return;
+            Ok(Err(error)) if error.is_retriable() => {
+                tracing::warn!(%error, "committed offsets not known yet");
+                continue;
             }
+            Ok(Err(error)) => Some(error),
             Err(_) => return, // closed
+        };
+        let Some(error) = refused else { return };
+        {
+            let mut progress = lock(&progress);
+            let is_told =
+                |told: &Error| (told.kind(), told.topic_partition()) == (error.kind(), error.topic_partition());
+            if !progress.failures.iter().any(is_told) {
+                progress.failures.push(error);
+            }
         }
+        shared.data.notify_one();
+        shared.client.sleep(REMIND).await;
     }
 }
 

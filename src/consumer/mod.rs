@@ -125,7 +125,7 @@ impl Consumer {
         };
         group.assign(!wanted.is_empty(), &removed)?;
         self.shared.set_assignment(removed, vec![]);
-        group.start(added, &self.shared);
+        group.start(added, None, &self.shared);
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Consumer {
                     () = sleep_until(until) => {}
                 },
                 Some(group) => {
-                    group.keep_polling(now); // who waits in here is not silent
+                    group.keep_polling(now, &self.shared); // who waits in here is not silent
                     let until = until.min(group.next_poll(now));
                     tokio::select! {
                         () = self.shared.data.notified() => {}

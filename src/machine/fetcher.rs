@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 /// Answers that may wait for the application per partition, however small.
 const WAITING: usize = 16;
 /// How often the application is told of a problem that stays.
-const REMIND: Duration = Duration::from_secs(1);
+pub const REMIND: Duration = Duration::from_secs(1);
 
 /// What the Fetcher goes by.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! Commits: in the order of the calls, one request at a time, so that a commit never overtakes the one before and a
-//! group's offsets never go backwards; and never for a partition that has been given up since the call.
+//! group's offsets never go backwards; and never for a partition that has been given up since the application was told that
+//! it is its own.
 
 use super::RequestId;
 use super::backoff::Backoff;
@@ -11,39 +12,61 @@ use crate::ids::{GenerationId, LeaderEpoch, NodeId, OffsetAndMetadata, TopicPart
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use crate::wire::messages::{GroupId, OffsetCommitRequest, OffsetCommitResponse, TopicName};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// One call to commit, and what is left of it to do.
 pub struct Commit {
-    left: BTreeMap<TopicPartition, (OffsetAndMetadata, Option<Tenure>)>,
+    left: BTreeMap<TopicPartition, Meant>,
     deadline: Instant,
-    reply: Option<Reply<()>>,
+    replies: Vec<Reply<()>>,
+    /// Somebody waits for it.
+    awaited: bool,
+    /// All of it or nothing.
+    whole: bool,
     /// The first error that no retry cures; told once the rest is done.
     error: Option<Error>,
     was_sent: bool,
 }
 
+/// An offset, and the tenure of its partition as the application knows it: without one only who is in no group commits.
+pub type Meant = (OffsetAndMetadata, Option<Tenure>);
+
 impl Commit {
-    /// These offsets, by `deadline`.
-    pub fn new(
-        offsets: HashMap<TopicPartition, OffsetAndMetadata>,
-        deadline: Instant,
-        reply: Option<Reply<()>>,
-    ) -> Self {
-        let left = offsets.into_iter().map(|(partition, offset)| (partition, (offset, None))).collect();
-        Self { left, deadline, reply, error: None, was_sent: false }
+    /// These offsets, by `deadline`. Those of partitions that are not ours any more are left out, and an error then.
+    pub fn new(offsets: impl IntoIterator<Item = (TopicPartition, Meant)>, deadline: Instant) -> Self {
+        let left = offsets.into_iter().collect();
+        Self { left, deadline, replies: vec![], awaited: false, whole: false, error: None, was_sent: false }
+    }
+
+    /// All of it, or nothing if one of the partitions is not ours.
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+
+    /// Who waits for what becomes of it.
+    pub fn awaited(mut self, reply: Reply<()>) -> Self {
+        self.awaited = true;
+        self.told(reply)
+    }
+
+    /// Who is told what becomes of it, without waiting.
+    pub fn told(mut self, reply: Reply<()>) -> Self {
+        self.replies.push(reply);
+        self
     }
 
     fn finish(self, error: Option<Error>) {
-        let error = self.error.or(error);
-        match (self.reply, error) {
-            (Some(reply), error) => reply(error.map_or(Ok(()), Err)),
-            (None, Some(error)) => tracing::warn!(%error, "offsets not committed"),
-            (None, None) => {}
+        let outcome = self.error.or(error).map_or(Ok(()), Err);
+        if let Err(error) = &outcome
+            && !self.awaited
+        {
+            tracing::warn!(%error, "offsets not committed");
         }
+        self.replies.into_iter().for_each(|reply| reply(outcome.clone()));
     }
 }
 
@@ -102,25 +125,25 @@ impl OffsetCommit {
     /// Puts a commit behind the others.
     pub fn push(&mut self, mut commit: Commit, membership: &dyn Membership) {
         commit.deadline = self.leaving.map_or(commit.deadline, |leaving| commit.deadline.min(leaving.deadline));
-        if membership.standing() != Standing::Outside {
-            let stray = commit.left.keys().find(|partition| membership.tenure(partition).is_none()).cloned();
-            if let Some(partition) = stray {
-                let error = no_longer_owned(partition);
+        if commit.whole && membership.standing() != Standing::Outside {
+            let is_stray = |(partition, (_, tenure)): &(&TopicPartition, &Meant)| {
+                tenure.is_none() || membership.tenure(partition) != *tenure
+            };
+            if let Some((partition, _)) = commit.left.iter().find(is_stray) {
+                let error = no_longer_owned(partition.clone());
                 return commit.finish(Some(error));
             }
-        }
-        for (partition, (_, tenure)) in &mut commit.left {
-            *tenure = membership.tenure(partition);
         }
         // Nobody waits for either: the newer offsets are all that matters.
         let is_waiting = self.queue.len() > usize::from(self.asked.is_some());
         if let Some(last) = self.queue.back_mut()
             && is_waiting
-            && last.reply.is_none()
+            && !last.awaited
             && !last.was_sent // or what is tried again would have a new deadline each time
-            && commit.reply.is_none()
+            && !commit.awaited
         {
             last.left.extend(commit.left);
+            last.replies.append(&mut commit.replies);
             last.deadline = commit.deadline;
             return;
         }
@@ -301,9 +324,7 @@ impl OffsetCommit {
                     }
                     // A topic that was deleted comes back seldom: only who waits for it tries it again, or a revocation would
                     // wait for this (KAFKA-13310).
-                    code if code.is_retriable()
-                        && (code != ErrorCode::UnknownTopicOrPartition || commit.reply.is_some()) =>
-                    {
+                    code if code.is_retriable() && (code != ErrorCode::UnknownTopicOrPartition || commit.awaited) => {
                         retry = true;
                     }
                     code => {

@@ -16,7 +16,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-type Committed = HashMap<TopicPartition, OffsetAndMetadata>;
+/// By partition; one without a commit is not in it.
+pub type Committed = HashMap<TopicPartition, Result<OffsetAndMetadata>>;
 
 struct Fetch {
     partitions: Vec<TopicPartition>,
@@ -182,7 +183,8 @@ fn is_behind(error: &Error) -> bool {
     matches!(error.code(), Some(ErrorCode::StaleMemberEpoch | ErrorCode::UnknownMemberId))
 }
 
-/// What the answer says of the partitions asked for, each of which must be in it.
+/// What the answer says of the partitions asked for, each of which must be in it. What may be better the next time is an error
+/// of the whole.
 fn committed(asked: &[TopicPartition], answer: OffsetFetchResponse) -> Result<Committed> {
     let malformed = |what: &'static str| Error::with_message(ErrorKind::Malformed, what);
     let group = answer.groups.into_iter().next().ok_or_else(|| malformed("no group in the answer"))?;
@@ -199,12 +201,17 @@ fn committed(asked: &[TopicPartition], answer: OffsetFetchResponse) -> Result<Co
         let Some(answer) = answered.remove(partition) else {
             return Err(malformed("a partition is missing in the answer").partition(partition.clone()));
         };
-        ErrorCode::check(answer.error_code).map_err(|code| Error::broker(code).partition(partition.clone()))?;
-        if answer.committed_offset >= 0 {
+        if let Some(code) = ErrorCode::from_wire(answer.error_code) {
+            let error = Error::broker(code).api("OffsetFetch").partition(partition.clone());
+            if error.is_retriable() || is_behind(&error) {
+                return Err(error);
+            }
+            committed.insert(partition.clone(), Err(error));
+        } else if answer.committed_offset >= 0 {
             let metadata = answer.metadata.map_or(String::new(), |metadata| metadata.to_string());
             let leader_epoch = LeaderEpoch::from_wire(answer.committed_leader_epoch);
             let offset = OffsetAndMetadata { offset: answer.committed_offset, leader_epoch, metadata };
-            committed.insert(partition.clone(), offset);
+            committed.insert(partition.clone(), Ok(offset));
         }
     }
     Ok(committed)

@@ -12,12 +12,13 @@ use milena::error::{Error, ErrorKind};
 use milena::ids::{NodeId, OffsetAndMetadata, TopicId, TopicPartition};
 use milena::machine::group::assignor::{Assignor, RoundRobinAssignor};
 use milena::machine::group::group_topics::GroupTopics;
-use milena::machine::group::membership::SubscribedTopics;
+use milena::machine::group::membership::{SubscribedTopics, Tenure};
 use milena::machine::group::range::RangeAssignor;
 use milena::machine::group::sticky::{CooperativeStickyAssignor, StickyAssignor};
 use milena::machine::group::{
     ConsumerCoordinator, GroupConfig, GroupEvent, GroupProtocol, GroupRequest, GroupResponse, RevocationId, To,
 };
+use milena::machine::offset_commit::Commit;
 use milena::machine::{Machine, RequestId};
 use milena::wire::group_protocol::{Subscription, encode_assignment, str_bytes};
 use milena::wire::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
@@ -30,7 +31,7 @@ use milena::wire::messages::{
     ConsumerGroupHeartbeatResponse, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupResponse,
     OffsetCommitResponse, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse, TopicName,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -86,6 +87,7 @@ struct World {
     subscribed: BTreeSet<&'static str>,
     failed: bool,
     owned: BTreeSet<TopicPartition>,
+    tenures: BTreeMap<TopicPartition, Tenure>,
     revoking: Option<(RevocationId, Vec<TopicPartition>)>,
     /// Acknowledged; the machine may still have to wait for commits.
     let_go: BTreeSet<TopicPartition>,
@@ -131,6 +133,7 @@ impl World {
             subscribed: BTreeSet::new(),
             failed: false,
             owned: BTreeSet::new(),
+            tenures: BTreeMap::new(),
             revoking: None,
             let_go: BTreeSet::new(),
             replies: Vec::new(),
@@ -157,9 +160,13 @@ impl World {
                 }
             }
             5 => {
-                let offsets = self.some_partitions(choices).into_iter().map(|one| (one, OffsetAndMetadata::new(7)));
-                let (offsets, reply) = (offsets.collect(), self.reply());
-                self.machine.commit(now, offsets, now + Duration::from_secs(20), Some(reply));
+                let meant = self.some_partitions(choices).into_iter().map(|one| {
+                    let tenure = self.tenures.get(&one).filter(|_| self.owned.contains(&one)).copied();
+                    (one, (OffsetAndMetadata::new(7), tenure))
+                });
+                let commit =
+                    Commit::new(meant.collect::<Vec<_>>(), now + Duration::from_secs(20)).awaited(self.reply());
+                self.machine.commit(now, if choices.one_in(2) { commit.whole() } else { commit });
             }
             6 => {
                 let (partitions, reply) = (self.some_partitions(choices), self.reply());
@@ -254,7 +261,8 @@ impl World {
 
     fn hear(&mut self, event: GroupEvent) {
         match event {
-            GroupEvent::Assigned { partitions, generation, .. } => {
+            GroupEvent::Assigned { partitions, tenure, generation, .. } => {
+                self.tenures.extend(partitions.iter().map(|partition| (partition.clone(), tenure)));
                 self.moves_on(generation.0);
                 for partition in partitions {
                     self.let_go.remove(&partition);

@@ -70,6 +70,20 @@ async fn two_members_share_the_partitions_and_one_takes_over_from_the_other() {
     assert_eq!(read, (0..1800).collect::<Vec<_>>(), "each record once, over three rebalances");
 }
 
+/// The coordinator gives out partitions that the member's metadata, which is fresh for minutes, has not seen.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_assigned_and_not_known_yet_is_read_at_once() {
+    let cluster = cluster(2).await;
+    let mut one = member(&cluster, 1, config()).await;
+    poll_all(&mut [&mut one], 10 * SECOND).await;
+    client(&cluster, 2).admin().create_partitions([(TOPIC, 3)]).await.unwrap()[TOPIC].clone().unwrap();
+    cluster.fault(ApiKey::Metadata).times(2).delay(SECOND); // and asking takes its time
+    poll_all(&mut [&mut one], 10 * SECOND).await;
+    assert_eq!(held(&one).len(), 3);
+    produce(&cluster, 3, 0..3).await;
+    assert_eq!(poll_all(&mut [&mut one], 5 * SECOND).await.len(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_revocation_waits_for_the_application_which_can_commit_meanwhile() {
     let cluster = cluster(2).await;

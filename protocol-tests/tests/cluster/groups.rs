@@ -343,6 +343,31 @@ async fn a_member_that_falls_silent_is_expired_and_its_late_commit_changes_nothi
     assert_eq!((committed(0), committed(1)), (Some(5), Some(5)));
 }
 
+/// What was read before it was lost is not known to the one that has it now, though that is the same member again.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_under_a_lost_assignment_is_not_committed_under_the_next() {
+    let cluster = cluster(1).await;
+    produce(&cluster, 1, 0..10).await;
+    let network = Network::new(cluster.connector());
+    let mut one = client_over(&cluster, network.clone()).consumer(config()).unwrap();
+    one.subscribe([TOPIC]).await.unwrap();
+    poll_all(&mut [&mut one], 3 * SECOND).await;
+    network.fall_silent();
+    let mut two = member(&cluster, config()).await;
+    poll_all(&mut [&mut two], 20 * SECOND).await;
+    two.commit_offsets([((TOPIC, 0).into(), OffsetAndMetadata::new(5))]).await.unwrap();
+    two.close(5 * SECOND).await.unwrap();
+    network.mend();
+    sleep(20 * SECOND).await; // it joins anew, and the application has not been told
+    let committed = || cluster.committed("g", &(TOPIC, 0).into()).map(|offset| offset.offset);
+    assert!(one.commit_offsets([((TOPIC, 0).into(), OffsetAndMetadata::new(1))]).await.is_err());
+    assert!(one.commit().await.is_err());
+    assert_eq!(committed(), Some(5));
+    assert_eq!(poll_all(&mut [&mut one], 3 * SECOND).await, [5, 6, 7, 8, 9], "it goes on where the group is");
+    one.commit().await.unwrap();
+    assert_eq!(committed(), Some(10));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_consumer_leaves_within_a_second() {
     let cluster = cluster(2).await;
@@ -456,6 +481,52 @@ async fn auto_commit_commits_what_earlier_polls_returned_and_nothing_else() {
     assert_eq!(committed(), Some(10), "the two of this poll are not processed yet");
     one.close(SECOND).await.unwrap();
     assert_eq!(committed(), Some(12), "close is the end of processing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_out_is_committed_while_a_long_poll_waits() {
+    let cluster = cluster(1).await;
+    produce(&cluster, 1, 0..10).await;
+    let mut one = member(&cluster, config().enable_auto_commit(true).auto_commit_interval(5 * SECOND)).await;
+    assert_eq!(poll_all(&mut [&mut one], 6 * SECOND).await.len(), 10);
+    produce(&cluster, 1, 10..12).await;
+    assert_eq!(one.poll(SECOND).await.unwrap().count(), 2);
+    let committed = || cluster.committed("g", &(TOPIC, 0).into()).map(|offset| offset.offset);
+    let look = async {
+        sleep(10 * SECOND).await;
+        committed()
+    };
+    let (records, looked) = tokio::join!(one.poll(60 * SECOND), look);
+    assert_eq!((records.unwrap().count(), looked), (0, Some(12)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_auto_commit_that_failed_is_made_again_though_nothing_new_is_read() {
+    let cluster = cluster(1).await;
+    produce(&cluster, 1, 0..10).await;
+    let mut one = member(&cluster, config().enable_auto_commit(true).auto_commit_interval(5 * SECOND)).await;
+    // Not tried again by the coordinator's client, as nobody waits for it.
+    cluster.fault(ApiKey::OffsetCommit).once().error(ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(poll_all(&mut [&mut one], 20 * SECOND).await.len(), 10);
+    assert_eq!(cluster.committed("g", &(TOPIC, 0).into()).map(|offset| offset.offset), Some(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_that_a_coordinator_refuses_to_say_are_asked_for_again_and_that_is_told() {
+    let cluster = cluster(2).await;
+    produce(&cluster, 2, 0..10).await;
+    let mut one = member(&cluster, config()).await;
+    cluster.fault(ApiKey::OffsetFetch).times(2).error(ErrorCode::GroupAuthorizationFailed);
+    let (mut told, mut read) = (vec![], 0);
+    let began = Instant::now();
+    while read < 10 {
+        assert!(began.elapsed() < 20 * SECOND, "{read} read, {told:?} told");
+        match one.poll(SECOND).await {
+            Ok(records) => read += records.count(),
+            Err(error) => told.push(error.code()),
+        }
+    }
+    assert_eq!(told, [Some(ErrorCode::GroupAuthorizationFailed); 2]);
 }
 
 #[tokio::test(start_paused = true)]

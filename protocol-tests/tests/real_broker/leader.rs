@@ -133,9 +133,10 @@ async fn a_position_is_validated_by_each_new_leader() {
         write_numbers(&client, &topic, round * 10..round * 10 + 10).await;
         let expected: Vec<_> = (round * 10..round * 10 + 10).collect();
         assert_eq!(read_numbers(&mut consumer, 10).await, expected);
-        // With ZooKeeper there may be an epoch for the new order of the replicas, and one for the leader.
+        // With ZooKeeper there may be an epoch for the new order of the replicas, and one for the leader; and a broker that does
+        // not know yet that it leads says so, and is asked again.
         let times = asked.swap(0, Ordering::Relaxed);
-        assert!(if round == 0 { times == 0 } else { (1..=2).contains(&times) }, "{times} times in round {round}");
+        assert!(if round == 0 { times == 0 } else { (1..=5).contains(&times) }, "{times} times in round {round}");
         Peer::move_leader(&topic, 0).await;
     }
     consumer.close(PATIENCE).await.expect("the consumer closes");

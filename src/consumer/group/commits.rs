@@ -3,6 +3,7 @@
 use crate::consumer::Consumer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{OffsetAndMetadata, TopicPartition};
+use crate::machine::group::ConsumerCoordinator;
 use std::collections::HashMap;
 
 impl Consumer {
@@ -15,7 +16,13 @@ impl Consumer {
     /// reader; go on polling. `Timeout` after `default.api.timeout.ms`, `Denied`, `Config` without a group. What could be
     /// committed is. Dropping the future loses only the answer.
     pub async fn commit(&self) -> Result<()> {
-        self.commit_offsets(self.shared.processed()).await
+        let group = self.group()?;
+        let (positions, deadline) = (self.shared.processed(), self.shared.client.api_deadline());
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let commit = group.commit_of(positions, deadline);
+        group.ask(move |machine, now, reply| machine.commit(now, commit.awaited(reply))).await
     }
 
     /// Commits these offsets, each the *next* record to read: [`Records::next_offsets`](crate::consumer::Records::next_offsets), or
@@ -34,7 +41,8 @@ impl Consumer {
             return Ok(());
         }
         let deadline = self.shared.client.api_deadline();
-        group.ask(move |machine, now, reply| machine.commit(now, offsets, deadline, Some(reply))).await
+        let commit = group.commit_of(offsets, deadline).whole();
+        group.ask(move |machine, now, reply| machine.commit(now, commit.awaited(reply))).await
     }
 
     /// As [`commit`](Self::commit), without waiting. Commits stay in the order of their calls; one that fails is logged.
@@ -43,7 +51,8 @@ impl Consumer {
         let Ok(group) = self.group() else { return };
         let (positions, deadline) = (self.shared.processed(), self.shared.client.api_deadline());
         if !positions.is_empty() {
-            group.command(move |machine, now| machine.commit(now, positions, deadline, None));
+            let commit = group.commit_of(positions, deadline);
+            group.command(move |machine, now| machine.commit(now, commit));
         }
     }
 
@@ -79,7 +88,11 @@ impl Consumer {
     /// `Timeout` after `default.api.timeout.ms`, `Denied`, `Config` without a group.
     pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<HashMap<TopicPartition, OffsetAndMetadata>> {
         let (partitions, deadline) = (partitions.to_vec(), self.shared.client.api_deadline());
-        self.group()?.ask(move |machine, now, reply| machine.fetch_offsets(now, partitions, deadline, reply)).await
+        let ask = move |machine: &mut ConsumerCoordinator, now, reply| {
+            machine.fetch_offsets(now, partitions, deadline, reply);
+        };
+        let committed = self.group()?.ask(ask).await?;
+        committed.into_iter().map(|(partition, offset)| Ok((partition, offset?))).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Progress, lock};
 use crate::client::Client;
 use crate::consumer::metrics::Counts;
-use crate::error::{Certainty, Error, ErrorKind, Result};
+use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{NodeId, TopicId};
 use crate::machine::group::group_topics::GroupTopics;
 use crate::machine::group::{ConsumerCoordinator, GroupCall, GroupEvent, GroupRequest, GroupResponse, To};
@@ -118,7 +118,11 @@ impl Call<ConsumerCoordinator> for GroupCaller {
                 }
                 Err(error) => Err(error),
                 Ok(answer) => {
-                    lock(&progress).refused = None;
+                    let kept_from = kept_from(&answer);
+                    if kept_from.is_some() {
+                        refused.notify_one();
+                    }
+                    lock(&progress).refused = kept_from;
                     Ok(answer)
                 }
             }
@@ -131,6 +135,21 @@ impl Call<ConsumerCoordinator> for GroupCaller {
 fn is_refusal(error: &Error) -> bool {
     let kinds = [ErrorKind::Denied, ErrorKind::Tls, ErrorKind::Config, ErrorKind::Malformed, ErrorKind::State];
     kinds.contains(&error.kind()) && error.delivery_certainty() == Some(Certainty::NotSent)
+}
+
+/// What a heartbeat was answered that ends no membership, and that the application should know.
+fn kept_from(answer: &GroupResponse) -> Option<Error> {
+    let (api, code) = match answer {
+        GroupResponse::Heartbeat(answer) => ("Heartbeat", answer.error_code),
+        GroupResponse::ConsumerGroupHeartbeat(answer) => ("ConsumerGroupHeartbeat", answer.error_code),
+        _ => return None,
+    };
+    let code = ErrorCode::from_wire(code)?;
+    let is_told = match answer {
+        GroupResponse::Heartbeat(_) => code == ErrorCode::GroupAuthorizationFailed,
+        _ => code == ErrorCode::TopicAuthorizationFailed,
+    };
+    is_told.then(|| Error::broker(code).api(api))
 }
 
 async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Instant) -> Result<GroupResponse> {

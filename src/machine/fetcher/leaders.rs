@@ -170,6 +170,15 @@ impl Fetcher {
         }
     }
 
+    /// Whether a partition is assigned that the metadata's picture of its topic has not got yet: whoever assigned it knows more.
+    pub fn lacks_partitions(&self) -> bool {
+        let is_lacking = |name: &TopicPartition| {
+            let topic = self.cluster.topics.get(&name.topic);
+            topic.is_some_and(|topic| usize::try_from(name.partition).is_ok_and(|at| at >= topic.partitions.len()))
+        };
+        self.subscription.partitions.keys().any(is_lacking)
+    }
+
     /// The nodes that something is to be read from and that have no fetch task. It is taken that they get one.
     pub fn start_nodes(&mut self, now: Instant) -> Vec<NodeId> {
         self.end_leases(now);

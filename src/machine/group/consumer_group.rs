@@ -437,8 +437,9 @@ impl ConsumerMembership {
         self.owned_ids.retain(|topic, _| owned.partitions().any(|partition| partition.topic == *topic));
         self.owned_ids.extend(added.iter().map(|(id, partition)| (partition.topic.clone(), *id)));
         let partitions: Vec<_> = added.into_iter().map(|(_, partition)| partition).collect();
-        self.owned.add(&partitions);
-        out.tell(GroupEvent::Assigned { partitions, generation: self.epoch, member_id: self.member_id.clone() });
+        let tenure = self.owned.add(&partitions);
+        let (generation, member_id) = (self.epoch, self.member_id.clone());
+        out.tell(GroupEvent::Assigned { partitions, tenure, generation, member_id });
         self.unannounced = false;
         (self.state, self.next_heartbeat) = (State::Acknowledging, now);
     }

@@ -139,10 +139,11 @@ pub struct Owned {
 
 impl Owned {
     /// These are ours from now on.
-    pub fn add(&mut self, partitions: &[TopicPartition]) {
+    pub fn add(&mut self, partitions: &[TopicPartition]) -> Tenure {
         self.counter += 1;
         let tenure = Tenure(self.counter);
         self.tenures.extend(partitions.iter().map(|partition| (partition.clone(), tenure)));
+        tenure
     }
 
     /// These are not ours any more.

@@ -31,10 +31,12 @@ use super::backoff::Backoff;
 use super::coordinator::Coordinator;
 use super::metadata::Cluster;
 use super::offset_commit::{Commit, OffsetCommit};
-use super::offset_fetch::OffsetFetch;
+use super::offset_fetch::{Committed, OffsetFetch};
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind};
-use crate::ids::{CoordinatorKey, GenerationId, NodeId, OffsetAndMetadata, TopicId, TopicPartition};
+#[cfg(test)]
+use crate::ids::OffsetAndMetadata;
+use crate::ids::{CoordinatorKey, GenerationId, NodeId, TopicId, TopicPartition};
 use crate::wire::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
     JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest,
@@ -44,8 +46,10 @@ use assignor::Assignor;
 use classic::ClassicMembership;
 use consumer_group::ConsumerMembership;
 use group_topics::GroupTopics;
-use membership::{Membership, SubscribedTopics};
-use std::collections::{HashMap, VecDeque};
+use membership::{Membership, SubscribedTopics, Tenure};
+#[cfg(test)]
+use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -162,6 +166,8 @@ pub enum GroupEvent {
     Assigned {
         /// Only the added ones; may be empty.
         partitions: Vec<TopicPartition>,
+        /// Theirs. What is meant for them is committed with it.
+        tenure: Tenure,
         /// The generation that the group is in.
         generation: GenerationId,
         /// The id that the coordinator knows us by.
@@ -307,16 +313,27 @@ impl ConsumerCoordinator {
         self.step(now);
     }
 
-    /// Commits these offsets, behind the commits before, retried until `deadline`.
-    pub fn commit(
+    /// Commits this behind the commits before, retried until its deadline.
+    pub fn commit(&mut self, now: Instant, commit: Commit) {
+        self.commits.push(commit, &*self.membership);
+        self.step(now);
+    }
+
+    /// Of an application that knows of everything that is assigned by now: all of these or nothing.
+    #[cfg(test)]
+    fn commit_known(
         &mut self,
         now: Instant,
         offsets: HashMap<TopicPartition, OffsetAndMetadata>,
         deadline: Instant,
         reply: Option<Reply<()>>,
     ) {
-        self.commits.push(Commit::new(offsets, deadline, reply), &*self.membership);
-        self.step(now);
+        let meant = offsets.into_iter().map(|(partition, offset)| {
+            let tenure = self.membership.tenure(&partition);
+            (partition, (offset, tenure))
+        });
+        let commit = Commit::new(meant.collect::<HashMap<_, _>>(), deadline).whole();
+        self.commit(now, reply.into_iter().fold(commit, Commit::awaited));
     }
 
     /// Reads what the group has committed. A partition without a commit is not in the answer.
@@ -325,7 +342,7 @@ impl ConsumerCoordinator {
         now: Instant,
         partitions: Vec<TopicPartition>,
         deadline: Instant,
-        reply: Reply<HashMap<TopicPartition, OffsetAndMetadata>>,
+        reply: Reply<Committed>,
     ) {
         self.fetches.push(partitions, deadline, reply);
         self.step(now);

@@ -470,7 +470,7 @@ impl App {
         });
         let offsets: HashMap<_, _> = offsets.collect();
         if !offsets.is_empty() {
-            self.machine.commit(now, offsets, now + Duration::from_secs(20), None);
+            self.machine.commit_known(now, offsets, now + Duration::from_secs(20), None);
         }
     }
 
@@ -489,9 +489,12 @@ impl App {
                         continue;
                     }
                     let all = numbers(partitions.clone());
-                    let reply: Reply<HashMap<TopicPartition, OffsetAndMetadata>> = Box::new(move |outcome| {
+                    let reply: Reply<Committed> = Box::new(move |outcome| {
                         let Ok(committed) = outcome else { return };
-                        let at = |number: i32| committed.get(&("t", number).into()).map_or(0, |offset| offset.offset);
+                        let at = |number: i32| match committed.get(&("t", number).into()) {
+                            Some(Ok(offset)) => offset.offset,
+                            _ => 0,
+                        };
                         let offsets = all.iter().map(|number| (*number, at(*number))).collect();
                         started.lock().unwrap().push((round, offsets));
                     });

@@ -199,7 +199,7 @@ impl Play {
 
     pub(super) fn commit(&mut self, partition: i32, offset: i64, reply: Option<Reply<()>>) {
         let offsets = HashMap::from([(("t", partition).into(), OffsetAndMetadata::new(offset))]);
-        self.machine.commit(self.now, offsets, self.now + Duration::from_secs(60), reply);
+        self.machine.commit_known(self.now, offsets, self.now + Duration::from_secs(60), reply);
     }
 
     pub(super) fn commit_sent(&mut self) -> (RequestId, OffsetCommitRequest) {
@@ -349,6 +349,22 @@ fn an_application_that_never_finishes_is_overruled_by_the_deadline() {
     play.machine.revoked(play.now, late);
     assert_eq!(play.event(), "assigned [0, 1]", "an acknowledgement that is too late concerns nothing");
     play.commit(0, 5, None);
+}
+
+/// Only a member that was fenced is out; what else is wrong, the session and the next JoinGroup will say.
+#[test]
+fn a_refused_heartbeat_ends_no_membership() {
+    for code in [ErrorCode::UnknownServerError, ErrorCode::GroupAuthorizationFailed] {
+        let mut play = Play::cooperative().stable(&[0]);
+        for _ in 0..3 {
+            play.beat_answered(Some(code));
+            assert_eq!(play.event(), "none");
+        }
+        play.beat_answered(None);
+    }
+    let mut play = Play::cooperative().stable(&[0]);
+    play.beat_answered(Some(ErrorCode::FencedInstanceId));
+    assert_eq!((play.event(), play.event()), ("lost [0]".into(), "failed Broker(FencedInstanceId)".into()));
 }
 
 #[test]

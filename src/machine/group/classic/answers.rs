@@ -156,7 +156,7 @@ impl ClassicMembership {
         self.assigned = assigned.iter().cloned().collect();
         let revoked: Vec<_> = self.owned.partitions().filter(|name| !assigned.contains(*name)).cloned().collect();
         let added: Vec<_> = assigned.into_iter().filter(|partition| !owned(partition)).collect();
-        self.owned.add(&added);
+        let tenure = self.owned.add(&added);
         self.state = State::Stable;
         if self.protocol == RebalanceProtocol::Cooperative {
             // Whoever gave something up joins again at once, and the others can learn of it only by a heartbeat.
@@ -167,7 +167,7 @@ impl ClassicMembership {
             self.rejoin = Some("partitions were given up");
         }
         let (generation, member_id) = (self.generation, self.member_id.clone());
-        out.tell(GroupEvent::Assigned { partitions: added, generation, member_id });
+        out.tell(GroupEvent::Assigned { partitions: added, tenure, generation, member_id });
     }
 
     fn on_heartbeat(
@@ -211,7 +211,11 @@ impl ClassicMembership {
                 coordinator.lost(now, node);
             }
             Some(code) if code.is_retriable() => self.next_heartbeat = now + self.backoff.next_wait(),
-            Some(code) if current => self.fail(Error::broker(code).api("Heartbeat").node(node), out),
+            Some(code @ ErrorCode::FencedInstanceId) if current => {
+                self.fail(refused("Heartbeat", Some(node), code, None), out)
+            }
+            // As in Java, only this ends a membership: whether another refusal does, the session and the next JoinGroup will say.
+            Some(_) if current => self.next_heartbeat = now + self.backoff.next_wait(),
             Some(_) => {}
         }
     }

@@ -117,7 +117,7 @@ fn heartbeats_begin_before_offsets_are_read() {
 fn a_commit_carries_position_epoch_metadata_and_the_member() {
     let mut play = Play::new(GroupConfig { instance_id: Some("one".into()), ..cooperative() }).stable(&[0]);
     let offset = OffsetAndMetadata { offset: 7, leader_epoch: Some(LeaderEpoch(3)), metadata: "x".into() };
-    play.machine.commit(play.now, HashMap::from([(("t", 0).into(), offset)]), play.now + POLL, None);
+    play.machine.commit_known(play.now, HashMap::from([(("t", 0).into(), offset)]), play.now + POLL, None);
     let (id, commit) = play.commit_sent();
     assert_eq!((commit.generation_id_or_member_epoch, commit.member_id.as_str()), (1, "m"));
     assert_eq!(commit.group_instance_id.as_deref(), Some("one"));
@@ -140,7 +140,7 @@ fn an_offset_without_an_epoch_takes_the_place_of_one_with() {
     play.commit(0, 1, None);
     let (id, _) = play.commit_sent();
     let with = OffsetAndMetadata { leader_epoch: Some(LeaderEpoch(3)), ..OffsetAndMetadata::new(5) };
-    play.machine.commit(play.now, HashMap::from([(("t", 0).into(), with)]), play.now + POLL, None);
+    play.machine.commit_known(play.now, HashMap::from([(("t", 0).into(), with)]), play.now + POLL, None);
     play.commit(0, 6, None);
     play.commit_answer(id, 0, None);
     let (_, commit) = play.commit_sent();

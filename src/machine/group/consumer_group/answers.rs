@@ -58,6 +58,8 @@ impl ConsumerMembership {
                 self.next_heartbeat = now;
                 coordinator.lost(now, beat.node);
             }
+            // Of a topic that it may not read the member has nothing, and keeps the others. The application is told by whoever asks.
+            (_, ErrorCode::TopicAuthorizationFailed) => self.next_heartbeat = now + self.backoff.next_wait(),
             (_, code) if code.is_retriable() => self.next_heartbeat = now + self.backoff.next_wait(),
             // There is nothing to leave any more.
             (State::PrepareLeaving { .. }, _) => (self.entered, self.epoch) = (false, GenerationId::NONE),

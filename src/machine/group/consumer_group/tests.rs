@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::ids::NodeId;
-use crate::ids::{OffsetAndMetadata, TopicId};
+use crate::ids::TopicId;
 use crate::machine::group::membership::SubscribedTopics;
 use crate::machine::group::tests::{NODE, POLL, Play, T, Told, cluster, config, names, offset_of, offsets_answer};
 use crate::machine::group::{GroupCall, GroupConfig, GroupProtocol, GroupRequest, GroupResponse, Reply, To};
@@ -12,7 +12,6 @@ use crate::machine::{Machine, RequestId};
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use crate::wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -418,6 +417,23 @@ fn what_no_retry_cures_reaches_the_application_with_a_sentence() {
     }
 }
 
+/// As Java has it: what it may read it goes on reading.
+#[test]
+fn a_topic_that_may_not_be_read_any_more_ends_no_membership() {
+    let mut play = Play::in_group(member(), &[0]);
+    play.wait(INTERVAL);
+    for _ in 0..3 {
+        let (id, _) = play.heartbeat();
+        play.refuse(id, ErrorCode::TopicAuthorizationFailed);
+        assert_eq!(play.event(), "none");
+        play.quiet();
+        play.wait(Duration::from_secs(2));
+    }
+    let (id, _) = play.heartbeat();
+    play.accept(id, 1, None);
+    assert_eq!(play.event(), "none");
+}
+
 #[test]
 fn a_broker_without_consumer_groups_is_told_of_in_words() {
     let mut play = Play::joining(member());
@@ -453,7 +469,7 @@ fn a_commit_under_a_stale_epoch_is_sent_again_under_the_new_one() {
 fn offsets_are_read_as_the_member_and_again_when_it_has_moved_on() {
     let mut play = Play::in_group(member(), &[0]);
     let told: Arc<Mutex<Vec<_>>> = Arc::default();
-    let reply: Reply<HashMap<_, OffsetAndMetadata>> = Box::new({
+    let reply: Reply<crate::machine::offset_fetch::Committed> = Box::new({
         let told = told.clone();
         move |got| told.lock().unwrap().push(got)
     });
@@ -473,7 +489,8 @@ fn offsets_are_read_as_the_member_and_again_when_it_has_moved_on() {
     let (id, _, epoch) = asked(&mut play);
     assert_eq!(epoch, 2);
     play.answer(id, offsets_answer(None, &[(0, 7, 0)]));
-    assert_eq!(told.lock().unwrap().pop().unwrap().unwrap()[&("t", 0).into()].offset, 7);
+    let read = told.lock().unwrap().pop().unwrap().unwrap();
+    assert_eq!(read[&("t", 0).into()].as_ref().unwrap().offset, 7);
 }
 
 /// KAFKA-19222: a duplicate of a heartbeat that has moved the epoch gets its member fenced.
