@@ -553,6 +553,11 @@ impl RecordAccumulator {
         self.unsealed.get()
     }
 
+    /// Why the first of them could not, since this was asked last. It is there before they count and have their outcome.
+    pub fn take_seal_error(&self) -> Option<Error> {
+        lock(&self.schedule).seal_error.take()
+    }
+
     /// `delivery.timeout.ms`.
     pub fn delivery_timeout(&self) -> Duration {
         self.config.delivery_timeout

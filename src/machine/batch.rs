@@ -218,6 +218,9 @@ pub struct OpenBatch {
     callbacks: Vec<(u32, i64, Callback)>,
 }
 
+/// A batch that was sealed, or its id and why it could not be; and the buffer, if it can be used again.
+pub type Sealed = (Result<ProducerBatch, (u64, Error)>, Option<Vec<u8>>);
+
 impl OpenBatch {
     /// An empty batch for a partition.
     pub fn new(
@@ -250,7 +253,7 @@ impl OpenBatch {
         (compression, level): (Compression, Option<i32>),
         compressor: &mut Compressor,
         copy: impl FnOnce(usize) -> Vec<u8>,
-    ) -> (Result<ProducerBatch, u64>, Option<Vec<u8>>) {
+    ) -> Sealed {
         let Self { id, encoder, deadline, mut memory, outcome, callbacks, .. } = self;
         let capacity = encoder.capacity();
         match encoder.seal_into(compression, level, compressor, copy) {
@@ -277,8 +280,9 @@ impl OpenBatch {
                 (Ok(batch), buffer)
             }
             Err(error) => {
-                settle(&outcome, callbacks, Settled::Failed(error.certainty(Certainty::NotSent)));
-                (Err(id), None)
+                let error = error.certainty(Certainty::NotSent);
+                settle(&outcome, callbacks, Settled::Failed(error.clone()));
+                (Err((id, error)), None)
             }
         }
     }

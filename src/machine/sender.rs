@@ -130,6 +130,8 @@ pub struct Sender {
     transaction: Option<TransactionManager>,
     /// What a transaction that ends waits for: batches with a smaller id.
     transaction_until: u64,
+    /// Records that could not be compressed, as far as the transaction knows.
+    unsealed: u64,
     /// Partitions to look at again at a time: end of a backoff, or of a linger.
     timers: BTreeSet<(Instant, usize)>,
     /// When the first open batch has lingered, as the accumulator said last.
@@ -241,6 +243,7 @@ impl Sender {
             identity,
             transaction,
             transaction_until: 0,
+            unsealed: 0,
             timers: BTreeSet::new(),
             linger: None,
             readiness: None,

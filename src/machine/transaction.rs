@@ -658,4 +658,4 @@ fn aborted(cause: Option<&Error>) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

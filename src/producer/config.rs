@@ -250,10 +250,11 @@ impl ProducerConfig {
                 self.buffer_memory = settings::parse::<usize>(key, value)?.saturating_mul(1024);
             }
             "compression.type" | "compression.codec" => self.compression = settings::parse(key, value)?,
-            "compression.level" => self.levels = [Some(settings::parse(key, value)?); 5],
-            "compression.gzip.level" => self.level(Compression::Gzip, settings::parse(key, value)?),
-            "compression.lz4.level" => self.level(Compression::Lz4, settings::parse(key, value)?),
-            "compression.zstd.level" => self.level(Compression::Zstd, settings::parse(key, value)?),
+            // librdkafka's, of whichever codec: -1 is the codec's default, and no level of zstd.
+            "compression.level" => self.levels = [Some(settings::parse(key, value)?).filter(|level| *level != -1); 5],
+            "compression.gzip.level" => self.set_level(Compression::Gzip, key, value)?,
+            "compression.lz4.level" => self.set_level(Compression::Lz4, key, value)?,
+            "compression.zstd.level" => self.set_level(Compression::Zstd, key, value)?,
             "delivery.timeout.ms" | "message.timeout.ms" => {
                 self.delivery_timeout = Some(settings::millis(key, value)?);
             }
@@ -276,8 +277,12 @@ impl ProducerConfig {
         Ok(true)
     }
 
-    fn level(&mut self, compression: Compression, level: i32) {
+    /// One codec's own (KIP-390): checked whether or not it is the one that is used.
+    fn set_level(&mut self, compression: Compression, key: &str, value: &str) -> Result<()> {
+        let level = settings::parse(key, value)?;
+        compression.check_level(level).map_err(|error| settings::invalid(key, value, &error))?;
         self.levels[compression.id() as usize] = Some(level);
+        Ok(())
     }
 
     /// `transactional.id` of a properties file, which a transactional producer is made with unless it is given another.
@@ -295,6 +300,8 @@ impl ProducerConfig {
 
     pub(super) fn accumulator(&self, request_timeout: Duration) -> Result<AccumulatorConfig> {
         self.compression.check_supported()?;
+        let level = self.levels[self.compression.id() as usize];
+        level.map_or(Ok(()), |level| self.compression.check_level(level))?;
         if self.buffer_memory == 0 || self.max_request_size == 0 || self.max_in_flight == 0 {
             return Err(bad("buffer.memory, max.request.size and max.in.flight.requests.per.connection are above 0"));
         }
@@ -313,7 +320,7 @@ impl ProducerConfig {
             delivery_timeout,
             max_request_size: self.max_request_size,
             compression: self.compression,
-            level: self.levels[self.compression.id() as usize],
+            level,
             partitioning: match &self.partitioning {
                 custom @ Partitioning::Custom(_) => custom.clone(),
                 _ if self.ignore_keys => Partitioning::Random,
@@ -385,6 +392,37 @@ mod tests {
         }
         assert!(!ProducerConfig::default().set("group.id", "g").unwrap());
         assert!(ProducerConfig::default().set("acks", "2").is_err());
+    }
+
+    /// It was looked at only when a batch was compressed: all its records failed.
+    #[test]
+    fn a_level_that_the_codec_has_not_got_is_refused_when_the_producer_is_made() {
+        let made = |config: &ProducerConfig| config.accumulator(Duration::from_secs(30)).map(|config| config.level);
+        let gzip = ProducerConfig::default().compression(Compression::Gzip);
+        assert_eq!(made(&gzip.clone().compression_level(9)).unwrap(), Some(9));
+        assert_eq!(made(&gzip.compression_level(10)).unwrap_err().kind(), ErrorKind::Config);
+        for (codec, level, expected) in [
+            ("gzip", "0", Err(())),
+            ("gzip", "12", Err(())),
+            ("gzip", "-1", Ok(None)),
+            ("lz4", "-1", Ok(None)),
+            ("zstd", "-1", Ok(None)),
+            ("zstd", "-2", Ok(Some(-2))),
+            ("snappy", "12", Ok(Some(12))),
+        ] {
+            let mut config = ProducerConfig::default();
+            config.set("compression.level", level).unwrap();
+            config.set("compression.type", codec).unwrap();
+            assert_eq!(made(&config).map_err(drop), expected, "{codec} {level}");
+        }
+        for (key, value) in
+            [("compression.gzip.level", "0"), ("compression.lz4.level", "-1"), ("compression.zstd.level", "23")]
+        {
+            assert!(ProducerConfig::default().set(key, value).is_err(), "{key}={value}");
+        }
+        let mut zstd = ProducerConfig::default().compression(Compression::Zstd);
+        zstd.set("compression.zstd.level", "-1").unwrap();
+        assert_eq!(made(&zstd).unwrap(), Some(-1), "a fast level: zstd has negative ones");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the sender looks at: which partitions are ready, which linger until when, which batches have no outcome yet.
 
 use super::{TopicQueues, lock};
+use crate::error::Error;
 use crate::machine::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -29,6 +30,8 @@ pub(super) struct Schedule {
     pub(super) prompt: Option<u64>,
     /// Senders that wait for memory.
     pub(super) waiting: usize,
+    /// Why a batch could not be compressed, until somebody asks.
+    pub(super) seal_error: Option<Error>,
     pub(super) closed: bool,
     pub(super) abandoned: bool,
 }

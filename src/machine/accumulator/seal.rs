@@ -152,9 +152,11 @@ impl RecordAccumulator {
                 lock(&self.schedule).unfinished.set(id, Progress::Sealed(records));
                 Some(batch)
             }
-            Err(id) => {
+            Err((id, error)) => {
+                lock(&self.schedule).seal_error.get_or_insert(error);
                 self.unsealed.add(u64::from(records));
                 self.on_settled(id);
+                self.wake(); // its transaction is lost, and the end of that may wait for this batch alone
                 None
             }
         }

@@ -2,6 +2,7 @@
 
 mod purge;
 mod refused;
+mod transaction;
 
 use super::*;
 use crate::error::{Certainty, ErrorCode};

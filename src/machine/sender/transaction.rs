@@ -121,10 +121,14 @@ impl Sender {
 
     /// The transaction's next request.
     pub(super) fn poll_transaction(&mut self, now: Instant) -> Option<(RequestId, SenderRequest)> {
-        let Self { transaction, in_flight, accumulator, next_id, transaction_until, .. } = self;
+        self.look_for_unsealed(now);
+        let Self { transaction, in_flight, accumulator, next_id, transaction_until, unsealed, .. } = self;
         let transaction = transaction.as_mut()?;
         let before = transaction.state();
-        let is_settled = || in_flight.is_empty() && accumulator.is_flushed(*transaction_until);
+        // In this order: a batch that could not be compressed counts before it has its outcome.
+        let is_settled = || {
+            in_flight.is_empty() && accumulator.is_flushed(*transaction_until) && accumulator.unsealed() == *unsealed
+        };
         let request = transaction.poll_request(now, is_settled, || {
             *next_id += 1;
             RequestId(*next_id - 1)
@@ -133,5 +137,18 @@ impl Sender {
             self.follow_transaction(now); // it ended without a word to anyone
         }
         request.map(|(id, call)| (id, SenderRequest::Transaction(call)))
+    }
+
+    /// A batch that could not be compressed never came here: its records have failed, and the transaction with them.
+    fn look_for_unsealed(&mut self, now: Instant) {
+        let Some(transaction) = &mut self.transaction else { return };
+        let unsealed = self.accumulator.unsealed();
+        if std::mem::replace(&mut self.unsealed, unsealed) == unsealed {
+            return;
+        }
+        if let Some(error) = self.accumulator.take_seal_error() {
+            transaction.on_failed_batch(&error, false);
+            self.follow_transaction(now);
+        }
     }
 }

@@ -81,51 +81,61 @@ impl Pair {
 
     /// The answer to a request, with this code everywhere.
     fn response(&mut self, request: &TransactionRequest, code: i16, has: TransactionVersion) -> TransactionResponse {
-        match request {
-            TransactionRequest::FindCoordinator(_) => TransactionResponse::FindCoordinator(NODE),
-            TransactionRequest::InitProducerId(_) => {
-                self.epoch += i16::from(code == 0);
-                let answer = InitProducerIdResponse::default().with_error_code(code);
-                let answer = answer.with_producer_id(ProducerId(7)).with_producer_epoch(self.epoch);
-                TransactionResponse::InitProducerId(answer, has)
-            }
-            TransactionRequest::AddPartitionsToTxn(request) => {
-                let topics = request.v3_and_below_topics.iter().map(|topic| {
-                    let each = topic.partitions.iter().map(|partition| {
-                        let result = AddPartitionsToTxnPartitionResult::default().with_partition_index(*partition);
-                        result.with_partition_error_code(code)
-                    });
-                    let topic = AddPartitionsToTxnTopicResult::default().with_name(topic.name.clone());
-                    topic.with_results_by_partition(each.collect())
+        response(request, code, (self.manager.version(), has), &mut self.epoch)
+    }
+}
+
+/// What a coordinator of this version, and `has` from the next transaction on, answers, with this code everywhere.
+pub(in crate::machine) fn response(
+    request: &TransactionRequest,
+    code: i16,
+    (version, has): (TransactionVersion, TransactionVersion),
+    epoch: &mut i16,
+) -> TransactionResponse {
+    match request {
+        TransactionRequest::FindCoordinator(_) => TransactionResponse::FindCoordinator(NODE),
+        TransactionRequest::InitProducerId(_) => {
+            *epoch += i16::from(code == 0);
+            let answer = InitProducerIdResponse::default().with_error_code(code);
+            let answer = answer.with_producer_id(ProducerId(7)).with_producer_epoch(*epoch);
+            TransactionResponse::InitProducerId(answer, has)
+        }
+        TransactionRequest::AddPartitionsToTxn(request) => {
+            let topics = request.v3_and_below_topics.iter().map(|topic| {
+                let each = topic.partitions.iter().map(|partition| {
+                    let result = AddPartitionsToTxnPartitionResult::default().with_partition_index(*partition);
+                    result.with_partition_error_code(code)
                 });
-                let answer = AddPartitionsToTxnResponse::default();
-                TransactionResponse::AddPartitionsToTxn(answer.with_results_by_topic_v3_and_below(topics.collect()))
-            }
-            TransactionRequest::AddOffsetsToTxn(_) => {
-                TransactionResponse::AddOffsetsToTxn(AddOffsetsToTxnResponse::default().with_error_code(code))
-            }
-            TransactionRequest::TxnOffsetCommit(request) => {
-                let topics = request.topics.iter().map(|topic| {
-                    let each = topic.partitions.iter().map(|partition| {
-                        let result = TxnOffsetCommitResponsePartition::default().with_error_code(code);
-                        result.with_partition_index(partition.partition_index)
-                    });
-                    let topic = TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone());
-                    topic.with_partitions(each.collect())
+                let topic = AddPartitionsToTxnTopicResult::default().with_name(topic.name.clone());
+                topic.with_results_by_partition(each.collect())
+            });
+            let answer = AddPartitionsToTxnResponse::default();
+            TransactionResponse::AddPartitionsToTxn(answer.with_results_by_topic_v3_and_below(topics.collect()))
+        }
+        TransactionRequest::AddOffsetsToTxn(_) => {
+            TransactionResponse::AddOffsetsToTxn(AddOffsetsToTxnResponse::default().with_error_code(code))
+        }
+        TransactionRequest::TxnOffsetCommit(request) => {
+            let topics = request.topics.iter().map(|topic| {
+                let each = topic.partitions.iter().map(|partition| {
+                    let result = TxnOffsetCommitResponsePartition::default().with_error_code(code);
+                    result.with_partition_index(partition.partition_index)
                 });
-                TransactionResponse::TxnOffsetCommit(TxnOffsetCommitResponse::default().with_topics(topics.collect()))
-            }
-            TransactionRequest::EndTxn(_) => {
-                let raised = code == 0 && self.manager.version() == TransactionVersion::Two;
-                self.epoch += i16::from(raised);
-                let answer = EndTxnResponse::default().with_error_code(code).with_producer_epoch(self.epoch);
-                TransactionResponse::EndTxn(answer.with_producer_id(ProducerId(if raised { 7 } else { -1 })), has)
-            }
+                let topic = TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone());
+                topic.with_partitions(each.collect())
+            });
+            TransactionResponse::TxnOffsetCommit(TxnOffsetCommitResponse::default().with_topics(topics.collect()))
+        }
+        TransactionRequest::EndTxn(_) => {
+            let raised = code == 0 && version == TransactionVersion::Two;
+            *epoch += i16::from(raised);
+            let answer = EndTxnResponse::default().with_error_code(code).with_producer_epoch(*epoch);
+            TransactionResponse::EndTxn(answer.with_producer_id(ProducerId(if raised { 7 } else { -1 })), has)
         }
     }
 }
 
-fn offsets() -> GroupOffsets {
+pub(in crate::machine) fn offsets() -> GroupOffsets {
     let offsets = [(TopicPartition::new("clicks", 0), OffsetAndMetadata::new(5))].into();
     GroupOffsets { metadata: ConsumerGroupMetadata::standalone("g"), offsets }
 }

@@ -71,25 +71,31 @@ fn there_are_as_many_who_compress_as_threads_and_none_comes_when_nothing_takes_l
 /// A transaction's end waits until each of its batches has an outcome: nobody told the sender of the last one's.
 #[test]
 fn a_batch_that_failed_while_it_was_compressed_wakes_the_sender_when_it_has_its_outcome() {
-    /// Whether all had their outcome when it was woken last.
-    struct Sender(Arc<RecordAccumulator>, std::sync::atomic::AtomicBool);
+    /// Whether these had their outcome when it was woken last.
+    struct Sender(Arc<RecordAccumulator>, u64, std::sync::atomic::AtomicBool);
     impl std::task::Wake for Sender {
         fn wake(self: Arc<Self>) {
-            let done = self.0.unfinished_records(2) == 0;
-            self.1.store(done, std::sync::atomic::Ordering::Relaxed);
+            let done = self.0.unfinished_records(self.1) == 0;
+            self.2.store(done, std::sync::atomic::Ordering::Relaxed);
             // As a sender does: it looks, and waits again.
             #[allow(clippy::disallowed_methods, reason = "whenever that is")]
             self.0.collect(Instant::now(), &self.clone().into(), true, &mut Vec::new());
         }
     }
-    let (rig, later) = Rig::with_offload(large(Compression::Gzip), 1);
-    let sender = Arc::new(Sender(rig.accumulator.clone(), false.into()));
-    rig.append(0, 1_000_000).unwrap();
-    rig.append(0, 100_000).unwrap(); // the first is full
-    let (failed, sealing) = rig.accumulator.take_all(&Error::new(ErrorKind::Aborted));
-    assert_eq!((failed.len(), sealing), (1, 1));
-    failed.into_iter().for_each(|batch| rig.finish(batch));
-    rig.accumulator.collect(rig.clock.now(), &sender.clone().into(), true, &mut Vec::new());
-    later.run_one();
-    assert!(sender.1.load(std::sync::atomic::Ordering::Relaxed));
+    // By the transaction's end, or since it can't be compressed; the sender knows of the partition.
+    for (is_dropped, level, batches) in [(true, None, 2), (false, Some(10), 1)] {
+        let (rig, later) = Rig::with_offload(AccumulatorConfig { level, ..large(Compression::Gzip) }, 1);
+        let sender = Arc::new(Sender(rig.accumulator.clone(), batches, false.into()));
+        rig.append(0, 1_000_000).unwrap();
+        rig.append(0, 100_000).unwrap(); // the first is full
+        if is_dropped {
+            let (failed, sealing) = rig.accumulator.take_all(&Error::new(ErrorKind::Aborted));
+            assert_eq!((failed.len(), sealing), (1, 1));
+            failed.into_iter().for_each(|batch| rig.finish(batch));
+        }
+        lock(&rig.topic.partition(0).unwrap().state).announced |= !is_dropped;
+        rig.accumulator.collect(rig.clock.now(), &sender.clone().into(), true, &mut Vec::new());
+        later.run_one();
+        assert!(sender.2.load(std::sync::atomic::Ordering::Relaxed), "{level:?}");
+    }
 }
