@@ -137,7 +137,9 @@ impl Connection {
             frames,
             incoming,
             output: VecDeque::new(),
-            unanswered: Vec::new(),
+            taken: 0,
+            written: 0,
+            unanswered: VecDeque::new(),
             in_flight: InFlightRequests::default(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
@@ -337,6 +339,15 @@ fn not_kafka(first: &[u8]) -> Option<Error> {
     }
 }
 
+/// A request that is done when it is written.
+struct Unanswered {
+    /// Of all bytes the last one of it.
+    end: u64,
+    api_key: i16,
+    deadline: Instant,
+    waiter: oneshot::Sender<Result<Bytes>>,
+}
+
 /// The task of one connection. One hand-written `poll` instead of `select!`: what is not ready has registered the
 /// waker, and an idle arm costs nothing.
 struct Task {
@@ -344,8 +355,11 @@ struct Task {
     frames: FrameReader,
     incoming: mpsc::UnboundedReceiver<Outgoing>,
     output: VecDeque<Bytes>,
+    /// The bytes that ever came into `output`, and those that the stream has taken of them.
+    taken: u64,
+    written: u64,
     /// Those who wait for no answer but for the end of the write.
-    unanswered: Vec<oneshot::Sender<Result<Bytes>>>,
+    unanswered: VecDeque<Unanswered>,
     in_flight: InFlightRequests<oneshot::Sender<Result<Bytes>>>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
@@ -379,7 +393,7 @@ impl Task {
             self.traffic.in_flight.sub(1);
             let _ = waiter.send(Err(error));
         }
-        for waiter in self.unanswered.drain(..) {
+        for Unanswered { waiter, .. } in self.unanswered.drain(..) {
             let _ = waiter.send(Err(cause.clone().certainty(Certainty::PossiblySent)));
         }
         let unsent = |request: Outgoing| {
@@ -409,17 +423,19 @@ impl Task {
             match self.poll_write(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(error)),
                 Poll::Ready(Ok(())) => {
-                    for waiter in self.unanswered.drain(..) {
-                        let _ = waiter.send(Ok(Bytes::new()));
-                    }
+                    self.answer_written();
                     // Every handle is gone, and whoever still waits for an answer as well.
                     if gone && self.in_flight.waiters().all(|waiter| waiter.poll_closed(cx).is_ready()) {
                         return Poll::Ready(None);
                     }
                 }
+                // Others write behind them, perhaps without an end. What only has to be flushed is waited for.
+                Poll::Pending if !self.output.is_empty() => self.answer_written(),
                 Poll::Pending => {}
             }
-            let Some(deadline) = self.in_flight.poll_timeout().map(Instant::from_std) else { return Poll::Pending };
+            let answer = self.in_flight.poll_timeout().map(Instant::from_std);
+            let write = self.unanswered.front().map(|unanswered| unanswered.deadline);
+            let Some(deadline) = answer.into_iter().chain(write).min() else { return Poll::Pending };
             // The timer is moved only to an earlier time, or when it has fired: deadlines mostly grow.
             if self.armed.is_none_or(|armed| deadline < armed) {
                 self.timer.as_mut().reset(deadline);
@@ -429,9 +445,21 @@ impl Task {
                 return Poll::Pending;
             }
             self.armed = None;
-            if let Some(error) = self.in_flight.handle_timeout(Instant::now().into_std()) {
+            let now = Instant::now();
+            if let Some(error) = self.in_flight.handle_timeout(now.into_std()) {
                 return Poll::Ready(Some(error));
             }
+            if let Some(late) = self.unanswered.front().filter(|unanswered| unanswered.deadline <= now) {
+                let error = Error::with_message(ErrorKind::Timeout, "not taken by the peer in time");
+                return Poll::Ready(Some(error.api(api_name(late.api_key))));
+            }
+        }
+    }
+
+    /// Those whose requests the stream has taken wait for nothing more.
+    fn answer_written(&mut self) {
+        while let Some(written) = self.unanswered.pop_front_if(|unanswered| unanswered.end <= self.written) {
+            let _ = written.waiter.send(Ok(Bytes::new()));
         }
     }
 
@@ -512,9 +540,13 @@ impl Task {
             self.traffic.produce_requests.add(1);
         }
         self.traffic.requests.add(1);
+        self.taken += request.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         self.output.extend(request.pieces);
         match request.answer {
-            Answer::None => self.unanswered.push(request.waiter),
+            Answer::None => {
+                let Outgoing { api_key, deadline, waiter, .. } = request;
+                self.unanswered.push_back(Unanswered { end: self.taken, api_key, deadline, waiter });
+            }
             Answer::Expected => {
                 let (now, deadline) = (Instant::now().into_std(), request.deadline.into_std());
                 self.traffic.in_flight.add(1);
@@ -568,6 +600,7 @@ impl Task {
                 return Poll::Ready(Err(Error::with_message(ErrorKind::Connection, "the peer closed the connection")));
             }
             self.traffic.sent.add(written as u64);
+            self.written += written as u64;
             while let Some(bytes) = self.output.front_mut() {
                 if written < bytes.len() {
                     bytes.advance(written);

@@ -145,6 +145,39 @@ async fn a_request_without_an_answer_registers_none() {
     assert!(!connection.is_closed(), "nobody waits for an answer that never comes");
 }
 
+/// As `opened`, over a pipe of 64 bytes.
+async fn opened_narrowly() -> (Connection, DuplexStream, Tasks) {
+    let (ours, mut peer) = duplex(64);
+    let (connect, tasks) = (Pipes(Mutex::new([ours].into())), Tasks::new().unwrap());
+    let (connection, ()) = tokio::join!(open(&connect, &tasks), accept(&mut peer));
+    (connection.unwrap(), peer, tasks)
+}
+
+/// Its write had no deadline: it waited as long as the socket hung, and so did the task when every handle was gone.
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_that_the_peer_does_not_take_in_time_ends_the_connection() {
+    let (connection, _peer, tasks) = opened_narrowly().await;
+    let start = Instant::now();
+    let stuck = connection.send(0, 77, vec![vec![0; 1 << 20].into()], Answer::None, Duration::from_secs(1));
+    drop(connection);
+    let error = tokio::time::timeout(Duration::from_secs(600), stuck).await.expect("it has an end").unwrap_err();
+    assert!(error.is_timeout() && error.to_string().starts_with("Produce to node 1"), "{error}");
+    assert_eq!(error.delivery_certainty(), Some(Certainty::PossiblySent));
+    assert!(start.elapsed() < Duration::from_secs(2));
+    tokio::task::yield_now().await;
+    assert_eq!(tasks.live(), 0);
+}
+
+/// On a connection that never has nothing to write it would be late although it is written.
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_waits_for_its_own_bytes_and_not_for_what_is_behind_them() {
+    let (connection, _peer, _tasks) = opened_narrowly().await;
+    let small = connection.send(0, 77, vec![vec![0; 12].into()], Answer::None, Duration::from_secs(1));
+    let large = connection.send(12, 78, vec![vec![0; 1 << 20].into()], Answer::Expected, Duration::from_secs(5));
+    small.await.unwrap();
+    assert!(large.await.unwrap_err().is_timeout());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reset_on_api_versions_v4_is_met_with_v3_on_a_new_connection() {
     let (connect, [first, mut second]) = pipes::<2>();

@@ -324,6 +324,27 @@ async fn without_acks_nothing_is_waited_for_and_the_connection_serves_on() {
     close(client, producer).await;
 }
 
+/// A write that the leader did not take had no deadline: nothing went to the next leader as long as the socket hung.
+#[tokio::test(start_paused = true)]
+async fn without_acks_a_leader_that_takes_no_more_bytes_is_given_up_for_the_next_one() {
+    let (cluster, client) = cluster(2, 1).await;
+    let producer = client.producer(ProducerConfig::default().acks(Acks::None)).unwrap();
+    for delivery in send(&producer, 1, 1).await {
+        delivery.await.unwrap();
+    }
+    cluster.pause(cluster.leader("clicks", 0).unwrap());
+    let stuck = send(&producer, 10_000, 1).await; // 1 MB, of which the socket takes a quarter
+    tokio::time::sleep(60 * SECOND).await;
+    let last = value(77_777);
+    let last = producer.send(ProducerRecord::new("clicks").value(&last)).await.unwrap();
+    tokio::time::timeout(10 * SECOND, last).await.expect("it does not wait for the old one").unwrap();
+    for delivery in stuck {
+        delivery.await.unwrap();
+    }
+    assert_eq!(log(&cluster, 0).last(), Some(&77_777));
+    close(client, producer).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_callback_is_called_exactly_once() {
     let (cluster, client) = cluster(1, 1).await;
