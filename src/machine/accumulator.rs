@@ -370,9 +370,12 @@ impl RecordAccumulator {
         }
     }
 
-    /// When the oldest batch of a partition that the sender has not taken fails.
+    /// When the oldest batch of a partition that the sender has not taken fails. One that is being compressed is announced with
+    /// its deadline when that is done.
     pub fn oldest_deadline(&self, topic: &TopicQueues, partition: u32) -> Option<Instant> {
-        lock(&topic.partition(partition)?.state).oldest_deadline()
+        let mut state = lock(&topic.partition(partition)?.state);
+        state.announced &= !matches!(state.full.front(), Some(Slot::Sealing(_)));
+        state.oldest_deadline()
     }
 
     /// For the sender: the oldest batch of a partition if its time is up, whatever it waits for.

@@ -7,7 +7,7 @@ mod transaction;
 use super::*;
 use crate::error::{Certainty, ErrorCode};
 use crate::machine::Clock;
-use crate::machine::accumulator::tests::{ManualClock, config, value};
+use crate::machine::accumulator::tests::{ManualClock, config, detach, value};
 use crate::machine::accumulator::{AccumulatorConfig, Target};
 use crate::machine::batch::Ticket;
 use crate::machine::metadata::{Node, PartitionMetadata, TopicMetadata};
@@ -443,6 +443,27 @@ fn expiry_is_in_order_and_says_what_may_have_been_written() {
     }
     assert_eq!(certainty(&tickets[0]), (ErrorKind::Timeout, Certainty::PossiblySent));
     assert_eq!(certainty(&tickets[1]), (ErrorKind::Timeout, Certainty::NotSent));
+}
+
+/// Its deadline was looked for while it had none, and nobody looked again.
+#[test]
+fn a_batch_that_is_compressed_while_the_one_before_it_expires_expires_too() {
+    let mut rig = Rig::new(&[-1]);
+    rig.append(0);
+    rig.clock.advance(1_000);
+    let second = rig.append(0);
+    rig.turn();
+    rig.clock.advance(10);
+    rig.turn();
+    let (accumulator, topic) = (rig.accumulator.clone(), rig.topic.clone());
+    let compress = detach(&accumulator, &topic, 0);
+    rig.clock.advance(120_000 - 1_010);
+    rig.turn();
+    assert_eq!(rig.accumulator.unfinished_records(2), 1, "the first has expired");
+    compress();
+    rig.clock.advance(5_000);
+    rig.turn();
+    assert_eq!(certainty(&second), (ErrorKind::Timeout, Certainty::NotSent));
 }
 
 /// KAFKA-19012: who waits is told, the buffer stays until nothing refers to it.
