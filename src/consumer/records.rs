@@ -514,7 +514,7 @@ fn behind(
     offset: i64,
     leader_epoch: Option<LeaderEpoch>,
 ) -> (TopicPartition, OffsetAndMetadata) {
-    (name.clone(), OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::new(offset + 1) })
+    (name.clone(), OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::new(offset.saturating_add(1)) })
 }
 
 #[cfg(test)]
@@ -537,6 +537,22 @@ mod tests {
         let mut batch = RawBatch::parse(&body.to_batch(ProducerIdAndEpoch::NONE, -1, false)).unwrap();
         batch.set_base_offset(base);
         batch
+    }
+
+    /// Nothing checks a record's own offset against its batch's.
+    #[test]
+    fn behind_the_last_offset_that_there_is_comes_none() {
+        let last = OwnedRecord {
+            topic_partition: TopicPartition::new("t", 0),
+            offset: i64::MAX,
+            leader_epoch: None,
+            timestamp: -1,
+            timestamp_type: TimestampType::CreateTime,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
+        assert_eq!(last.behind().1.offset, i64::MAX);
     }
 
     fn part(partition: i32, from: i64, batches: &[RawBatch]) -> FetchedRecords {

@@ -66,6 +66,12 @@ impl Sender {
         (node, generation): (NodeId, u64),
     ) {
         let Some(code) = ErrorCode::from_wire(answer.error_code) else {
+            // Its records count from there.
+            if answer.base_offset.checked_add(i64::from(batch.record_count()) - 1).is_none() {
+                let error = Error::with_message(ErrorKind::Malformed, "an offset that no batch can be at");
+                let error = error.api("Produce").node(node).certainty(Certainty::PossiblySent);
+                return self.on_unanswered(now, index, batch, error, generation);
+            }
             let written = Acknowledged {
                 base_offset: Some(answer.base_offset).filter(|offset| *offset >= 0),
                 log_append_time: Some(answer.log_append_time_ms).filter(|time| *time >= 0),

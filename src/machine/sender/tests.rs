@@ -228,6 +228,20 @@ fn offsets_count_from_the_batchs_base_and_memory_comes_back() {
     assert_eq!(rig.accumulator.free_memory(), 10_000);
 }
 
+/// The offset of the second record was computed with an overflow, in the task that awaited it.
+#[test]
+fn an_offset_that_leaves_no_room_for_the_batch_is_no_answer() {
+    let mut rig = Rig::new(&[1]);
+    let tickets = [rig.append_bytes(0, 10), rig.append_bytes(0, 10)];
+    let first = rig.flush();
+    rig.answer_with(&first[0], |answer| answer.with_base_offset(i64::MAX));
+    assert!(tickets.iter().all(|ticket| ticket.result().is_none()));
+    let again = rig.within(200);
+    assert_eq!(again[0].batches, first[0].batches);
+    rig.answer_with(&again[0], |answer| answer.with_base_offset(i64::MAX - 1));
+    assert_eq!(tickets.map(|ticket| ticket.result().unwrap().unwrap().0), [Some(i64::MAX - 1), Some(i64::MAX)]);
+}
+
 #[test]
 fn log_append_time_replaces_the_records_timestamp() {
     let mut rig = Rig::new(&[1]);

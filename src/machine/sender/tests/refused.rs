@@ -9,7 +9,7 @@ use crate::wire::messages::BrokerId;
 use crate::wire::messages::produce_response::{BatchIndexAndErrorMessage, LeaderIdAndEpoch};
 
 impl Rig {
-    fn answer_with(
+    pub(super) fn answer_with(
         &mut self,
         request: &Produced,
         change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse,
