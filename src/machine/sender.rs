@@ -32,7 +32,7 @@ use super::batch::{ProducerBatch, Settled};
 use super::metadata::Cluster;
 use super::transaction::{Operation, TransactionCall, TransactionConfig, TransactionManager, TransactionResponse};
 use super::{Machine, RequestId};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::ids::{LeaderEpoch, NodeId, ProducerIdAndEpoch, TopicId};
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse, ProduceResponse};
 use answer::failure;
@@ -451,7 +451,11 @@ impl Machine for Sender {
                         && node.connections == request.connection
                         && node.link == Link::Up
                     {
-                        node.link = Link::Down { not_before: None };
+                        // At once, unless that was for nothing already: what was not sent waits for nothing else.
+                        let was_refused = error.delivery_certainty() == Some(Certainty::NotSent);
+                        let wait = was_refused.then(|| (node.backoff.tries() > 0, node.backoff.next_wait()));
+                        let wait = wait.filter(|(again, _)| *again).map(|(_, wait)| now + wait);
+                        node.link = Link::Down { not_before: wait };
                     }
                     for Sent { index, batch } in request.batches {
                         if let Some(batch) = batch {

@@ -12,6 +12,9 @@ impl Sender {
     pub(super) fn on_produced(&mut self, now: Instant, request: InFlight, response: &ProduceResponse) {
         self.counts.request_latency.record_duration(now.saturating_duration_since(request.sent));
         let mut batches = request.batches;
+        if let Some(node) = self.nodes.get_mut(&request.node) {
+            node.backoff.reset();
+        }
         if self.config.acks == 0 {
             for Sent { index, batch } in batches {
                 if let Some(batch) = batch {
@@ -21,7 +24,6 @@ impl Sender {
             return;
         }
         if let Some(node) = self.nodes.get_mut(&request.node) {
-            node.backoff.reset();
             let throttle = Duration::from_millis(response.throttle_time_ms.max(0) as u64);
             if !throttle.is_zero() {
                 self.counts.throttle_time.record_duration(throttle);
@@ -212,8 +214,9 @@ impl Sender {
         error: Error,
         generation: u64,
     ) {
-        if error.delivery_certainty() != Some(Certainty::NotSent) {
-            (batch.possibly_sent, batch.possibly_appended) = (true, true);
+        match error.delivery_certainty() {
+            Some(Certainty::NotSent) => batch.attempts -= 1,
+            _ => (batch.possibly_sent, batch.possibly_appended) = (true, true),
         }
         self.on_error(now, index, batch, error, generation);
     }
@@ -256,7 +259,10 @@ impl Sender {
         // What goes down with its transaction is sent again only to learn that it can't arrive any more.
         let again = again && (batch.possibly_sent || !self.is_doomed());
         if again && in_time && batch.attempts <= self.config.retries {
-            return self.again_later(now, index, batch, &error);
+            return match is_gone && error.delivery_certainty() == Some(Certainty::NotSent) {
+                true => self.requeue(now, index, batch), // it waits for the connection
+                false => self.again_later(now, index, batch, &error),
+            };
         }
         self.fail(batch, error);
         self.look_again(now, index);

@@ -526,6 +526,40 @@ fn one_attempt_that_may_have_been_written_marks_the_batch_for_good() {
     assert_eq!(certainty(&ticket).1, Certainty::PossiblySent);
 }
 
+/// A broker closes connections that are idle. It was counted as a try that was never made, and `retries=0` allows one.
+#[test]
+fn what_never_left_is_no_try_and_goes_again_at_once() {
+    let mut rig = Rig::with(&[1], SenderConfig { retries: 0, idempotence: false, ..sender_config() }, config());
+    let tickets = [rig.append(0), rig.append(0)];
+    let unsent = || Error::new(ErrorKind::Connection).certainty(Certainty::NotSent);
+    let mut first = rig.flush();
+    assert_eq!(first.len(), 2);
+    first.drain(..).for_each(|request| rig.fail(&request, unsent()));
+    let mut again = rig.turn();
+    assert!(!again.is_empty(), "a new connection, and no other wait");
+    again.extend(rig.turn());
+    again.iter().for_each(|request| rig.answer(request, None));
+    rig.turn().iter().for_each(|request| rig.answer(request, None));
+    assert!(tickets.iter().all(|ticket| ticket.result().is_some_and(|result| result.is_ok())));
+}
+
+/// A peer that takes connections and closes them.
+#[test]
+fn what_never_leaves_over_one_connection_after_the_other_waits_between_them() {
+    let mut rig = Rig::new(&[1]);
+    rig.append(0);
+    let (mut under_way, mut tries) = (rig.flush(), 0);
+    for _ in 0..10_000 {
+        for request in std::mem::take(&mut under_way) {
+            tries += 1;
+            rig.fail(&request, Error::new(ErrorKind::Connection).certainty(Certainty::NotSent));
+        }
+        rig.clock.advance(1);
+        under_way = rig.turn();
+    }
+    assert!((10..20).contains(&tries), "{tries} tries in 10 s");
+}
+
 #[test]
 fn without_acks_a_batch_is_done_when_it_is_written() {
     let mut rig = Rig::with(&[1], SenderConfig { acks: 0, idempotence: false, ..sender_config() }, config());
