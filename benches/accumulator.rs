@@ -7,7 +7,7 @@
 //! real one.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and prints it")]
 
-use milena::ids::NodeId;
+use milena::ids::{NodeId, TopicId};
 use milena::machine::Clock;
 use milena::machine::accumulator::{
     AccumulatorConfig, Drained, NewRecord, Order, RecordAccumulator, Target, Tickets, ToAppend, TopicQueues,
@@ -140,7 +140,7 @@ fn accumulator(
         availability_timeout: Duration::ZERO,
     };
     let accumulator = RecordAccumulator::new(config, clock);
-    let topic = accumulator.add_topic("clicks", partitions);
+    let topic = accumulator.add_topic("clicks", TopicId::ZERO, partitions);
     accumulator.set_leaders(&topic, (0..partitions).map(|_| Some(NodeId(1))));
     (accumulator, topic)
 }

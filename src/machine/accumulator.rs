@@ -30,7 +30,7 @@ use super::partitioner::{Partitioning, Sticky};
 use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use super::{Clock, Offload};
 use crate::error::{Certainty, Error, ErrorKind, Result};
-use crate::ids::{NodeId, TopicPartition};
+use crate::ids::{NodeId, TopicId, TopicPartition};
 use crate::metrics::Count;
 use crate::record::Header;
 use crate::record::batch::HEADER_LEN;
@@ -178,9 +178,9 @@ impl RecordAccumulator {
         Arc::new_cyclic(|this| Self { helpers: helpers(this), ..Self::new(config, clock) })
     }
 
-    /// The topic's partitions, `partitions` of them at least from now on. There are never fewer than before: what is
-    /// queued for a partition that is no more waits for it until it expires.
-    pub fn add_topic(&self, name: &str, partitions: usize) -> Arc<TopicQueues> {
+    /// The topic's partitions, `partitions` of them at least from now on, and no more if it has another id than before. What is
+    /// queued for a partition that is no more is the [sender's](Self::take_partition) to fail.
+    pub fn add_topic(&self, name: &str, id: TopicId, partitions: usize) -> Arc<TopicQueues> {
         let mut topics = lock(&self.topics);
         let topic = match topics.get(name) {
             Some(topic) => topic.clone(),
@@ -190,7 +190,7 @@ impl RecordAccumulator {
                 topic
             }
         };
-        topic.grow(partitions, &self.next_index, lock(&self.schedule).closed);
+        topic.resize(id, partitions, &self.next_index, lock(&self.schedule).closed);
         topic
     }
 
@@ -503,32 +503,47 @@ impl RecordAccumulator {
     pub fn take_all(&self, error: &Error) -> (Vec<ProducerBatch>, usize) {
         let (mut all, mut sealing) = (Vec::new(), 0);
         for topic in self.topics() {
-            for (partition, queue) in (0..).zip(topic.partitions()) {
-                let error = || {
-                    let partition = TopicPartition::new(topic.name().clone(), partition as i32);
-                    error.clone().partition(partition).certainty(Certainty::NotSent)
-                };
-                let mut state = lock(&queue.state);
-                let before = state.full.len();
-                for slot in std::mem::take(&mut state.full) {
-                    match slot {
-                        Slot::Sealed(batch) => all.push(batch),
-                        Slot::Sealing(mut place) => {
-                            sealing += if place.failed.is_none() { place.records as usize } else { 0 };
-                            place.failed.get_or_insert_with(error);
-                            state.full.push_back(Slot::Sealing(place));
-                        }
-                    }
-                }
-                let open = state.open.take();
-                state.leader.iter().for_each(|leader| leader.on_gone(before - state.full.len()));
-                queue.recount(&state);
-                drop(state);
-                // Nobody will read it, so it is not compressed.
-                all.extend(open.and_then(|open| self.compress(&topic, partition, open, Compression::None)));
+            for partition in 0..topic.partitions().count() as u32 {
+                let (batches, records) = self.take_partition(&topic, partition, error);
+                all.extend(batches);
+                sealing += records;
             }
         }
         (all, sealing)
+    }
+
+    /// As [`take_all`](Self::take_all), of one partition.
+    pub fn take_partition(
+        &self,
+        topic: &Arc<TopicQueues>,
+        partition: u32,
+        error: &Error,
+    ) -> (Vec<ProducerBatch>, usize) {
+        let (mut batches, mut sealing) = (Vec::new(), 0);
+        let Some(queue) = topic.partition(partition) else { return (batches, sealing) };
+        let error = || {
+            let partition = TopicPartition::new(topic.name().clone(), partition as i32);
+            error.clone().partition(partition).certainty(Certainty::NotSent)
+        };
+        let mut state = lock(&queue.state);
+        let before = state.full.len();
+        for slot in std::mem::take(&mut state.full) {
+            match slot {
+                Slot::Sealed(batch) => batches.push(batch),
+                Slot::Sealing(mut place) => {
+                    sealing += if place.failed.is_none() { place.records as usize } else { 0 };
+                    place.failed.get_or_insert_with(error);
+                    state.full.push_back(Slot::Sealing(place));
+                }
+            }
+        }
+        let open = state.open.take();
+        state.leader.iter().for_each(|leader| leader.on_gone(before - state.full.len()));
+        queue.recount(&state);
+        drop(state);
+        // Nobody will read it, so it is not compressed.
+        batches.extend(open.and_then(|open| self.compress(topic, partition, open, Compression::None)));
+        (batches, sealing)
     }
 
     /// Whether [`close`](Self::close) was called.

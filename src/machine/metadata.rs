@@ -4,7 +4,8 @@
 //!   refresh is under way at a time.
 //! - A topic's error does not wipe what is known of it; a topic that is gone is kept for a propagation window.
 //! - A topic that is missing is asked for the more seldom the longer it is, until somebody wants it anew.
-//! - Leader epochs never go back, except when the topic id has changed (the topic was made anew).
+//! - Leader epochs never go back, except when the topic was made anew: its id has changed, or on brokers without ids it was gone
+//!   in between.
 
 use super::{Machine, RequestId, backoff::Backoff};
 use crate::error::{Error, ErrorCode, Result};
@@ -363,9 +364,10 @@ fn merge(
     let name = name.clone();
     match ErrorCode::from_wire(topic.error_code) {
         None | Some(ErrorCode::LeaderNotAvailable) if !topic.partitions.is_empty() => {
-            wanted.unknown_since = None;
+            let was_gone = wanted.unknown_since.take().is_some();
             cluster.errors.remove(&name);
-            let known = cluster.topics.get(&name).cloned();
+            // Without ids nothing else tells that it was made anew, and counts its epochs from zero.
+            let known = cluster.topics.get(&name).filter(|known| !(was_gone && known.id.is_zero())).cloned();
             let merged = merge_topic(&name, known.as_deref(), &topic);
             let has_leaders = merged.partitions.iter().all(|partition| partition.leader.is_some());
             cluster.topics.insert(name, Arc::new(merged));

@@ -102,6 +102,28 @@ fn a_leader_epoch_never_goes_back_unless_the_topic_was_made_anew() {
     assert_eq!(metadata.cluster().leader("clicks", 0), Some(NodeId(0)));
 }
 
+/// On Kafka before 2.8, and others: its leaders were those of the old topic for ever.
+#[test]
+fn without_ids_a_topic_that_was_gone_may_have_been_made_anew() {
+    let (mut metadata, mut now) = machine();
+    metadata.want(["clicks".into()], false);
+    respond(&mut metadata, now, vec![]);
+    respond(&mut metadata, now, vec![topic("clicks", 0, &[3])]);
+    let mut ask = |answer| {
+        now += Duration::from_secs(5);
+        let generation = metadata.cluster().generation;
+        metadata.invalidate(now, generation);
+        metadata.handle_timeout(now);
+        respond(&mut metadata, now, vec![answer]);
+        metadata.cluster().leader("clicks", 0)
+    };
+    assert_eq!(ask(topic("clicks", 0, &[1])), Some(NodeId(3)), "a broker that is behind");
+    assert_eq!(ask(unknown("clicks")), Some(NodeId(3)), "perhaps not every broker knows it");
+    assert_eq!(ask(topic("clicks", 0, &[0])), Some(NodeId(0)));
+    assert_eq!(ask(topic("clicks", 0, &[1])), Some(NodeId(1)), "and the epochs of this one hold");
+    assert_eq!(ask(topic("clicks", 0, &[0])), Some(NodeId(1)));
+}
+
 #[test]
 fn a_topic_that_one_broker_has_never_heard_of_is_kept_for_the_propagation_window() {
     let (mut metadata, mut now) = machine();

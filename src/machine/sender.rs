@@ -287,9 +287,13 @@ impl Sender {
     pub fn handle_cluster(&mut self, now: Instant, cluster: Arc<Cluster>) {
         self.cluster = cluster;
         for topic in self.accumulator.topics() {
-            let Some(metadata) = self.cluster.topics.get(topic.name()).cloned() else { continue };
-            self.accumulator.add_topic(topic.name(), metadata.partitions.len());
+            let Some(metadata) = self.cluster.topics.get(topic.name()).cloned() else {
+                self.on_gone(&topic);
+                continue;
+            };
+            self.accumulator.add_topic(topic.name(), metadata.id, metadata.partitions.len());
             self.accumulator.set_leaders(&topic, metadata.partitions.iter().map(|known| known.leader));
+            self.fail_vanished(&topic);
             for (partition, known) in (0..).zip(&metadata.partitions) {
                 let Some(index) = topic.partition(partition).map(|queue| queue.index) else { continue };
                 if let Some(partition) = self.partitions.get_mut(index).and_then(Option::as_mut) {
@@ -297,11 +301,24 @@ impl Sender {
                         // Another topic of the same name: its leader has nothing of ours yet.
                         (partition.topic_id, partition.leader_epoch, partition.proven) = (metadata.id, None, None);
                     } else if known.leader_epoch.is_some() && known.leader_epoch < partition.leader_epoch {
-                        continue; // older than what a broker has told us of it (KIP-951)
+                        if !metadata.id.is_zero() {
+                            continue; // older than what a broker has told us of it (KIP-951)
+                        }
+                        partition.proven = None; // without ids nobody tells us; it was made anew
                     }
                 }
                 self.on_leader(now, index, known.leader, known.leader_epoch);
             }
+        }
+        self.follow_transaction(now);
+    }
+
+    /// Nobody knows the topic any more. If it comes back it may be another, whose leaders have nothing of ours and count their
+    /// epochs anew.
+    fn on_gone(&mut self, topic: &Arc<TopicQueues>) {
+        topic.forget();
+        for partition in self.partitions.iter_mut().flatten().filter(|partition| Arc::ptr_eq(&partition.topic, topic)) {
+            (partition.leader_epoch, partition.proven) = (None, None);
         }
     }
 

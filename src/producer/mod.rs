@@ -32,6 +32,7 @@ use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::machine::accumulator::{NewRecord, Order, RecordAccumulator, Target, Tickets, ToAppend, TopicQueues};
 use crate::machine::batch::{Callback, Ticket};
+use crate::machine::metadata::TopicMetadata;
 use crate::machine::partitioner::Sticky;
 use crate::machine::sender::{Sender, SenderCounts};
 use driver::{Command, Driver};
@@ -286,7 +287,7 @@ impl Producer {
         let queues = self.shared.accumulator.topic(name).or_else(|| {
             let topic = self.shared.client.cluster().topics.get(name)?.clone();
             self.shared.client.want_topics([topic.name.clone()], true);
-            Some(self.shared.add_topic(name, topic.partitions.len()))
+            Some(self.shared.add_topic(&topic))
         })?;
         Some(self.remember(queues))
     }
@@ -411,15 +412,16 @@ impl Shared {
         }
         let topic = self.client.topic(name, true, began + self.max_block).await;
         let topic = topic.map_err(|error| error.certainty(Certainty::NotSent))?;
-        Ok((self.add_topic(name, topic.partitions.len()), began))
+        Ok((self.add_topic(&topic), began))
     }
 
     /// The sender tells a topic's leaders when they change; who adds the topic, what they are by then.
-    fn add_topic(&self, name: &str, partitions: usize) -> Arc<TopicQueues> {
-        let queues = self.accumulator.add_topic(name, partitions);
+    fn add_topic(&self, topic: &TopicMetadata) -> Arc<TopicQueues> {
+        let queues = self.accumulator.add_topic(&topic.name, topic.id, topic.partitions.len());
         loop {
             let cluster = self.client.cluster();
-            if let Some(topic) = cluster.topics.get(name) {
+            if let Some(topic) = cluster.topics.get(&topic.name) {
+                self.accumulator.add_topic(&topic.name, topic.id, topic.partitions.len());
                 self.accumulator.set_leaders(&queues, topic.partitions.iter().map(|partition| partition.leader));
             }
             if self.client.cluster().generation == cluster.generation {
@@ -552,11 +554,12 @@ impl Shared {
             let began = began.unwrap_or_else(|| self.client.now());
             let generation = self.client.cluster().generation;
             let cluster = self.client.refreshed(generation, began + self.max_block).await?;
-            let count = cluster.topics.get(queues.name()).map_or(0, |topic| topic.partitions.len());
-            if !record.partition.is_some_and(|partition| (0..count as i64).contains(&i64::from(partition))) {
-                return Err(error);
-            }
-            self.add_topic(queues.name(), count);
+            let has_it = |topic: &&Arc<TopicMetadata>| {
+                let count = topic.partitions.len() as i64;
+                record.partition.is_some_and(|partition| (0..count).contains(&i64::from(partition)))
+            };
+            let Some(topic) = cluster.topics.get(queues.name()).filter(has_it) else { return Err(error) };
+            self.add_topic(topic);
             self.append_when_there_is_room(queues, sticky, record, Some(began), callback).await
         })
     }

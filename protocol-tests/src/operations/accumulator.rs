@@ -8,7 +8,7 @@
 
 use super::Choices;
 use milena::error::{Certainty, Error, ErrorCode, ErrorKind};
-use milena::ids::{LeaderEpoch, NodeId};
+use milena::ids::{LeaderEpoch, NodeId, TopicId};
 use milena::machine::accumulator::{AccumulatorConfig, NewRecord, RecordAccumulator, Target, TopicQueues};
 use milena::machine::batch::{Callback, Ticket};
 use milena::machine::metadata::{Cluster, Node, PartitionMetadata, TopicMetadata};
@@ -186,7 +186,7 @@ impl World {
             seed: 7,
         };
         let accumulator = Arc::new(RecordAccumulator::new(config.clone(), clock.clone()));
-        let topic = accumulator.add_topic(TOPIC, PARTITIONS);
+        let topic = accumulator.add_topic(TOPIC, TopicId::ZERO, PARTITIONS);
         let sender = Sender::new(sender, accumulator.clone());
         let mut world = Self {
             clock,

@@ -18,6 +18,7 @@ mod etl;
 mod fetching;
 mod groups;
 mod large_batches;
+mod made_anew;
 mod marks;
 mod metrics;
 mod network;

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 struct Place<'a> {
     partition: u32,
     /// The number of partitions that it was chosen among, if that must still be so under the partition's lock: a topic
-    /// that grows meanwhile takes the record to where it belongs now.
+    /// that grows or shrinks meanwhile takes the record to where it belongs now.
     hashed_over: Option<u32>,
     /// Whose choice it is, and the bytes sent there since it was made.
     sticky: Option<(&'a Sticky, u32)>,
@@ -51,8 +51,12 @@ impl RecordAccumulator {
             if state.closed {
                 return Err(closed());
             }
-            if hashed_over.is_some_and(|count| count != topic.partition_count()) {
+            let count = topic.partition_count();
+            if partition >= count || hashed_over.is_some_and(|hashed_over| hashed_over != count) {
                 drop(state);
+                if let Some((choice, _)) = sticky {
+                    self.choose(topic, choice); // it was made anew with fewer partitions
+                }
                 place = self.place(topic, target, record)?;
                 continue;
             }

@@ -89,7 +89,8 @@ impl RecordAccumulator {
             if state.closed {
                 return Some(place);
             }
-            if group != OPEN && order.hashed_over != topic.partition_count() {
+            let count = topic.partition_count();
+            if partition >= count || (group != OPEN && order.hashed_over != count) {
                 continue;
             }
             let before = order.done;

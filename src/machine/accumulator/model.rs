@@ -52,7 +52,7 @@ impl World {
         let clock = ManualClock::new();
         let long = if thread_rng().gen_bool(0.5) { 100 } else { usize::MAX };
         let accumulator = RecordAccumulator::with_helpers(config, clock.clone(), Arc::new(Threads), long);
-        let topic = accumulator.add_topic("clicks", 2);
+        let topic = accumulator.add_topic("clicks", TopicId::ZERO, 2);
         Arc::new(Self { accumulator, topic, clock, taken: Mutex::default(), purges })
     }
 

@@ -116,7 +116,7 @@ impl Rig {
     }
 
     fn of(accumulator: Arc<RecordAccumulator>, clock: Arc<ManualClock>, partitions: usize) -> Self {
-        let topic = accumulator.add_topic("clicks", partitions);
+        let topic = accumulator.add_topic("clicks", TopicId::ZERO, partitions);
         Self { clock, accumulator, topic }
     }
 
@@ -249,7 +249,7 @@ fn an_awaited_record_that_becomes_the_sole_one_or_gets_company_is_noticed() {
 fn a_topic_may_grow_and_what_is_queued_stays() {
     let rig = Rig::new(config(), 1);
     rig.append(0, 10).unwrap();
-    let same = rig.accumulator.add_topic("clicks", 1000);
+    let same = rig.accumulator.add_topic("clicks", TopicId::ZERO, 1000);
     assert!(Arc::ptr_eq(&same, &rig.topic));
     assert_eq!(rig.topic.partition_count(), 1000);
     rig.append(999, 10).unwrap();

@@ -3,6 +3,7 @@
 use super::load::{Available, Leader};
 use super::lock;
 use crate::error::Error;
+use crate::ids::TopicId;
 use crate::machine::batch::{OpenBatch, ProducerBatch};
 use crate::machine::sync::{AtomicU32, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
@@ -17,6 +18,8 @@ pub(super) const RECORDS_PER_TURN: u32 = 1024;
 /// A topic's partitions. Callers may hold one of these instead of a name: it saves them the lookup.
 pub struct TopicQueues {
     name: Arc<str>,
+    /// Of the topic that `count` is of, once there was one.
+    id: Mutex<Option<TopicId>>,
     count: AtomicU32,
     /// Partition `p` is in segment `log2(p + 1)`, which has `2^segment` of them: so that there can be more of them later
     /// while nothing that exists moves, and a look takes no lock.
@@ -117,7 +120,13 @@ impl TopicQueues {
     pub(super) fn new(name: Arc<str>) -> Self {
         let segments = [const { OnceLock::new() }; 24];
         let available = Available { partitions: Arc::from([]), leaders: Vec::new() };
-        Self { name, count: AtomicU32::new(0), segments, available: Mutex::new(Arc::new(available)) }
+        Self {
+            name,
+            id: Mutex::default(),
+            count: AtomicU32::new(0),
+            segments,
+            available: Mutex::new(Arc::new(available)),
+        }
     }
 
     /// The topic's name.
@@ -136,6 +145,7 @@ impl TopicQueues {
         self.segments.get(segment as usize)?.get()?.get((partition + 1 - (1 << segment)) as usize)
     }
 
+    /// All that there ever were, and some more.
     pub(super) fn partitions(&self) -> impl Iterator<Item = &PartitionQueue> {
         self.segments.iter().filter_map(OnceLock::get).flatten()
     }
@@ -148,8 +158,19 @@ impl TopicQueues {
         lock(&self.available).clone()
     }
 
-    /// Called under the lock of the accumulator's topics.
-    pub(super) fn grow(&self, partitions: usize, next_index: &AtomicUsize, closed: bool) {
+    /// The numbers of those that the topic has not got any more, since it was made anew with fewer.
+    pub fn vanished(&self) -> impl Iterator<Item = u32> {
+        self.partition_count()..self.partitions().count() as u32
+    }
+
+    /// The topic is gone, on brokers that have no ids: the next of this name is another.
+    pub fn forget(&self) {
+        let mut id = lock(&self.id);
+        *id = id.filter(|id| !id.is_zero());
+    }
+
+    /// So many partitions, or as many as before unless the topic was made anew. Called under the lock of the accumulator's topics.
+    pub(super) fn resize(&self, id: TopicId, partitions: usize, next_index: &AtomicUsize, closed: bool) {
         let partitions = partitions.min((1 << self.segments.len()) - 1) as u32;
         for segment in 0..=partitions.max(1).ilog2() {
             self.segments[segment as usize].get_or_init(|| {
@@ -162,7 +183,19 @@ impl TopicQueues {
                 (0..1 << segment).map(queue).collect()
             });
         }
-        self.count.fetch_max(partitions, Ordering::AcqRel);
+        let mut known = lock(&self.id);
+        let is_another = known.is_none_or(|known| known != id && !known.is_zero() && !id.is_zero());
+        if is_another || !id.is_zero() {
+            *known = Some(id);
+        }
+        match is_another {
+            true => {
+                // Records without a key go to none of the old ones until their leaders are told.
+                self.set_available(Available { partitions: Arc::from([]), leaders: Vec::new() });
+                self.count.store(partitions, Ordering::Release);
+            }
+            false => drop(self.count.fetch_max(partitions, Ordering::AcqRel)),
+        }
     }
 }
 

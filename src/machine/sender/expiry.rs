@@ -1,8 +1,10 @@
 //! The end of what was not acknowledged: `delivery.timeout.ms`, a purge, and the close of the producer.
 
 use super::{Place, Sender, answer::failure, earliest};
-use crate::error::{Certainty, Error, ErrorKind};
+use crate::error::{Certainty, Error, ErrorCode, ErrorKind};
+use crate::machine::accumulator::TopicQueues;
 use crate::machine::batch::{ProducerBatch, Settled};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Which records [`Producer::purge`](crate::producer::Producer::purge) drops.
@@ -74,19 +76,41 @@ impl Sender {
             records += self.fail_in_flight(&error, |_| true);
         }
         if what != Purge::InFlight {
-            let (batches, sealing) = self.take_unsent(&error);
-            records += sealing;
-            if sealing > 0 {
-                self.counts.records_failed.add(sealing as u64);
-                self.give_up(None, &error);
-            }
-            for batch in batches {
-                records += batch.record_count() as usize;
-                self.fail(batch, error.clone());
-            }
+            let unsent = self.take_unsent(&error);
+            records += self.fail_all(unsent, &error);
         }
         self.follow_transaction(now);
         records
+    }
+
+    /// Fails these, and knows of so many records more that fail with them by themselves; how many that is together.
+    fn fail_all(&mut self, (batches, sealing): (Vec<ProducerBatch>, usize), error: &Error) -> usize {
+        let mut records = sealing;
+        if sealing > 0 {
+            self.counts.records_failed.add(sealing as u64);
+            self.give_up(None, error);
+        }
+        for batch in batches {
+            records += batch.record_count() as usize;
+            self.fail(batch, error.clone());
+        }
+        records
+    }
+
+    /// Fails what waits for partitions that the topic has not got any more. What is under way to them is refused, and comes here
+    /// with the metadata that this asks for.
+    pub(super) fn fail_vanished(&mut self, topic: &Arc<TopicQueues>) {
+        let error =
+            Error::broker(ErrorCode::UnknownTopicOrPartition).message("the topic was made anew with fewer partitions");
+        for partition in topic.vanished() {
+            let Some(queue) = topic.partition(partition) else { continue };
+            let mut unsent = self.accumulator.take_partition(topic, partition, &error);
+            if let Some(known) = self.partitions.get_mut(queue.index).and_then(Option::as_mut) {
+                unsent.0.extend(known.queue.drain(..));
+                unsent.0.sort_unstable_by_key(|batch| batch.order);
+            }
+            self.fail_all(unsent, &error);
+        }
     }
 
     /// Fails those under way that it is over with, oldest first; how many records that is. They keep their memory and their

@@ -1,5 +1,6 @@
 //! The sender against a scripted broker: order, retries, numbers, expiry. No socket, no clock; the test moves time.
 
+mod made_anew;
 mod purge;
 mod refused;
 mod transaction;
@@ -57,7 +58,7 @@ impl Rig {
     fn with(leaders: &[i32], sender: SenderConfig, config: AccumulatorConfig) -> Self {
         let clock = ManualClock::new();
         let accumulator = Arc::new(RecordAccumulator::new(config, clock.clone()));
-        let topic = accumulator.add_topic("clicks", leaders.len());
+        let topic = accumulator.add_topic("clicks", TopicId::ZERO, leaders.len());
         let sender = Sender::new(sender, accumulator.clone());
         let mut rig = Self { clock, accumulator, topic, sender, identities: 0, stale: Vec::new() };
         rig.leaders(leaders);
@@ -84,7 +85,7 @@ impl Rig {
         };
         let topic = TopicMetadata {
             name: "clicks".into(),
-            id: Default::default(),
+            id: TopicId([9; 16]),
             internal: false,
             partitions: leaders.iter().map(partition).collect(),
         };

@@ -138,14 +138,14 @@ fn a_key_follows_the_number_of_partitions_that_is_known_when_it_is_appended() {
         fn partition(&self, record: &RecordToPlace<'_>) -> Option<u32> {
             let (accumulator, asked) = self.0.get().unwrap();
             lock(asked).push(record.partitions);
-            accumulator.add_topic(record.topic, 8);
+            accumulator.add_topic(record.topic, TopicId::ZERO, 8);
             Some(record.partitions - 1)
         }
     }
     let grows = Arc::new(Grows::default());
     let config = AccumulatorConfig { partitioning: grows.clone().into(), ..config() };
     let accumulator = Arc::new(RecordAccumulator::new(config, ManualClock::new()));
-    let topic = accumulator.add_topic("clicks", 4);
+    let topic = accumulator.add_topic("clicks", TopicId::ZERO, 4);
     grows.0.set((accumulator.clone(), Mutex::default())).unwrap();
     let (sticky, record) = (Sticky::new(3), value(b"x"));
     let target = Target::Partitioner(&sticky);
