@@ -10,7 +10,7 @@ pub(crate) use security::tls_by_properties;
 
 use crate::error::{Certainty, Error, ErrorCode, ErrorKind, Result};
 use crate::ids::{CoordinatorKey, NodeId};
-use crate::machine::metadata::{Cluster, Metadata, MetadataConfig, TopicMetadata};
+use crate::machine::metadata::{Cluster, Interest, Metadata, MetadataConfig, TopicMetadata};
 use crate::machine::{Clock, Machine, Offload, backoff::Backoff};
 use crate::net::brokers::{Brokers, BrokersConfig, Purpose};
 use crate::net::clock::{NetClock, bounded};
@@ -219,17 +219,23 @@ impl Client {
         self.inner.cluster.clone()
     }
 
-    /// Keeps these topics fresh from now on; `auto_create`: the broker may create them, if it does that. One that is missing is
-    /// forgotten when somebody has waited for it in vain.
-    pub(crate) fn want_topics(&self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
-        let topics: Vec<_> = topics.into_iter().collect();
-        self.command(move |metadata, _| metadata.want(topics, auto_create));
+    /// Keeps these topics fresh as long as what is returned is held; `auto_create`: the broker may create them, if it does that.
+    #[must_use = "they are forgotten when it is dropped"]
+    pub(crate) fn want_topics(&self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) -> Interest {
+        let interest = Interest::default();
+        self.want_topics_for(&interest, topics, auto_create);
+        interest
     }
 
-    /// As [`want_topics`](Self::want_topics), for those who read them once they are there, however long that takes.
-    pub(crate) fn follow_topics(&self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
-        let topics: Vec<_> = topics.into_iter().collect();
-        self.command(move |metadata, _| metadata.follow(topics, auto_create));
+    /// As [`want_topics`](Self::want_topics), for who has an interest already.
+    pub(crate) fn want_topics_for(
+        &self,
+        interest: &Interest,
+        topics: impl IntoIterator<Item = Arc<str>>,
+        auto_create: bool,
+    ) {
+        let (topics, interest): (Vec<_>, _) = (topics.into_iter().collect(), interest.clone());
+        self.command(move |metadata, _| metadata.want(topics, &interest, auto_create));
     }
 
     /// Keeps [`Cluster::listed`] fresh from now on.
@@ -262,33 +268,30 @@ impl Client {
         self.wait_for(&before, deadline, |cluster| (cluster.generation > generation).then(|| cluster.clone())).await
     }
 
-    /// A topic, once it is known; it is kept fresh from then on.
+    /// A topic, once it is known; with what keeps it fresh from then on.
     ///
     /// # Errors
     /// The broker's code if the topic can't be (no such name, not allowed), or if there is none at the deadline; why
-    /// no broker answers. Dropping the future leaves the topic on the list of those kept fresh.
-    pub(crate) async fn topic(&self, name: &str, auto_create: bool, deadline: Instant) -> Result<Arc<TopicMetadata>> {
-        if let Some(topic) = self.inner.cluster.borrow().topics.get(name) {
-            return Ok(topic.clone());
-        }
+    /// no broker answers. Dropping the future is an end of the wait, and of nobody else's.
+    pub(crate) async fn topic(
+        &self,
+        name: &str,
+        auto_create: bool,
+        deadline: Instant,
+    ) -> Result<(Arc<TopicMetadata>, Interest)> {
         let before = self.cluster();
         let generation = before.generation;
-        self.want_topics([name.into()], auto_create);
+        let wanted = self.want_topics([name.into()], auto_create);
         let known = |cluster: &Arc<Cluster>| match (cluster.topics.get(name), cluster.errors.get(name)) {
             (Some(topic), _) => Some(Ok(topic.clone())),
             (None, Some(error)) if !error.is_retriable() && cluster.generation > generation => Some(Err(*error)),
             _ => None,
         };
         match self.wait_for(&before, deadline, known).await {
-            Ok(Ok(topic)) => Ok(topic),
+            Ok(Ok(topic)) => Ok((topic, wanted)),
             Ok(Err(code)) => Err(Error::broker(code).api("Metadata").topic(name)),
             Err(error) => {
-                let name: Arc<str> = name.into();
-                let code = self.cluster().errors.get(&name).copied();
-                self.command({
-                    let name = name.clone();
-                    move |metadata, _| metadata.forget_missing(&name)
-                });
+                let code = self.cluster().errors.get(name).copied();
                 Err(code.map_or(error, |code| Error::broker(code).api("Metadata")).topic(name))
             }
         }

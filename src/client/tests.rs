@@ -91,7 +91,7 @@ async fn a_client_made_before_its_cluster_finds_it_when_it_comes() {
     let client = Client::new(config).unwrap();
     tokio::time::sleep(Duration::from_secs(20)).await;
     cluster.restart(NodeId(1)).await.unwrap();
-    assert_eq!(client.topic("clicks", false, soon(&client)).await.unwrap().partitions.len(), 3);
+    assert_eq!(client.topic("clicks", false, soon(&client)).await.unwrap().0.partitions.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +111,7 @@ async fn a_topic_that_does_not_exist_says_so_at_the_deadline_and_is_asked_for_no
 async fn a_topic_is_created_on_first_use_where_that_is_wanted_and_allowed() {
     let (_cluster, config) = cluster(3).await;
     let client = Client::connect(config).await.unwrap();
-    let topic = client.topic("fresh", true, soon(&client)).await.unwrap();
+    let (topic, _wanted) = client.topic("fresh", true, soon(&client)).await.unwrap();
     assert!(!topic.partitions.is_empty() && topic.partitions[0].leader.is_some());
 }
 
@@ -119,7 +119,7 @@ async fn a_topic_is_created_on_first_use_where_that_is_wanted_and_allowed() {
 async fn a_hundred_callers_of_one_generation_are_one_refresh() {
     let (cluster, config) = cluster(1).await;
     let client = Client::connect(config).await.unwrap();
-    client.topic("clicks", false, soon(&client)).await.unwrap();
+    let _clicks = client.topic("clicks", false, soon(&client)).await.unwrap();
     let (generation, before) = (client.cluster().generation, cluster.requests(ApiKey::Metadata).count);
     let refreshed = (0..100).map(|_| client.refreshed(generation, soon(&client)));
     futures_util::future::try_join_all(refreshed).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_hundred_callers_of_one_generation_are_one_refresh() {
 async fn a_leader_that_moves_is_found_after_one_refresh() {
     let (cluster, config) = cluster(3).await;
     let client = Client::connect(config).await.unwrap();
-    client.topic("clicks", false, soon(&client)).await.unwrap();
+    let _clicks = client.topic("clicks", false, soon(&client)).await.unwrap();
     let seen = client.cluster();
     let old = seen.leader("clicks", 0).unwrap();
     let new = NodeId(old.0 % 3 + 1);

@@ -24,6 +24,7 @@ use crate::machine::group::membership::{SubscribedTopics, Tenure};
 use crate::machine::group::range::RangeAssignor;
 use crate::machine::group::sticky::{CooperativeStickyAssignor, StickyAssignor};
 use crate::machine::group::{ConsumerCoordinator, GroupConfig, GroupEvent, Reply, RevocationId};
+use crate::machine::metadata::Interest;
 use crate::machine::offset_commit::Commit;
 use crate::machine::subscription::Start;
 use crate::net::drive::Command;
@@ -54,6 +55,8 @@ pub(super) struct Group {
     /// Events of older rounds are about a subscription that was given up.
     round: u64,
     subscribed: bool,
+    /// In the topics subscribed to by name.
+    interest: Interest,
     /// Partitions were assigned by hand.
     manual: bool,
     /// Why the group can't go on, until another `subscribe`.
@@ -82,6 +85,8 @@ struct Progress {
     refused: Option<Error>,
     /// When the coordinator last took a heartbeat.
     last_heartbeat: Option<Instant>,
+    /// In what the members of the group that this one leads have subscribed to.
+    interest: Interest,
 }
 
 /// One partition of the application's.
@@ -156,6 +161,7 @@ impl Group {
             },
             round: 0,
             subscribed: false,
+            interest: Interest::default(),
             manual: false,
             failed: None,
             progress,
@@ -448,7 +454,8 @@ impl Consumer {
         }
         let (names, auto_create) = (topics.iter().cloned().collect(), self.shared.config.allow_auto_create_topics);
         self.join(auto_create, move |machine, now| machine.subscribe(now, SubscribedTopics::names(names)))?;
-        self.shared.client.follow_topics(topics, auto_create);
+        let interest = self.shared.client.want_topics(topics, auto_create);
+        self.group.iter_mut().for_each(|group| group.interest = interest.clone());
         Ok(())
     }
 
@@ -495,6 +502,7 @@ impl Consumer {
         }
         self.shared.auto_create.store(auto_create, Ordering::Relaxed);
         group.subscribed = true;
+        group.interest = Interest::default();
         (group.last_polled, group.failed) = (None, None);
         group.command(subscribe);
         Ok(())
@@ -522,6 +530,7 @@ impl Consumer {
             }
             // From here on nothing waits, so that a dropped future has unsubscribed or has not.
             (group.subscribed, group.manual, group.failed, group.stash) = (false, false, None, None);
+            group.interest = Interest::default();
             group.outside();
             group.round += 1;
             group.command(ConsumerCoordinator::unsubscribe);
@@ -529,6 +538,7 @@ impl Consumer {
             let mut progress = group.progress();
             progress.held.clear();
             progress.revoking = None;
+            progress.interest = Interest::default();
         }
         self.shared.set_assignment(self.assignment(), vec![]);
         Ok(())

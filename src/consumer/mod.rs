@@ -37,6 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{NodeId, OffsetAndMetadata, TopicPartition};
 use crate::machine::Clock;
 use crate::machine::fetcher::{Fetcher, FetcherConfig, Polled};
+use crate::machine::metadata::Interest;
 use crate::machine::subscription::{Position, Start};
 use crate::net::clock::sleep_until;
 use group::Group;
@@ -341,6 +342,8 @@ pub(crate) struct Shared {
     /// Asking for a topic may create it: `allow.auto.create.topics`, but for topics that a pattern has matched.
     auto_create: Arc<AtomicBool>,
     state: Mutex<State>,
+    /// In the topics that are assigned.
+    interest: Mutex<Interest>,
     /// Rung when the application has something to look at.
     data: Notify,
     /// Rung when the supervisor has.
@@ -379,6 +382,7 @@ impl Shared {
             config,
             auto_create,
             state: Mutex::new(State { fetcher, wakes: BTreeMap::new(), closed: None }),
+            interest: Mutex::default(),
             data: Notify::new(),
             supervise: Notify::new(),
             counts,
@@ -387,11 +391,13 @@ impl Shared {
 
     /// Takes partitions away and adds others, which start there. Those that are neither stay as they are.
     pub(crate) fn set_assignment(&self, removed: Vec<TopicPartition>, added: Vec<(TopicPartition, Start)>) {
-        let topics: BTreeSet<_> = added.iter().map(|(name, _)| name.topic.clone()).collect();
-        if !topics.is_empty() {
-            self.client.follow_topics(topics, self.auto_create.load(Ordering::Relaxed));
-        }
-        self.change(|fetcher, now| fetcher.change_assignment(now, removed, added));
+        self.change(|fetcher, now| {
+            fetcher.change_assignment(now, removed, added);
+            let topics: BTreeSet<_> = fetcher.subscription().assignment().map(|name| name.topic.clone()).collect();
+            let auto_create = self.auto_create.load(Ordering::Relaxed);
+            let interest = self.client.want_topics(topics, auto_create);
+            *self.interest.lock().unwrap_or_else(PoisonError::into_inner) = interest;
+        });
         self.supervise.notify_one();
         self.data.notify_one();
     }

@@ -85,7 +85,7 @@ pub(crate) async fn look_up(
     let mut found = HashMap::with_capacity(wanted.len());
     let mut backoff = client.backoff();
     let mut failure: Option<Error> = None;
-    client.want_topics(wanted.iter().map(|(name, _)| name.topic.clone()), false);
+    let _wanted = client.want_topics(wanted.iter().map(|(name, _)| name.topic.clone()), false);
     loop {
         let cluster = client.cluster();
         let mut by_leader: BTreeMap<NodeId, Vec<Lookup>> = BTreeMap::new();

@@ -7,6 +7,8 @@
 //! - Leader epochs never go back, except when the topic was made anew: its id has changed, or on brokers without ids it was gone
 //!   in between.
 
+mod interest;
+
 use super::{Machine, RequestId, backoff::Backoff};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{LeaderEpoch, NodeId, TopicId};
@@ -14,6 +16,8 @@ use crate::wire::StrBytes;
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use crate::wire::messages::{MetadataRequest, MetadataResponse, TopicName};
+pub use interest::Interest;
+use interest::Wanted;
 use std::collections::{BTreeMap, HashMap};
 use std::{sync::Arc, time::Duration, time::Instant};
 
@@ -117,16 +121,6 @@ pub struct MetadataConfig {
     pub seed: u64,
 }
 
-#[derive(Debug)]
-struct Wanted {
-    /// Whether the broker may create it.
-    auto_create: bool,
-    /// Whether somebody reads it, or will when it is there, however long that takes.
-    followed: bool,
-    /// When a broker first said that it has never heard of it, since it was last seen or wanted anew.
-    unknown_since: Option<Instant>,
-}
-
 /// The question for all topics. It is asked by age alone: what it is for, patterns, wants to know what is new, and of what is
 /// read of a matched topic the other questions tell.
 #[derive(Debug)]
@@ -185,24 +179,13 @@ impl Metadata {
         metadata
     }
 
-    /// Keeps `topics` fresh from now on. Those not known yet are asked for at once.
-    pub fn want(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
-        self.add(topics, auto_create, false);
-    }
-
-    /// As [`want`](Self::want), whatever others [forget](Self::forget_missing).
-    pub fn follow(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool) {
-        self.add(topics, auto_create, true);
-    }
-
-    fn add(&mut self, topics: impl IntoIterator<Item = Arc<str>>, auto_create: bool, followed: bool) {
+    /// Keeps `topics` fresh from now on, as long as somebody holds `interest`. Those not known yet are asked for at once.
+    pub fn want(&mut self, topics: impl IntoIterator<Item = Arc<str>>, interest: &Interest, auto_create: bool) {
         let mut missing = false;
         for topic in topics {
             let is_missing = !self.cluster.topics.contains_key(&topic);
-            let new = Wanted { auto_create, followed, unknown_since: None };
-            let wanted = self.wanted.entry(topic).or_insert(new);
-            wanted.auto_create |= auto_create;
-            wanted.followed |= followed;
+            let wanted = self.wanted.entry(topic).or_default();
+            wanted.add(interest, auto_create);
             if is_missing {
                 wanted.unknown_since = None; // perhaps it has just been made, and not every broker knows
             }
@@ -218,14 +201,6 @@ impl Metadata {
         if self.listing.is_none() {
             self.listing = Some(Listing::Due);
             self.refresh_now();
-        }
-    }
-
-    /// Who waited for it does not any more: if it does not exist and nobody follows it, it is asked for no longer.
-    pub fn forget_missing(&mut self, topic: &str) {
-        let is_followed = self.wanted.get(topic).is_some_and(|wanted| wanted.followed);
-        if !is_followed && !self.cluster.topics.contains_key(topic) {
-            self.wanted.remove(topic);
         }
     }
 
@@ -267,9 +242,10 @@ impl Metadata {
     fn ask(&mut self) {
         self.again = false;
         self.next_refresh = None;
+        self.wanted.retain(|_, wanted| wanted.is_wanted());
         let missing = |name: &Arc<str>| !self.cluster.topics.contains_key(name);
         let (create, keep): (Vec<_>, Vec<_>) =
-            self.wanted.iter().partition(|(name, wanted)| wanted.auto_create && missing(name));
+            self.wanted.iter().partition(|(name, wanted)| missing(name) && wanted.auto_create());
         let names = |topics: Vec<(&Arc<str>, &Wanted)>| topics.into_iter().map(|(name, _)| name.clone()).collect();
         let (create, keep): (Vec<_>, Vec<_>) = (names(create), names(keep));
         if !keep.is_empty() || create.is_empty() {

@@ -38,6 +38,12 @@ fn unknown(name: &'static str) -> MetadataResponseTopic {
     topic(name, 0, &[]).with_error_code(ErrorCode::UnknownTopicOrPartition.to_wire())
 }
 
+fn want<const N: usize>(metadata: &mut Metadata, topics: [Arc<str>; N], auto_create: bool) -> Interest {
+    let interest = Interest::default();
+    metadata.want(topics, &interest, auto_create);
+    interest
+}
+
 fn respond(metadata: &mut Metadata, now: Instant, topics: Vec<MetadataResponseTopic>) {
     let (id, _) = metadata.poll_request().expect("a request is due");
     metadata.handle_response(now, id, answer(topics));
@@ -46,7 +52,7 @@ fn respond(metadata: &mut Metadata, now: Instant, topics: Vec<MetadataResponseTo
 #[test]
 fn a_burst_of_errors_of_one_generation_is_one_refresh() {
     let (mut metadata, now) = machine();
-    metadata.want(["clicks".into()], false);
+    let _wanted = want(&mut metadata, ["clicks".into()], false);
     respond(&mut metadata, now, vec![]);
     respond(&mut metadata, now, vec![topic("clicks", 1, &[0])]);
     let seen = metadata.poll_event().unwrap().generation;
@@ -63,7 +69,7 @@ fn a_burst_of_errors_of_one_generation_is_one_refresh() {
 fn a_topic_wanted_while_an_answer_is_under_way_is_asked_for_right_after_it() {
     let (mut metadata, now) = machine();
     let (first, _) = metadata.poll_request().unwrap();
-    metadata.want(["clicks".into()], true);
+    let _wanted = want(&mut metadata, ["clicks".into()], true);
     assert!(metadata.poll_request().is_none());
     metadata.handle_response(now, first, answer(vec![]));
     let (_, request) = metadata.poll_request().unwrap();
@@ -73,8 +79,8 @@ fn a_topic_wanted_while_an_answer_is_under_way_is_asked_for_right_after_it() {
 #[test]
 fn only_topics_that_may_be_created_are_asked_for_with_the_flag() {
     let (mut metadata, now) = machine();
-    metadata.want(["mine".into()], true);
-    metadata.want(["theirs".into()], false);
+    let _wanted = want(&mut metadata, ["mine".into()], true);
+    let _wanted = want(&mut metadata, ["theirs".into()], false);
     respond(&mut metadata, now, vec![]);
     let mut flags = vec![];
     while let Some((_, request)) = metadata.poll_request() {
@@ -89,7 +95,7 @@ fn only_topics_that_may_be_created_are_asked_for_with_the_flag() {
 #[test]
 fn a_leader_epoch_never_goes_back_unless_the_topic_was_made_anew() {
     let (mut metadata, now) = machine();
-    metadata.want(["clicks".into()], false);
+    let _wanted = want(&mut metadata, ["clicks".into()], false);
     respond(&mut metadata, now, vec![]);
     respond(&mut metadata, now, vec![topic("clicks", 1, &[7])]);
     let generation = metadata.cluster().generation;
@@ -106,7 +112,7 @@ fn a_leader_epoch_never_goes_back_unless_the_topic_was_made_anew() {
 #[test]
 fn without_ids_a_topic_that_was_gone_may_have_been_made_anew() {
     let (mut metadata, mut now) = machine();
-    metadata.want(["clicks".into()], false);
+    let _wanted = want(&mut metadata, ["clicks".into()], false);
     respond(&mut metadata, now, vec![]);
     respond(&mut metadata, now, vec![topic("clicks", 0, &[3])]);
     let mut ask = |answer| {
@@ -127,7 +133,7 @@ fn without_ids_a_topic_that_was_gone_may_have_been_made_anew() {
 #[test]
 fn a_topic_that_one_broker_has_never_heard_of_is_kept_for_the_propagation_window() {
     let (mut metadata, mut now) = machine();
-    metadata.want(["clicks".into()], false);
+    let _wanted = want(&mut metadata, ["clicks".into()], false);
     respond(&mut metadata, now, vec![]);
     respond(&mut metadata, now, vec![topic("clicks", 1, &[0])]);
     let start = now;
@@ -146,7 +152,7 @@ fn a_topic_that_one_broker_has_never_heard_of_is_kept_for_the_propagation_window
 #[test]
 fn a_topic_that_never_comes_is_asked_for_less_and_less() {
     let (mut metadata, mut now) = machine();
-    metadata.want(["nowhere".into()], false);
+    let _wanted = want(&mut metadata, ["nowhere".into()], false);
     respond(&mut metadata, now, vec![]);
     let (mut asked, start) = (vec![], now);
     while now < start + Duration::from_secs(86_400) {
@@ -167,25 +173,33 @@ fn a_topic_that_never_comes_is_asked_for_less_and_less() {
         asked.len()
     );
     respond(&mut metadata, now, vec![unknown("nowhere")]);
-    metadata.want(["nowhere".into()], false);
+    let _wanted = want(&mut metadata, ["nowhere".into()], false);
     respond(&mut metadata, now, vec![unknown("nowhere")]);
     assert!(metadata.poll_timeout().unwrap() < now + Duration::from_secs(2), "who wants it anew may know more");
 }
 
 #[test]
-fn a_topic_that_is_missing_is_forgotten_when_nobody_follows_it() {
-    for followed in [true, false] {
-        let (mut metadata, now) = machine();
-        if followed {
-            metadata.follow(["nowhere".into()], false);
-        }
-        metadata.want(["nowhere".into()], false);
-        respond(&mut metadata, now, vec![]);
-        metadata.forget_missing("nowhere");
-        respond(&mut metadata, now, if followed { vec![unknown("nowhere")] } else { vec![] });
-        let next = metadata.poll_timeout().unwrap();
-        assert_eq!(next < now + Duration::from_secs(200), followed, "{:?}", next - now);
-    }
+fn a_topic_is_asked_for_as_long_as_anybody_wants_it_and_created_only_for_who_may() {
+    let (mut metadata, mut now) = machine();
+    let asked = |metadata: &mut Metadata, now: &mut Instant| {
+        *now = metadata.poll_timeout().unwrap();
+        metadata.handle_timeout(*now);
+        let (id, request) = metadata.poll_request().unwrap();
+        metadata.handle_response(*now, id, answer(vec![unknown("nowhere")]));
+        (request.topics.unwrap().len(), request.allow_auto_topic_creation)
+    };
+    let (creates, waits) = (Interest::default(), Interest::default());
+    metadata.want(["nowhere".into()], &creates, true);
+    metadata.want(["nowhere".into()], &waits, false);
+    respond(&mut metadata, now, vec![]);
+    let (id, _) = metadata.poll_request().unwrap();
+    metadata.handle_response(now, id, answer(vec![unknown("nowhere")]));
+    assert_eq!(asked(&mut metadata, &mut now), (1, true));
+    drop(creates);
+    assert_eq!(asked(&mut metadata, &mut now), (1, false));
+    drop(waits);
+    assert_eq!(asked(&mut metadata, &mut now), (0, false));
+    assert!(metadata.poll_timeout().unwrap() > now + Duration::from_secs(200));
 }
 
 #[test]
@@ -243,7 +257,7 @@ fn all_topics_are_listed_by_age_and_a_listing_that_says_nothing_changes_nothing(
 #[test]
 fn a_topic_that_is_gone_for_good_is_listed_no_longer() {
     let (mut metadata, mut now) = machine();
-    metadata.want(["a".into()], false);
+    let _wanted = want(&mut metadata, ["a".into()], false);
     metadata.list_all();
     let is_listed =
         |metadata: &Metadata| metadata.cluster().listed.as_ref().is_some_and(|listed| listed.contains_key("a"));
@@ -274,6 +288,6 @@ fn a_refusal_is_told_and_then_nobody_is_asked_for_half_a_minute_but_on_demand() 
     assert_eq!((cluster.generation, cluster.refusals.0), (0, 1));
     assert!(cluster.refusals.1.as_ref().unwrap().to_string().contains("wrong password"));
     assert!(metadata.poll_timeout().unwrap() >= now + Duration::from_secs(30));
-    metadata.want(["clicks".into()], false);
+    let _wanted = want(&mut metadata, ["clicks".into()], false);
     assert!(metadata.poll_request().is_some(), "somebody asks");
 }

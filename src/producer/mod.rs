@@ -32,7 +32,7 @@ use crate::client::Client;
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::machine::accumulator::{NewRecord, Order, RecordAccumulator, Target, Tickets, ToAppend, TopicQueues};
 use crate::machine::batch::{Callback, Ticket};
-use crate::machine::metadata::TopicMetadata;
+use crate::machine::metadata::{Interest, TopicMetadata};
 use crate::machine::partitioner::Sticky;
 use crate::machine::sender::{Sender, SenderCounts};
 use driver::{Command, Driver};
@@ -77,7 +77,9 @@ impl Client {
             }
         });
         let max_block = config.max_block_time();
-        let shared = Shared { client: self.clone(), accumulator, commands, max_block, ended, failure, counts };
+        let interest = Interest::default();
+        let shared =
+            Shared { client: self.clone(), accumulator, commands, max_block, ended, interest, failure, counts };
         Ok(Producer::new(Arc::new(shared)))
     }
 }
@@ -103,6 +105,8 @@ struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     max_block: Duration,
     ended: watch::Receiver<()>,
+    /// In the topics that were written to.
+    interest: Interest,
     /// Why nothing will be sent any more, if it is not that the application closed the producer.
     failure: Arc<OnceLock<Error>>,
     counts: Arc<SenderCounts>,
@@ -175,7 +179,7 @@ impl Producer {
     /// `BufferFull` if `send` would have to wait: for memory, or for the topic's metadata, which then is asked for.
     pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Delivery> {
         let Some(topic) = self.look_up(record.topic) else {
-            self.shared.client.want_topics([record.topic.into()], true);
+            self.shared.client.want_topics_for(&self.shared.interest, [record.topic.into()], true);
             let error = Error::with_message(ErrorKind::BufferFull, "the topic's metadata is not there yet");
             return Err(error.topic(record.topic).certainty(Certainty::NotSent));
         };
@@ -286,7 +290,7 @@ impl Producer {
         // Another handle may know it, or the client.
         let queues = self.shared.accumulator.topic(name).or_else(|| {
             let topic = self.shared.client.cluster().topics.get(name)?.clone();
-            self.shared.client.want_topics([topic.name.clone()], true);
+            self.shared.client.want_topics_for(&self.shared.interest, [topic.name.clone()], true);
             Some(self.shared.add_topic(&topic))
         })?;
         Some(self.remember(queues))
@@ -411,7 +415,8 @@ impl Shared {
             return Ok((queues, began));
         }
         let topic = self.client.topic(name, true, began + self.max_block).await;
-        let topic = topic.map_err(|error| error.certainty(Certainty::NotSent))?;
+        let (topic, _waiting) = topic.map_err(|error| error.certainty(Certainty::NotSent))?;
+        self.client.want_topics_for(&self.interest, [topic.name.clone()], true);
         Ok((self.add_topic(&topic), began))
     }
 

@@ -16,6 +16,7 @@ mod emulation;
 mod endless;
 mod etl;
 mod fetching;
+mod forgotten;
 mod groups;
 mod large_batches;
 mod made_anew;

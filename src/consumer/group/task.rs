@@ -86,7 +86,10 @@ impl Call<ConsumerCoordinator> for GroupCaller {
             let answer = match call.to {
                 To::Any => find_coordinator(&client, call.request, deadline).await,
                 To::Metadata => match call.request {
-                    GroupRequest::Topics(topics) => partition_counts(&client, topics, auto_create, deadline).await,
+                    GroupRequest::Topics(topics) => {
+                        lock(&progress).interest = client.want_topics(topics.iter().cloned(), auto_create);
+                        partition_counts(&client, topics, deadline).await
+                    }
                     GroupRequest::TopicNames(ids) => topic_names(&client, ids, deadline).await,
                     _ => Err(misdirected()),
                 },
@@ -157,13 +160,7 @@ async fn find_coordinator(client: &Client, request: GroupRequest, deadline: Inst
     client.find_coordinator(&key, deadline).await.map(GroupResponse::FindCoordinator)
 }
 
-async fn partition_counts(
-    client: &Client,
-    topics: Vec<Arc<str>>,
-    auto_create: bool,
-    deadline: Instant,
-) -> Result<GroupResponse> {
-    client.follow_topics(topics.iter().cloned(), auto_create);
+async fn partition_counts(client: &Client, topics: Vec<Arc<str>>, deadline: Instant) -> Result<GroupResponse> {
     let cluster = client.refreshed(client.cluster().generation, deadline).await?;
     Ok(GroupResponse::Topics(GroupTopics::of(&cluster, &topics)))
 }
