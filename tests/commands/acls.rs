@@ -48,3 +48,24 @@ async fn a_cluster_without_an_authorizer_says_so() {
     let ran = milena(&cluster, "acls list").exits(2);
     assert!(ran.err.contains("SECURITY_DISABLED"), "{}", ran.err);
 }
+
+/// A certificate's name has commas, and a group's or a transactional id's may: cut there, others were let in, and `OK` was said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distinguished_name_is_one_principal_and_commas_stay_in_names_of_groups_and_transactions() {
+    let cluster = cluster().await;
+    let (dn, other) = ("User:CN=alice,OU=eng,O=acme", "User:CN=bob,OU=eng,O=acme");
+    let resources = "--topic clicks,orders --group a,b --transactional-id c,d";
+    let words = format!("acls create --deny-principal {dn} --deny-principal {other} --operation read {resources}");
+    assert_eq!(milena(&cluster, &words).ok().rows().len(), 1 + 2 * 4, "topics alone are cut at commas");
+    let ran = milena(&cluster, "acls list --group a,b --json").ok();
+    let of = |field: &str| ran.json().iter().map(|acl| acl[field].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        (of("principal"), of("resource_name")),
+        (vec![dn.into(), other.into()], vec!["a,b".into(), "a,b".into()])
+    );
+    assert_eq!(milena(&cluster, "acls list --transactional-id c,d").ok().rows().len(), 3);
+    assert_eq!(milena(&cluster, &format!("acls list --deny-principal {dn} --json")).ok().json().len(), 4);
+    assert_eq!(milena(&cluster, &format!("acls delete --deny-principal {dn} --yes")).ok().rows().len(), 1 + 4);
+    let left = milena(&cluster, "acls list --json").ok().json();
+    assert!(left.len() == 4 && left.iter().all(|acl| acl["principal"] == other), "{left:?}");
+}

@@ -36,32 +36,33 @@ enum Command {
     },
 }
 
-/// What ACLs are made of. Each option is repeatable.
+/// What ACLs are made of. Each option is repeatable; only what can have no comma in it is a comma list, too: a certificate's
+/// name is one principal.
 #[derive(Debug, clap::Args)]
 struct Acls {
-    /// Who may: User:NAME, or NAME
-    #[arg(long, value_name = "PRINCIPAL", value_delimiter = ',')]
+    /// Who may: User:NAME, or NAME, commas included (User:CN=alice,OU=eng). Repeatable
+    #[arg(long, value_name = "PRINCIPAL")]
     allow_principal: Vec<String>,
-    /// Who may not, whatever else is allowed
-    #[arg(long, value_name = "PRINCIPAL", value_delimiter = ',')]
+    /// Who may not, whatever else is allowed. Repeatable
+    #[arg(long, value_name = "PRINCIPAL")]
     deny_principal: Vec<String>,
-    /// From which hosts those who may; by default from all
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    /// From which hosts those who may; by default from all. A comma list
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     allow_host: Vec<String>,
-    /// From which hosts those who may not
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    /// From which hosts those who may not. A comma list
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     deny_host: Vec<String>,
-    /// What: all, read, write, create, delete, alter, describe, describe_configs, alter_configs, …
-    #[arg(long, value_name = "OPERATION", value_delimiter = ',')]
+    /// What: all, read, write, create, delete, alter, describe, describe_configs, alter_configs, …; a comma list
+    #[arg(long, value_name = "OPERATION,…", value_delimiter = ',')]
     operation: Vec<AclOperation>,
-    /// Topics
-    #[arg(long, value_name = "TOPIC", value_delimiter = ',')]
+    /// Topics. A comma list
+    #[arg(long, value_name = "TOPIC,…", value_delimiter = ',')]
     topic: Vec<String>,
-    /// Groups
-    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    /// A group, commas included. Repeatable
+    #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
-    /// Transactional ids
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    /// A transactional id, commas included. Repeatable
+    #[arg(long, value_name = "ID")]
     transactional_id: Vec<String>,
     /// The cluster
     #[arg(long)]
