@@ -69,3 +69,31 @@ async fn a_distinguished_name_is_one_principal_and_commas_stay_in_names_of_group
     let left = milena(&cluster, "acls list --json").ok().json();
     assert!(left.len() == 4 && left.iter().all(|acl| acl["principal"] == other), "{left:?}");
 }
+
+/// What is left out of an ACL is anything: a host of the other permission was passed over, and more was denied or deleted than
+/// was named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_of_its_own_permission_and_nothing_named_is_not_everything() {
+    let cluster = cluster().await;
+    milena(&cluster, "acls create --allow-principal alice --operation read --topic clicks").ok();
+    milena(&cluster, "acls create --allow-principal carol --allow-host 10.0.0.1 --operation read --topic clicks").ok();
+    milena(&cluster, "acls create --deny-principal dave --deny-host 10.0.0.2 --operation read --topic clicks").ok();
+    for (words, says) in [
+        (
+            "create --deny-principal bob --allow-host 10.0.0.1 --operation read --topic t",
+            "--allow-host is for --allow-principal",
+        ),
+        ("delete --allow-principal alice --deny-host 9.9.9.9 --yes", "--deny-host is for --deny-principal"),
+        ("list --allow-principal alice --deny-host 9.9.9.9", "--deny-host is for --deny-principal"),
+        ("delete --yes", "--all"),
+        ("delete --dry-run", "--all"),
+        ("delete --pattern literal --yes", "--all"),
+        ("delete --all --topic clicks --yes", "cannot be used with"),
+    ] {
+        let ran = milena(&cluster, &format!("acls {words}")).exits(1);
+        assert!(ran.err.contains(says), "{words}: {}", ran.err);
+    }
+    assert_eq!(milena(&cluster, "acls list --json").ok().json().len(), 3, "nothing was made or deleted");
+    assert_eq!(milena(&cluster, "acls list --allow-host 10.0.0.1 --deny-host 10.0.0.2").ok().rows().len(), 3, "either");
+    assert_eq!(milena(&cluster, "acls delete --all --yes").ok().rows().len(), 4);
+}

@@ -27,6 +27,10 @@ enum Command {
     Delete {
         #[command(flatten)]
         which: Acls,
+        /// Every ACL of the cluster
+        #[arg(long, conflicts_with_all = ["allow_principal", "deny_principal", "allow_host", "deny_host", "operation", "topic",
+            "group", "transactional_id", "cluster"])]
+        all: bool,
         /// Says what would be deleted, and deletes nothing
         #[arg(short, long, alias = "dry")]
         dry_run: bool,
@@ -94,8 +98,28 @@ impl Acls {
         allowed.chain(denied).collect()
     }
 
+    /// Whether it is about anything at all; how names are compared is not.
+    fn names_nothing(&self) -> bool {
+        let hosts = self.allow_host.is_empty() && self.deny_host.is_empty();
+        hosts && self.principals().is_empty() && self.operation.is_empty() && self.resources().is_empty()
+    }
+
+    /// A host that belongs to no principal would be passed over, and the ACL be one of every host.
+    fn check_hosts(&self) -> Result<()> {
+        for (hosts, host, principals, others, principal) in [
+            (&self.allow_host, "--allow-host", &self.allow_principal, &self.deny_principal, "--allow-principal"),
+            (&self.deny_host, "--deny-host", &self.deny_principal, &self.allow_principal, "--deny-principal"),
+        ] {
+            if !hosts.is_empty() && principals.is_empty() && !others.is_empty() {
+                return Err(Failure::config(format!("{host} is for {principal}, and there is none")));
+            }
+        }
+        Ok(())
+    }
+
     /// An ACL for each combination.
     fn bindings(&self) -> Result<Vec<AclBinding>> {
+        self.check_hosts()?;
         let (resources, principals) = (self.resources(), self.principals());
         let missing = match (principals.is_empty(), self.operation.is_empty(), resources.is_empty()) {
             (true, ..) => "who? --allow-principal or --deny-principal NAME",
@@ -136,6 +160,7 @@ impl Acls {
 
     /// A filter for each combination; what is not named is anything.
     fn filters(&self) -> Result<Vec<AclFilter>> {
+        self.check_hosts()?;
         let mut filters = vec![AclFilter::default()];
         let mut matching = false;
         match self.pattern.as_deref() {
@@ -154,11 +179,11 @@ impl Acls {
         filters = each(&filters, &self.operation, |filter, operation| filter.operation(*operation));
         let principals = self.principals();
         if principals.is_empty() {
-            filters = each(&filters, &self.allow_host, |filter, host| {
-                filter.permission(AclPermission::Allow).host(host.as_str())
-            });
-            return Ok(each(&filters, &self.deny_host, |filter, host| {
-                filter.permission(AclPermission::Deny).host(host.as_str())
+            let hosts =
+                |permission, hosts: &[String]| hosts.iter().map(|host| (permission, host.clone())).collect::<Vec<_>>();
+            let either = [hosts(AclPermission::Allow, &self.allow_host), hosts(AclPermission::Deny, &self.deny_host)];
+            return Ok(each(&filters, &either.concat(), |filter, (permission, host)| {
+                filter.permission(*permission).host(host.as_str())
             }));
         }
         let of = |(permission, principal, hosts): &(AclPermission, String, &[String])| {
@@ -204,7 +229,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let done = match args.command {
         Command::List(which) => output.table(&found(&admin, &which).await?),
         Command::Create(acls) => create(&admin, acls.bindings()?, output).await,
-        Command::Delete { which, dry_run, yes } => delete(&admin, &which, dry_run, yes, output).await,
+        Command::Delete { which, all: false, .. } if which.names_nothing() => {
+            Err(Failure::config("which ACLs? Name a principal, host, operation or resource, or --all"))
+        }
+        Command::Delete { which, dry_run, yes, .. } => delete(&admin, &which, dry_run, yes, output).await,
     };
     client.close().await;
     done
