@@ -104,3 +104,27 @@ async fn an_envelope_may_name_its_topic_and_must_be_one() {
     );
     milena(&cluster, &["produce", "-t", "a", "--keep-topic"], "").fails(1, &["--json"]);
 }
+
+/// Other tools' JSON has other names: what has no payload was written as a tombstone, and the exit code was 0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_without_a_payload_is_an_error_and_no_tombstone() {
+    let cluster = cluster([("t", 1)]).await;
+    let produce =
+        |line: &str| milena(&cluster, &["produce", "-t", "t", "--json"], format!("{{\"payload\":null}}\n{line}\n"));
+    produce(r#"{"topic":"t","key":"k","value":"v","timestamp":1}"#).fails(
+        1,
+        &["1 record written", "line 2: it has no payload: `value` is rpk's name for it, jq -c '{key, payload: .value"],
+    );
+    produce("{}").fails(1, &["line 2: it has no payload, nor payload_base64: null is written \"payload\":null"]);
+    produce(r#"{"key":"k","payload":{"a":1}}"#).fails(1, &["line 2: ", "text or null as payload", "--decode"]);
+    let done = produce(r#"{"key":[1],"payload":""}"#);
+    done.fails(1, &["line 2: ", "text or null as key"]);
+    assert!(!done.stderr.contains("at line"), "one line's number, and not JSON's own: {}", done.stderr);
+    let done = produce(r#"{"key":"k" "payload":""}"#);
+    done.fails(1, &["line 2: not an envelope", "at column 12"]);
+    assert!(!done.stderr.contains("line 1"), "{}", done.stderr);
+    assert_eq!(cluster.records("t").unwrap().len(), 5, "one null for each that was asked for");
+    // kcat's has a payload always, and fields that nobody here knows.
+    let kcat = r#"{"topic":"t","partition":0,"offset":0,"tstype":"create","ts":5,"broker":1,"key":null,"payload":"x"}"#;
+    assert_eq!(produce(kcat).text(), "");
+}

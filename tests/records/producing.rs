@@ -81,8 +81,8 @@ async fn files_are_records_or_hold_them() {
     assert_eq!(values(&cluster, "t"), ["1\n2", "3\n"]);
     milena(&cluster, &["produce", "-t", "u", "-l", &paths[0], &paths[1]], "").text();
     assert_eq!(values(&cluster, "u"), ["1", "2", "3"]);
-    std::fs::write(&paths[1], "{\"payload\":\"4\"}\n\n{}x").unwrap();
-    std::fs::write(&paths[0], "{}\n").unwrap();
+    std::fs::write(&paths[1], "{\"payload\":\"4\"}\n\n{\"payload\":null}x").unwrap();
+    std::fs::write(&paths[0], "{\"payload\":null}\n").unwrap();
     let done = milena(&cluster, &["produce", "-t", "u", "--json", &paths[0], &paths[1]], "");
     done.fails(1, &["2 records written", &format!("{}, line 3: not an envelope", paths[1])]);
     milena(&cluster, &["produce", "-t", "u", &folder.to_string_lossy()], "").fails(1, &["is a directory"]);

@@ -7,7 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use milena::consumer::{ConsumerRecord, ControlRecord, TimestampType};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use std::fmt;
 use std::io::Write;
 use std::ops::Range;
@@ -108,7 +108,8 @@ fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
 /// Where some bytes lie in the memory that they were read into.
 pub type Span = Range<usize>;
 
-/// What an envelope says; what it leaves out is as null.
+/// What an envelope says; what it leaves out is as null, but for the payload, which has to be there: an object of another
+/// tool's, with other names, would be a tombstone.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     pub topic: Option<Span>,
@@ -126,9 +127,14 @@ pub fn read(line: &[u8], bytes: &mut Vec<u8>, headers: &mut Vec<(Span, Option<Sp
     let mut json = serde_json::Deserializer::from_slice(line);
     let envelope = Reader { bytes, headers }.deserialize(&mut json);
     let envelope = envelope.and_then(|envelope| json.end().map(|()| envelope));
-    envelope.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => error.to_string(),
-        _ => format!("not an envelope, as consume --json writes them: {error}"),
+    envelope.map_err(|error| {
+        // An envelope is one line, whose number in the input is told besides.
+        let (column, why) = (error.column(), error.to_string());
+        let why = why.strip_suffix(&format!(" at line {} column {column}", error.line())).unwrap_or(&why);
+        match error.classify() {
+            serde_json::error::Category::Data => why.to_owned(),
+            _ => format!("not an envelope, as consume --json writes them: {why} at column {column}"),
+        }
     })
 }
 
@@ -144,6 +150,7 @@ enum Field {
     Payload,
     PayloadBase64,
     Control,
+    Value,
     #[serde(other)]
     Other,
 }
@@ -172,7 +179,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let Self { bytes, headers } = self;
         let mut envelope = Envelope::default();
         let (mut key, mut value) = (None, None); // of base64, which counts before text
+        let (mut has_payload, mut is_rpks) = (false, false);
         while let Some(field) = map.next_key()? {
+            has_payload |= matches!(field, Field::Payload | Field::PayloadBase64);
             let mut bytes_of = |map: &mut A, what| map.next_value_seed(Bytes { what, bytes: &mut *bytes });
             match field {
                 Field::Topic => envelope.topic = bytes_of(&mut map, What::Text("topic"))?,
@@ -190,14 +199,25 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 Field::Control => {
                     return Err(A::Error::custom("a control record is for a broker to write: consume without them"));
                 }
+                Field::Value => {
+                    is_rpks = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
+        }
+        if !has_payload {
+            return Err(A::Error::custom(if is_rpks { RPKS } else { NO_PAYLOAD }));
         }
         envelope.key = key.or(envelope.key);
         envelope.value = value.or(envelope.value);
         Ok(envelope)
     }
 }
+
+const NO_PAYLOAD: &str = "it has no payload, nor payload_base64: null is written \"payload\":null";
+const RPKS: &str =
+    "it has no payload: `value` is rpk's name for it, jq -c '{key, payload: .value, ts: .timestamp}' renames it";
 
 fn named<E: Error>(what: &'static str) -> impl Fn(E) -> E {
     move |error| E::custom(format!("{what}: {error}"))
@@ -230,6 +250,9 @@ impl<'de> Visitor<'de> for Bytes<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.what {
+            What::Text(name @ ("key" | "payload")) => {
+                write!(f, "text or null as {name}, and not the JSON that `consume --decode` makes of it")
+            }
             What::Text(name) => write!(f, "text or null as {name}"),
             What::Base64(name) => write!(f, "base64 or null as {name}"),
             What::Header => f.write_str("text, null or {\"base64\": …} as a header"),
@@ -252,8 +275,11 @@ impl<'de> Visitor<'de> for Bytes<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        if self.what != What::Header {
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
+        }
         let wrong = || A::Error::custom("a header must be text, null or {\"base64\": …}");
-        if self.what != What::Header || map.next_key::<&str>()? != Some("base64") {
+        if map.next_key::<&str>()? != Some("base64") {
             return Err(wrong());
         }
         let bytes = map.next_value_seed(Bytes { what: What::Base64("a header"), bytes: self.bytes })?;
@@ -352,7 +378,10 @@ mod tests {
         let mut bytes = Vec::new();
         let (empty, _) = parse(r#"{"key":"","payload":""}"#, &mut bytes).unwrap();
         assert_eq!((empty.key, empty.value), (Some(0..0), Some(0..0)));
-        for line in ["{}", r#"{"key":null,"payload":null,"ts":null,"headers":null,"topic":null,"partition":null}"#] {
+        for line in [
+            r#"{"payload":null}"#,
+            r#"{"key":null,"payload":null,"ts":null,"headers":null,"topic":null,"partition":null}"#,
+        ] {
             assert_eq!(parse(line, &mut Vec::new()).unwrap(), (Envelope::default(), vec![]), "{line}");
         }
     }
@@ -362,10 +391,14 @@ mod tests {
         for (line, why) in [
             ("hello", "not an envelope"),
             ("", "not an envelope"),
-            (r#"{"key":"a"} x"#, "not an envelope"),
+            (r#"{"payload":"a"} x"#, "not an envelope"),
             ("[1]", "expected an envelope"),
             (r#"{"key":1}"#, "expected text or null as key"),
-            (r#"{"key":{"base64":"/w=="}}"#, "a header must be"),
+            (r#"{"key":{"base64":"/w=="}}"#, "expected text or null as key, and not the JSON that `consume --decode`"),
+            (r#"{"payload":{"a":1}}"#, "expected text or null as payload, and not the JSON that `consume --decode`"),
+            (r#"{"topic":[]}"#, "expected text or null as topic"),
+            ("{}", "no payload, nor payload_base64"),
+            (r#"{"key":"k","value":"v"}"#, "`value` is rpk's name"),
             (r#"{"key_base64":"%"}"#, "key_base64 is no base64"),
             (r#"{"ts":"now"}"#, "ts must be milliseconds"),
             (r#"{"ts":1.5}"#, "ts must be milliseconds"),
@@ -377,7 +410,7 @@ mod tests {
             (r#"{"headers":["a",{"x":"/w=="}]}"#, "a header must be"),
         ] {
             let error = parse(line, &mut Vec::new()).unwrap_err();
-            assert!(error.contains(why), "{line}: {error}");
+            assert!(error.contains(why) && !error.contains("at line"), "{line}: {error}");
         }
     }
 }
