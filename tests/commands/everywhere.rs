@@ -188,6 +188,34 @@ async fn shells_get_scripts_that_know_every_verb() {
     milena(&cluster, "completions tcsh").exits(1);
 }
 
+/// "It to be done" is not what was waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_streams_measures_and_verifies_says_what_it_waited_for_too() {
+    let (_listener, silent) = silent();
+    for verb in [
+        "produce -t t",
+        "produce -t t --transactional-id x",
+        "consume t -e",
+        "consume t -g g",
+        "perf produce -t t --records 1",
+        "perf consume -t t --records 1",
+        "dlq list -t t.dlq",
+        "verify -t t",
+    ] {
+        let mut command = command(&silent);
+        command.args(verb.split_whitespace()).args(["--timeout", "700ms"]);
+        let begun = Instant::now();
+        let ran = run(command, verb, "").exits(2);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{verb}: {:?}", begun.elapsed());
+        assert!(
+            ran.err.starts_with("milena: not done within 700ms (--timeout): waited for ")
+                && ran.err.contains(&format!("the brokers at {silent}\n")),
+            "{verb}: {}",
+            ran.err
+        );
+    }
+}
+
 /// What is piped has no colours, whatever the terminal is called.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_piped_has_no_colours() {
@@ -215,4 +243,34 @@ async fn options_stand_before_or_after_the_verb() {
     }
     milena(&cluster, "topics list --timeout 0").exits(1);
     milena(&cluster, "topics list --timeout soon").exits(1);
+}
+
+/// There were 30 seconds of silence, and no figures.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_measurement_that_ends_early_says_what_it_has_measured() {
+    let cluster = cluster().await;
+    let words = "perf consume -t orders --records 11 --patience 1s --json";
+    let ran = milena(&cluster, words).exits(2);
+    assert_eq!(ran.json()[0]["records"], 10);
+    assert!(ran.err.contains("only 10 of 11 records"), "{}", ran.err);
+    let ran = milena(&cluster, "perf consume -t orders --records 11 --timeout 2s --json").exits(2);
+    assert_eq!(ran.json()[0]["records"], 10);
+    assert!(ran.err.contains("waited for records of orders"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producing_is_measured_at_a_rate_and_latencies_say_of_how_many_records_they_are() {
+    let cluster = cluster().await;
+    let ran = milena(&cluster, "perf produce -t orders --records 100 --size 1 --throughput 200 --json").ok();
+    let (rate, of) = (ran.json()[0]["records_per_s"].as_f64().unwrap(), ran.json()[0]["latency_samples"].clone());
+    assert!(rate > 20.0 && rate < 220.0, "{rate}");
+    assert_eq!(of, 100);
+    assert!(
+        milena(&cluster, "perf produce -t orders --records 10 --size 1 --throughput -1")
+            .ok()
+            .out
+            .contains("(10 samples)")
+    );
+    let none = milena(&cluster, "perf produce -t orders --records 0").ok();
+    assert!(!none.out.contains("-0") && none.out.starts_with("0 records sent, 0.000000 records/sec"), "{}", none.out);
 }

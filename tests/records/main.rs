@@ -3,6 +3,7 @@
 
 mod consuming;
 mod copy;
+mod deadlines;
 mod decoding;
 mod groups;
 mod producing;

@@ -1,6 +1,6 @@
 //! `milena aggregate`: windows of a topic, by each partition's own watermark.
 
-use crate::args::{self, Failure, Global, Result, context, duration, finish, instant, listen, serve};
+use crate::args::{self, Failure, Global, Result, duration, finish, instant, listen, serve, stage};
 use crate::{events, progress};
 use milena::pipeline::{
     aggregate::{self, Options},
@@ -102,7 +102,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     (options.commit_interval, options.planned_outage) = (knobs.commit_interval, knobs.planned_outage);
     let listener = listen(&args.http).await?;
     let events = args.events.format(&knobs, global)?;
-    let context = Context { events, ..context(global)? };
+    let context = Context { events, ..stage(global, &format!("records of {}", args.topic))? };
     let board = options.board.clone();
     let _pages = serve(listener, &context, &board, Role::Aggregate);
     let receipt = progress::beside(board, progress::aggregate, aggregate::run(&context, options)).await;

@@ -1,5 +1,6 @@
 //! What every subcommand shares: the global options, the order of their sources, exit codes, interruption.
 
+use crate::limit;
 use crate::output::{self, name_of};
 use milena::{
     client::Client,
@@ -282,7 +283,15 @@ pub fn serve(
 }
 
 /// A pipeline command's client and settings; it stops in order at the first signal.
-pub fn context(global: &Global) -> Result<Context> {
+pub fn context(global: &Global, waits_for: &str) -> Result<Context> {
+    limit::waiting_for(format!("{waits_for} from {}", limit::brokers(global)?));
+/// As [`context`], for what writes or is a member of a group: it stops in order when its time is over, too.
+pub fn stage(global: &Global, waits_for: &str) -> Result<Context> {
+    let context = context(global, waits_for)?;
+    limit::ends_in_order(&context.stop);
+    Ok(context)
+}
+
     let (mut producer, mut consumer) = (global.properties(Role::Producer)?, global.properties(Role::Consumer)?);
     Context::defaults(&mut producer)?;
     Context::defaults(&mut consumer)?;
@@ -429,7 +438,7 @@ impl From<std::io::Error> for Failure {
 }
 
 /// How long a command may take to stop in order.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Becomes true at the first SIGINT or SIGTERM, so that the command stops in order; the second ends the process with 130, and
 /// so does `deadline` after the first.

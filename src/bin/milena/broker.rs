@@ -3,6 +3,7 @@
 use crate::args::{Global, Result, stop_on_signal};
 use crate::broker_security::SecurityArgs;
 use crate::fault::FaultSpec;
+use crate::limit;
 use crate::say;
 use milena::broker::{Emulation, TestCluster};
 use milena::error::{Error, ErrorKind};
@@ -80,6 +81,8 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     }
     builder = args.security.apply(builder)?;
     let stop = stop_on_signal(None);
+    limit::waiting_for("Ctrl-C or SIGTERM");
+    limit::ends_in_order(&stop);
     let registry = match &args.schema_registry {
         Some(address) => Some(TestRegistry::listen(address).await?),
         None => None,

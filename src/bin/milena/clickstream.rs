@@ -1,6 +1,6 @@
 //! `milena clickstream`: events by seed, or lines of a file, into a topic.
 
-use crate::args::{Failure, Global, Result, context, duration, instant, share};
+use crate::args::{Failure, Global, Result, duration, instant, share, stage};
 use crate::{events, say};
 use milena::pipeline::{
     clickstream::{self, Options},
@@ -81,7 +81,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     knobs.disorder = i64::try_from(args.disorder.as_micros()).unwrap_or(i64::MAX / 4);
     (knobs.late, knobs.dup, knobs.poison) = (args.late, args.dup, args.poison);
     let events = args.events.format(&Knobs::from_toml(&global.toml()?).map_err(Failure::config)?, global)?;
-    let context = Context { events, ..context(global)? };
+    let context = Context { events, ..stage(global, "acknowledgements")? };
     let receipt = clickstream::run(&context, options).await;
     context.client.close().await;
     say!("{}", receipt?.to_json());

@@ -8,6 +8,7 @@ pub mod times;
 mod topics;
 
 use crate::args::{Failure, Global, Result, Role, stop_on_signal};
+use crate::limit::{self, waiting_for};
 use crate::perf_consume::consumer_of;
 use crate::records::{
     envelope,
@@ -182,6 +183,10 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     if args.read_committed {
         config = config.isolation_level(IsolationLevel::ReadCommitted);
     }
+    if !has("allow.auto.create.topics") {
+        config = config.allow_auto_create_topics(false); // whoever reads a mistyped name does not mean to make it
+    }
+    waiting_for(limit::brokers(global)?);
     let mut consumer = client.consumer(config.control_records(args.print_control_records))?;
     let decode = args.decode.map(|what| Decode::new(what, global)).transpose()?;
     let mut reading = Reading {
@@ -190,6 +195,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         ends: None,
         until: None,
         left: args.count.filter(|count| *count > 0).unwrap_or(u64::MAX),
+        names: topics.to_string(),
         printed: 0,
         seen: 0,
         in_group,
@@ -263,6 +269,8 @@ struct Reading {
     seen: u64,
     /// What is printed is committed.
     in_group: bool,
+    /// The topics, for messages.
+    names: String,
     /// The group assigns.
     is_member: bool,
     /// Since when it is a member that has no partition.
@@ -326,7 +334,14 @@ impl Reading {
                 records = consumer.poll(Duration::from_millis(200)) => match records {
                     Err(error) if error.kind() == milena::error::ErrorKind::NoOffset => {
                         self.go_on(consumer, &error).await?;
+        limit::ends_in_order(&stop);
+        let mut told = u64::MAX;
                         continue;
+            if told != self.printed {
+                told = self.printed;
+                let behind = if told > 0 { format!(", behind the {told} that were printed") } else { String::new() };
+                waiting_for(format!("records of {}{behind}", self.names));
+            }
                     }
                     records => records?,
                 },

@@ -1,6 +1,7 @@
 //! `milena demo`: the whole pipeline in one process, with a view of it on the terminal.
 
 use crate::args::{Failure, Global, Result, announced, duration, listen, stop_on_signal};
+use crate::limit;
 use crate::say;
 use crate::view;
 use milena::pipeline::{
@@ -50,6 +51,8 @@ pub async fn run(args: Args, _global: &Global) -> Result<()> {
     options.seed = args.seed.unwrap_or_else(|| wall_micros().unsigned_abs());
     options.postgres = args.pg.map(Secret::from);
     let stop = stop_on_signal(None);
+    limit::waiting_for("Ctrl-C, or --for");
+    limit::ends_in_order(&stop);
     let over = Stop::new();
     let view = tokio::spawn(view::watch(options.board.clone(), options.metrics.clone(), args.json, over.clone()));
     let receipt = demo::run(&stop, options, http).await;

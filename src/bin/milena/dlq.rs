@@ -1,6 +1,6 @@
 //! `milena dlq`: what is in a dead letter queue and why, and sending it once more.
 
-use crate::args::{Failure, Global, Result, context};
+use crate::args::{Failure, Global, Result, context, stage};
 use crate::output::{Output, Table};
 use crate::records::envelope;
 use crate::target::To;
@@ -109,7 +109,12 @@ impl std::str::FromStr for Place {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<()> {
-    let mut context = context(global)?;
+    let mut context = match &args.command {
+        Command::List { which, .. } => context(global, &format!("records of {}", which.topic)),
+        Command::Show { topic, .. } => context(global, &format!("records of {topic}")),
+        Command::Replay { which, dry_run: true, .. } => context(global, &format!("records of {}", which.topic)),
+        Command::Replay { which, .. } => stage(global, &format!("records of {}", which.topic)),
+    }?;
     let done = match args.command {
         Command::List { which, newest, json } => list(&context, &which, newest, json).await,
         Command::Show { topic, place, json } => show(&context, &topic, &place, json).await,

@@ -1,6 +1,6 @@
 //! `milena merge`: one final row per window and key.
 
-use crate::args::{Failure, Global, Result, context, finish, listen, serve};
+use crate::args::{Failure, Global, Result, finish, listen, serve, stage};
 use crate::progress;
 use milena::pipeline::{
     config::{self, Topics},
@@ -39,7 +39,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     options.instance = args.instance;
     options.until_end = args.until_end;
     let listener = listen(&args.http).await?;
-    let context = context(global)?;
+    let context = stage(global, &format!("the windows of {}", args.topic))?;
     let board = options.board.clone();
     let _pages = serve(listener, &context, &board, Role::Merge);
     let receipt = progress::beside(board, progress::merge, merge::run(&context, options)).await;

@@ -1,6 +1,7 @@
 //! `milena perf consume`: reads a topic from its beginning, batch by batch, and says what that cost this process.
 
-use crate::args::{Failure, Global, Result, Role};
+use crate::args::{Failure, Global, Result, Role, duration, stop_on_signal};
+use crate::limit::{self, waiting_for};
 use crate::perf::{peak_rss_mib, usage};
 use crate::{hints, say};
 use milena::client::Client;
@@ -8,9 +9,6 @@ use milena::consumer::{ConsumerConfig, Event, IsolationLevel, OffsetReset, Recor
 use milena::ids::TopicPartition;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-
-/// Nothing new for this long: there will not be as many records as asked for.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads a topic from its beginning
 #[derive(Debug, clap::Args)]
@@ -27,6 +25,9 @@ pub struct Args {
     /// Which records: read_uncommitted or read_committed
     #[arg(long, value_name = "I")]
     isolation: Option<Isolation>,
+    /// Ends where nothing new comes for so long: there are not as many
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = duration)]
+    patience: Duration,
     /// One JSON line instead of a sentence
     #[arg(long)]
     json: bool,
@@ -41,6 +42,7 @@ enum Isolation {
 
 /// Runs the command.
 pub async fn run(args: Args, global: &Global) -> Result<()> {
+    waiting_for(limit::brokers(global)?);
     let (client, mut config) = consumer_of(global)?;
     config = config.auto_offset_reset(OffsetReset::Earliest);
     if let Some(isolation) = args.isolation {
@@ -61,33 +63,42 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     }
     // On a task of its own: the main thread is no worker, and each wake-up of it would be a switch of threads.
     let started = Instant::now();
-    let wanted = args.records;
+    let (wanted, patience) = (args.records, args.patience);
+    let stop = stop_on_signal(None);
+    limit::ends_in_order(&stop);
+    waiting_for(format!("records of {}", args.topic));
     let reading = tokio::spawn(async move {
         let mut read = Read::default();
         let mut begun = HashSet::new();
+        let mut elapsed = started.elapsed();
         while read.records < wanted {
-            match consumer.next(PATIENCE).await? {
+            let event = tokio::select! {
+                biased;
+                () = stop.stopped() => None,
+                event = consumer.next(patience) => event?,
+            };
+            match event {
                 Some(Event::Records(mut records)) => read.take(&mut records, wanted)?,
                 Some(Event::Assigned(mut partitions)) => {
                     partitions.retain(|partition| begun.insert(partition.clone()));
                     consumer.seek_to_beginning(&partitions)?; // not where the group has got to
                 }
                 Some(_) => {}
-                None => {
-                    let message = format!("only {} records within {} s", read.records, PATIENCE.as_secs());
-                    return Err(Failure::broker(message));
-                }
+                None => break,
             }
+            elapsed = started.elapsed(); // without the wait for what does not come
         }
-        let elapsed = started.elapsed();
         consumer.close(Duration::from_secs(5)).await?;
-        Ok((read, elapsed))
+        Ok::<_, Failure>((read, elapsed))
     });
     let (read, elapsed) = reading.await.map_err(|error| Failure::broker(error.to_string()))??;
     let cpu = usage();
     let (_, wire) = client.traffic();
     client.close().await;
     report(&args, &read, elapsed, cpu, wire)?;
+    if read.records < wanted {
+        return Err(Failure::broker(format!("only {} of {wanted} records of {} came", read.records, args.topic)));
+    }
     Ok(())
 }
 

@@ -1,20 +1,23 @@
 //! `milena perf produce`: writes records, waits for every acknowledgement, and says what that cost this process.
 
-use crate::args::{Failure, Global, Result, Role};
+use crate::args::{Failure, Global, Result, Role, stop_on_signal};
+use crate::limit::{self, waiting_for};
 use crate::perf::{peak_rss_mib, usage};
 use crate::say;
 use milena::client::{Client, ClientConfig};
+use milena::pipeline::stop::Stop;
 use milena::producer::{Deliveries, Delivery, ProducerConfig, TopicProducer};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// Writes records as fast as it can and waits until all are acknowledged
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Topic to write to; the broker may create it
-    #[arg(short, long, default_value = "user-behavior-events")]
+    #[arg(short, long, allow_hyphen_values = true)]
     topic: String,
     /// How many records
     #[arg(long)]
@@ -43,6 +46,9 @@ pub struct Args {
     /// Tasks that send, each with a handle of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     tasks: u64,
+    /// So many records a second at most, of all tasks together; -1 is no limit
+    #[arg(long, value_name = "N", default_value_t = -1.0, allow_negative_numbers = true)]
+    throughput: f64,
     /// Each task sends a record only when the one before is acknowledged, and the latency of each is measured
     #[arg(long)]
     await_each: bool,
@@ -103,7 +109,11 @@ fn payloads(size: usize) -> Vec<Vec<u8>> {
 pub async fn run(args: Args, global: &Global) -> Result<()> {
     let (client, config) = args.configs(global)?;
     let payloads = Arc::new(args.payloads()?);
+    waiting_for(limit::brokers(global)?);
     let client = Client::connect(client).await?;
+    let stop = stop_on_signal(None);
+    limit::ends_in_order(&stop);
+    waiting_for(format!("acknowledgements of {} records", args.records));
     let producer = client.producer(config)?;
     let before = usage();
     let start = Instant::now();
@@ -112,12 +122,13 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
         let records = args.records / args.tasks + u64::from(task < args.records % args.tasks);
         let (topic, payloads) = (producer.topic(args.topic.as_str()), payloads.clone());
         let (await_each, many) = (args.await_each, args.many);
+        let pace = Pace::new(stop.clone(), args.throughput / args.tasks as f64);
         // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
         tasks.push(tokio::spawn(async move {
             match (await_each, many) {
-                (true, _) => send_one_by_one(&topic, &payloads, records).await,
-                (false, Some(many)) => send_many(&topic, &payloads, records, many).await,
-                (false, None) => send(&topic, &payloads, records).await,
+                (true, _) => send_one_by_one(&topic, &payloads, records, &pace).await,
+                (false, Some(many)) => send_many(&topic, &payloads, records, many, &pace).await,
+                (false, None) => send(&topic, &payloads, records, &pace).await,
             }
         }));
     }
@@ -130,11 +141,44 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     producer.close(Duration::from_secs(60)).await?;
     let (wire_bytes, requests) = (client.traffic().0, client.produce_requests());
     client.close().await;
-    if written.records != args.records {
-        return Err(Failure::broker(format!("{} of {} records were acknowledged", written.records, args.records)));
-    }
+    let acknowledged = written.records;
     report(args.json, written, seconds, cpu, (wire_bytes, requests))?;
+    if acknowledged != args.records {
+        return Err(Failure::broker(format!("{acknowledged} of {} records were acknowledged", args.records)));
+    }
     Ok(())
+}
+
+/// When each record of a task may be sent.
+struct Pace {
+    began: Instant,
+    /// Not for the fastest.
+    per_second: Option<f64>,
+    stop: Stop,
+}
+
+impl Pace {
+    fn new(stop: Stop, per_second: f64) -> Self {
+        Self { began: Instant::now(), per_second: Some(per_second).filter(|rate| *rate > 0.0), stop }
+    }
+
+    /// Whether it has to be asked about each record, and not only now and then.
+    fn is_limited(&self) -> bool {
+        self.per_second.is_some()
+    }
+
+    /// Waits until this many records may have been sent before; false if no more are to be sent.
+    async fn turn(&self, sent: u64) -> bool {
+        let due = self.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(sent as f64 / rate));
+        let ahead = due.saturating_sub(self.began.elapsed());
+        if ahead >= Duration::from_millis(1) {
+            tokio::select! {
+                () = tokio::time::sleep(ahead) => {}
+                () = self.stop.stopped() => {}
+            }
+        }
+        !self.stop.is_stopped()
+    }
 }
 
 #[derive(Default)]
@@ -153,9 +197,12 @@ impl Written {
 }
 
 /// Each record is acknowledged before the next one is sent.
-async fn send_one_by_one(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Result<Written> {
+async fn send_one_by_one(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64, pace: &Pace) -> Result<Written> {
     let mut written = Written::default();
-    for (_, value) in (0..records).zip(payloads.iter().cycle()) {
+    for (i, value) in (0..records).zip(payloads.iter().cycle()) {
+        if !pace.turn(i).await {
+            break;
+        }
         let start = Instant::now();
         topic.send(topic.record().value(value)).await?.await?;
         written.latencies.push(start.elapsed());
@@ -165,19 +212,25 @@ async fn send_one_by_one(topic: &TopicProducer, payloads: &[Vec<u8>], records: u
     Ok(written)
 }
 
-/// Every how many records is looked which are acknowledged, and the latency of one is measured: it is that much too long
-/// at most.
+/// Every how many records is looked which are acknowledged, and the latency of one is measured; of each, where there are only
+/// [`FEW`].
 const SAMPLE: u64 = 1024;
+const FEW: u64 = 8 * SAMPLE;
 
 /// As many as 32 MB of `buffer.memory` have room for at 100 bytes: then it is not what limits, and takes less than 8 MB.
 const WINDOW: usize = 320_000;
 
 /// Sends as fast as there is room, and sees to the acknowledgement of each record.
-async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Result<Written> {
+async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64, pace: &Pace) -> Result<Written> {
     let mut under_way = UnderWay { deliveries: VecDeque::with_capacity(WINDOW), ..UnderWay::default() };
+    let sample = if records <= FEW { 1 } else { SAMPLE };
     for (i, value) in (0..records).zip(payloads.iter().cycle()) {
-        let start = (i % SAMPLE == 0).then(Instant::now);
-        if start.is_some() {
+        let is_sample = i % sample == 0;
+        if (is_sample || pace.is_limited()) && !pace.turn(i).await {
+            break;
+        }
+        let start = is_sample.then(Instant::now);
+        if is_sample {
             under_way.look()?;
         }
         if under_way.deliveries.len() == WINDOW {
@@ -185,7 +238,8 @@ async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Resu
         }
         let delivery = topic.send(topic.record().value(value)).await?;
         if let Some(start) = start {
-            under_way.samples.push((start, delivery.clone()));
+            let sample = delivery.clone();
+            under_way.samples.spawn(async move { sample.await.is_ok().then(|| start.elapsed()) });
         }
         under_way.deliveries.push_back(delivery);
         under_way.written.bytes += value.len() as u64;
@@ -194,11 +248,20 @@ async fn send(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64) -> Resu
         under_way.wait().await?;
         under_way.look()?;
     }
+    while let Some(sample) = under_way.samples.join_next().await {
+        under_way.written.latencies.extend(sample.ok().flatten());
+    }
     Ok(under_way.written)
 }
 
 /// As [`send`], `many` records at a time; the latency is that of the last of them.
-async fn send_many(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64, many: u64) -> Result<Written> {
+async fn send_many(
+    topic: &TopicProducer,
+    payloads: &[Vec<u8>],
+    records: u64,
+    many: u64,
+    pace: &Pace,
+) -> Result<Written> {
     let mut written = Written::default();
     let mut under_way: VecDeque<(Instant, Deliveries)> = VecDeque::new();
     let mut values = payloads.iter().cycle();
@@ -210,6 +273,10 @@ async fn send_many(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64, ma
             deliveries.all().await?;
             written.latencies.push(start.elapsed());
             written.records += deliveries.len() as u64;
+            continue;
+        }
+        if !pace.turn(records - left).await {
+            left = 0;
             continue;
         }
         let chunk: Vec<&[u8]> = values.by_ref().take(many.min(left) as usize).map(Vec::as_slice).collect();
@@ -225,21 +292,14 @@ async fn send_many(topic: &TopicProducer, payloads: &[Vec<u8>], records: u64, ma
 #[derive(Default)]
 struct UnderWay {
     deliveries: VecDeque<Delivery>,
-    /// Some of them, and when they were sent.
-    samples: Vec<(Instant, Delivery)>,
+    /// How long some of them took; each is waited for by itself, since nobody here looks at the right moment.
+    samples: JoinSet<Option<Duration>>,
     written: Written,
 }
 
 impl UnderWay {
     /// Counts what has been acknowledged meanwhile.
     fn look(&mut self) -> Result<()> {
-        self.samples.retain(|(start, delivery)| {
-            let done = delivery.try_outcome().is_some();
-            if done {
-                self.written.latencies.push(start.elapsed());
-            }
-            !done
-        });
         while let Some(result) = self.deliveries.front().and_then(Delivery::try_outcome) {
             result?;
             self.deliveries.pop_front();
@@ -268,19 +328,22 @@ fn report(json: bool, written: Written, seconds: f64, cpu: Duration, (wire_bytes
         let index = ((latencies.len() as f64 * part) as usize).min(latencies.len().saturating_sub(1));
         latencies.get(index).copied().map_or(0.0, millis)
     };
+    let samples = latencies.len();
     let [p50, p95, p99, p999, max] = [0.5, 0.95, 0.99, 0.999, 1.0].map(at);
     if json {
         let line = serde_json::json!({
             "records": records, "seconds": seconds, "records_per_s": per_second, "mb_per_s": mb_per_second,
             "cpu_ns_per_record": cpu.as_nanos() as f64 / records.max(1) as f64, "peak_rss_mib": peak_rss_mib(),
             "wire_bytes": wire_bytes, "requests": requests, "latency_ms": {"p50": p50, "p99": p99, "p99.9": p999},
+            "latency_samples": samples,
         });
         say!("{line}");
     } else {
-        let average = latencies.iter().copied().map(millis).sum::<f64>() / latencies.len().max(1) as f64;
+        // The sum of nothing is -0.
+        let average = (latencies.iter().copied().map(millis).sum::<f64>() + 0.0) / samples.max(1) as f64;
         say!(
             "{records} records sent, {per_second:.6} records/sec ({mb_per_second:.2} MB/sec), {average:.2} ms avg latency, \
-             {max:.2} ms max latency, {p50:.0} ms 50th, {p95:.0} ms 95th, {p99:.0} ms 99th, {p999:.0} ms 99.9th."
+             {max:.2} ms max latency, {p50:.0} ms 50th, {p95:.0} ms 95th, {p99:.0} ms 99th, {p999:.0} ms 99.9th. ({samples} samples)"
         );
     }
     Ok(())

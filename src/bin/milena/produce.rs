@@ -7,6 +7,7 @@ mod sending;
 mod source;
 
 use crate::args::{Failure, Global, Result, Role, stop_on_signal};
+use crate::limit::{self, waiting_for};
 use crate::records::{escapes::unescape, format::Format, meter::Meter};
 use batch::Defaults;
 use framing::Framing;
@@ -196,13 +197,16 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let left = args.count.filter(|count| *count > 0).unwrap_or(u64::MAX);
     if is_typed && !args.quiet {
         // Or it looks as if it hung.
+    waiting_for(limit::brokers(global)?);
         eprintln!("milena: what is typed becomes records of {}; Ctrl-D ends it", args.topic);
+    limit::ends_in_order(&stop);
     }
     let batches = input.read(framing.clone());
-    let sending = Sending::new(batches, stop.clone(), defaults, framing, (left, meter, report));
+    let sending = Sending::new((name, batches), stop.clone(), defaults, framing, (left, meter, report));
     // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
     let size = args.transaction_size.map(|most| (most, timeout / 2));
     let work = send(client, config, sending, (stop, size), args.quiet);
+    let name = input.name();
     tokio::spawn(work).await.map_err(|error| Failure::broker(error.to_string()))?
 }
 

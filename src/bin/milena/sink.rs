@@ -1,6 +1,6 @@
 //! `milena sink`: purchases or window results into PostgreSQL or an embedded file.
 
-use crate::args::{Failure, Global, Result, context, duration, listen, serve};
+use crate::args::{Failure, Global, Result, duration, listen, serve, stage};
 use crate::target::To;
 use crate::{events, say};
 use milena::pipeline::board::Board;
@@ -73,7 +73,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     }
     let listener = listen(&args.http).await?;
     let events = args.events.format(&knobs, global)?;
-    let context = Context { events, ..context(global)? };
+    let context = Context { events, ..stage(global, &format!("records of {}", args.topic))? };
     let board = Arc::new(Board::default());
     board.watch_sink(config.rows());
     let _pages = serve(listener, &context, &board, Role::Sink);

@@ -38,7 +38,7 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let windows = config::select_windows(&all, &args.windows).map_err(Failure::config)?;
     let knobs = Knobs::from_toml(&table).map_err(Failure::config)?;
     let events = args.events.format(&knobs, global)?;
-    let context = Context { events, ..context(global)? };
+    let context = Context { events, ..context(global, &format!("records of {} and its windows", args.topic))? };
     let mut options = verify::Options::new(&args.topic, windows.clone());
     (options.max_future, options.max_jump) = (knobs.max_future, knobs.max_jump);
     (options.from, options.dedup) = (args.from_timestamp, knobs.dedup);

@@ -7,6 +7,7 @@ use milena::consumer::TopicPattern;
 use milena::ids::TopicPartition;
 
 /// What was asked for.
+use std::fmt;
 #[derive(Debug)]
 pub enum Topics {
     Named(Vec<String>),
@@ -93,6 +94,15 @@ mod tests {
 
     #[test]
     fn names_among_expressions_are_taken_as_they_are() {
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(names) => f.write_str(&names.join(", ")),
+            Self::Matching { text, .. } => f.write_str(text),
+        }
+    }
+}
+
         let topics = |names: &[&str], regex| Topics::new(names.iter().map(|name| (*name).to_owned()).collect(), regex);
         assert!(matches!(topics(&["a.b", "c"], false), Ok(Topics::Named(names)) if names == ["a.b", "c"]));
         let Ok(Topics::Matching { pattern, .. }) = topics(&["a.b", "^c.*"], false) else { panic!("an expression") };

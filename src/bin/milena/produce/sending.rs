@@ -4,6 +4,8 @@
 use super::batch::{Batch, Defaults};
 use super::framing::Framing;
 use crate::args::{Failure, Result};
+use crate::hints;
+use crate::limit::waiting_for;
 use crate::records::{
     format::{Fields, Format},
     meter::Meter,
@@ -24,7 +26,7 @@ const WINDOW: usize = 100_000;
 /// Failures that are told one by one.
 const TOLD: u64 = 10;
 /// How long what is under way may still take once it is to stop.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What comes of this, if that is soon after it is to stop at the latest.
 pub async fn patient<T>(stop: &Stop, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -71,6 +73,7 @@ enum Ended {
 /// The way of all records from the input to their acknowledgement.
 pub struct Sending {
     batches: mpsc::Receiver<Result<Batch, String>>,
+    input: &'static str,
     stop: Stop,
     defaults: Defaults,
     framing: Framing,
@@ -98,7 +101,7 @@ pub struct Sending {
 
 impl Sending {
     pub fn new(
-        batches: mpsc::Receiver<Result<Batch, String>>,
+        (input, batches): (&'static str, mpsc::Receiver<Result<Batch, String>>),
         stop: Stop,
         defaults: Defaults,
         framing: Framing,
@@ -111,6 +114,7 @@ impl Sending {
             framing,
             left,
             meter,
+            input,
             report,
             batch: None,
             window: VecDeque::new(),
@@ -144,6 +148,7 @@ impl Sending {
             };
             tokio::select! {
                 biased;
+            waiting_for(self.input);
                 () = self.stop.stopped() => self.ended = Some(Ended::Interrupted),
                 batch = self.batches.recv() => match batch {
                     None => return false,
@@ -171,6 +176,7 @@ impl Sending {
             let late = async {
                 match until {
                     Some(until) => tokio::time::sleep_until(until).await,
+        waiting_for("the brokers to take records");
                     None => std::future::pending().await,
                 }
             };
@@ -264,6 +270,8 @@ impl Sending {
     async fn outcomes(&mut self) {
         while let Some((_, oldest)) = self.window.front_mut() {
             let outcome = oldest.await;
+        let count = self.window.len();
+        waiting_for(format!("acknowledgements of {count} record{}", if count == 1 { "" } else { "s" }));
             self.acknowledged(outcome);
             self.pass();
         }

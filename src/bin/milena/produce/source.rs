@@ -40,6 +40,14 @@ impl Input {
         }
     }
 
+    /// As it goes behind "waited for".
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stdin => "input on stdin",
+            Self::Cut(_) | Self::Whole(_) => "input from files",
+        }
+    }
+
     /// Begins to read. What is wrong with the input comes last.
     pub fn read(self, framing: Framing) -> mpsc::Receiver<Result<Batch, String>> {
         let (batches, receiver) = mpsc::channel(WAITING);
