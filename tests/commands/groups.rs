@@ -39,7 +39,7 @@ async fn a_group_is_described_in_kafkas_columns_with_its_total_lag() {
     let head = "TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG CONSUMER-ID HOST CLIENT-ID";
     assert_eq!(ran.rows()[0].join(" "), head);
     assert_eq!(ran.rows()[1], ["orders", "0", "4", "10", "6", "-", "-", "-"]);
-    assert!(ran.err.contains("group billing: total lag 6 in 1 partitions"), "{}", ran.err);
+    assert!(ran.err.contains("group billing: total lag 6 in 1 partition"), "{}", ran.err);
     let ran = milena(&cluster, "groups describe billing --json").ok();
     let json = &ran.json()[0];
     assert_eq!((&json["total_lag"], &json["partitions"][0]["lag"]), (&6.into(), &6.into()));
@@ -166,4 +166,57 @@ async fn a_broker_that_is_away_takes_no_more_than_its_own_lines() {
         "{}",
         ran.err
     );
+}
+
+/// A partition without a commit has all to read, or nothing, or what `auto.offset.reset` says: "total lag 0" was a lie.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lag_that_is_not_known_makes_no_total_of_zero() {
+    let cluster = cluster().await;
+    let admin = cluster.client().await.unwrap().admin();
+    admin.set_group_offsets("half", [(TopicPartition::new("clicks", 0), OffsetAndMetadata::new(0))]).await.unwrap();
+    let reader = member(&cluster, ConsumerConfig::group("half").enable_auto_commit(false)).await;
+    let ran = milena(&cluster, "groups describe half").ok();
+    let (_, end) = cluster.offsets("clicks", 0).unwrap();
+    assert!(
+        ran.err.contains(&format!(
+            "group half: total lag unknown: {end} in 1 partition, and 2 without a committed offset"
+        )),
+        "{}",
+        ran.err
+    );
+    let ran = milena(&cluster, "groups describe half --json").ok();
+    assert_eq!(ran.json()[0]["total_lag"], serde_json::Value::Null);
+    let ran = milena(&cluster, "groups describe half --summary").ok();
+    assert_eq!(ran.rows()[1].last(), Some(&"-"), "{}", ran.out);
+    reader.close(Duration::from_secs(5)).await.unwrap();
+}
+
+/// The topic was made anew, or its log cut off: a lag of 0 looked as if all were read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_beyond_the_end_has_a_negative_lag() {
+    let cluster = cluster().await;
+    let admin = cluster.client().await.unwrap().admin();
+    let at = |offset| (TopicPartition::new("orders", 0), OffsetAndMetadata::new(offset));
+    admin.set_group_offsets("billing", [at(501)]).await.unwrap();
+    let ran = milena(&cluster, "groups describe billing").ok();
+    assert_eq!(ran.rows()[1][..5], ["orders", "0", "501", "10", "-491"]);
+    assert!(ran.err.contains("orders[0]: 501 was committed, and the log ends at 10"), "{}", ran.err);
+    assert!(ran.err.contains("total lag 0 in 1 partition"), "{}", ran.err);
+}
+
+/// A program that reads columns can't count how many groups there are first.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_groups_have_a_column_for_the_group_and_json_is_of_what_was_asked_for() {
+    let cluster = cluster().await;
+    let ran = milena(&cluster, "groups describe --all").ok();
+    assert_eq!(ran.rows()[0][..2], ["GROUP", "TOPIC"]);
+    let reader = member(&cluster, ConsumerConfig::group("readers")).await;
+    let ran = milena(&cluster, "groups describe readers --members --json").ok();
+    let member = &ran.json()[0];
+    assert_eq!((&member["group"], &member["partitions"]), (&"readers".into(), &3.into()), "{}", ran.out);
+    let ran = milena(&cluster, "groups describe billing --summary --json").ok();
+    assert_eq!((&ran.json()[0]["total_lag"], &ran.json()[0]["partitions"]), (&6.into(), &1.into()), "{}", ran.out);
+    let ran = milena(&cluster, "groups describe readers --watch 1s --timeout 5s").exits(2);
+    assert!(ran.err.contains("--watch=1s"), "{}", ran.err);
+    reader.close(Duration::from_secs(5)).await.unwrap();
 }

@@ -61,18 +61,24 @@ impl Describe {
         } else {
             self.groups.clone()
         };
-        let (standings, failures) = look(admin, &ids).await?;
+        let (standings, mut failures) = look(admin, &ids).await?;
+        if self.watch.is_some()
+            && let Some(interval) = self.groups.iter().find(|group| duration(group).is_ok())
+        {
+            let hint = format!("--watch takes how often with =: --watch={interval}");
+            failures = failures.into_iter().map(|failure| failure.hint(&hint)).collect();
+        }
         text(before)?;
-        if output.json {
-            output.objects(standings.iter().map(Standing::object))?;
-        } else if self.summary {
+        if self.summary {
             output.table(&summaries(&standings))?;
+        } else if output.json && !self.members {
+            output.objects(standings.iter().map(Standing::object))?;
         } else {
             let table = if self.members { Standing::members } else { Standing::partitions };
             let mut all: Option<Table> = None;
             for standing in &standings {
                 let mut table = table(standing);
-                if ids.len() > 1 {
+                if self.all || output.json || ids.len() > 1 {
                     table = table.with_first("GROUP", &standing.group.group_id);
                 }
                 match &mut all {
@@ -83,7 +89,9 @@ impl Describe {
             if let Some(all) = all {
                 output.table(&all)?;
             }
-            standings.iter().for_each(Standing::say);
+            if !output.json {
+                standings.iter().for_each(Standing::say);
+            }
         }
         Failure::all(failures)
     }
@@ -120,7 +128,8 @@ async fn standing(
     let place = |offset: &GroupOffset| Place {
         committed: Some(offset.committed.offset),
         end: offset.end_offset,
-        lag: offset.lag(),
+        // Not `GroupOffset::lag`, which is never negative: a commit beyond the end is seen here.
+        lag: offset.end_offset.map(|end| end - offset.committed.offset),
     };
     let mut places: BTreeMap<_, _> = offsets.iter().map(|(name, offset)| (name.clone(), place(offset))).collect();
     // What is read but has no commit yet has an end all the same.
@@ -188,9 +197,14 @@ impl Standing {
         table
     }
 
-    /// The sum of what is known.
-    fn total_lag(&self) -> i64 {
-        self.places.values().filter_map(|place| place.lag).sum()
+    /// The sum of what is known; nothing is left to read where a commit is beyond the end.
+    fn known_lag(&self) -> i64 {
+        self.places.values().filter_map(|place| place.lag).map(|lag| lag.max(0)).sum()
+    }
+
+    /// `None` if some of it is not known: where there is no commit all may be left to read.
+    fn total_lag(&self) -> Option<i64> {
+        self.places.values().all(|place| place.lag.is_some()).then(|| self.known_lag())
     }
 
     fn object(&self) -> Value {
@@ -213,7 +227,28 @@ impl Standing {
     /// What the rows don't show, on stderr, so that stdout stays a table.
     fn say(&self) {
         let (group, partitions) = (&self.group, self.places.len());
-        eprintln!("group {}: total lag {} in {partitions} partitions", group.group_id, self.total_lag());
+        let counted = |count: usize| if count == 1 { "1 partition".to_owned() } else { format!("{count} partitions") };
+        let uncommitted = self.places.values().filter(|place| place.committed.is_none()).count();
+        let endless = self.places.values().filter(|place| place.committed.is_some() && place.end.is_none()).count();
+        let mut lag = match self.total_lag() {
+            Some(lag) => format!("{lag} in {}", counted(partitions)),
+            None => format!("unknown: {} in {}", self.known_lag(), counted(partitions - uncommitted - endless)),
+        };
+        for (count, what) in [(uncommitted, "without a committed offset"), (endless, "whose end is not known")] {
+            if count > 0 {
+                lag.push_str(&format!(", and {count} {what}"));
+            }
+        }
+        eprintln!("group {}: total lag {lag}", group.group_id);
+        for (name, place) in &self.places {
+            if let Place { committed: Some(committed), end: Some(end), .. } = place
+                && committed > end
+            {
+                eprintln!(
+                    "{name}: {committed} was committed, and the log ends at {end}: the topic was made anew, or has lost records"
+                );
+            }
+        }
         let idle = group.members.iter().filter(|member| member.assignment.is_empty()).count();
         if group.members.is_empty() {
             eprintln!("group {} has no members ({})", group.group_id, group.state);
