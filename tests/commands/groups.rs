@@ -204,6 +204,53 @@ async fn a_commit_beyond_the_end_has_a_negative_lag() {
     assert!(ran.err.contains("total lag 0 in 1 partition"), "{}", ran.err);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_moved_to_any_offset_that_there_can_be() {
+    let cluster = cluster().await;
+    let ran = milena(&cluster, "groups seek billing --to-offset 5000000000").ok();
+    assert_eq!(ran.rows()[1], ["orders", "0", "4", "10", "0", "10", "OK"]);
+    assert!(ran.err.contains("orders[0]: the log is from 0 to 10: 10 is the nearest"), "{}", ran.err);
+    milena(&cluster, "groups seek billing --to-offset -5").exits(1);
+}
+
+/// What a file or another group says was taken as it was, and the dry run promised what the brokers would refuse.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_and_another_group_are_checked_as_every_other_place() {
+    let cluster = cluster().await;
+    let file = std::env::temp_dir().join(format!("milena-seek-checked-{}", std::process::id()));
+    let seek = |group: &str, text: &str, more: &str| {
+        std::fs::write(&file, text).unwrap();
+        milena(&cluster, &format!("groups seek {group} --to-file {} {more}", file.display()))
+    };
+    for more in ["", "--execute"] {
+        let ran = seek("billing", "orders 0 99\n", more).ok();
+        let head =
+            ["TOPIC", "PARTITION", "CURRENT-OFFSET", "NEW-OFFSET", "LOG-START-OFFSET", "LOG-END-OFFSET", "STATUS"];
+        assert_eq!(ran.rows()[0], head);
+        assert_eq!(ran.rows()[1], ["orders", "0", "4", "10", "0", "10", "OK"]);
+        assert!(ran.err.contains("orders[0]: the log is from 0 to 10: 10 is the nearest"), "{}", ran.err);
+        let ran = seek("billing", "orders 0 9\nordres 0 1\n", more).exits(2);
+        assert!(ran.err.contains("topic ordres does not exist; is it orders?"), "{}", ran.err);
+        let ran = seek("billing", "orders 0 9\norders 7 1\n", more).exits(2);
+        assert!(ran.err.contains("topic orders has no partition 7"), "{}", ran.err);
+        let ran = seek("billing", "orders 0 9\norders 0 -1\n", more).exits(1);
+        assert!(ran.err.contains("line 2"), "{}", ran.err);
+        let ran = seek("billing", "\n", more).exits(1);
+        assert!(ran.err.contains("names no offset"), "{}", ran.err);
+        let ran = milena(&cluster, &format!("groups seek other --to-group billing -t clicks {more}")).exits(2);
+        assert!(ran.err.contains("group billing has committed nothing of clicks"), "{}", ran.err);
+        assert_eq!(
+            committed(&cluster, "billing").await[&("orders".to_owned(), 0)],
+            if more.is_empty() { 4 } else { 10 }
+        );
+    }
+    let reader = member(&cluster, ConsumerConfig::group("readers")).await;
+    let ran = seek("readers", "clicks 0 0\n", "").exits(2);
+    assert!(ran.err.contains("has members"), "{}", ran.err);
+    reader.close(Duration::from_secs(5)).await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+}
+
 /// A program that reads columns can't count how many groups there are first.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_groups_have_a_column_for_the_group_and_json_is_of_what_was_asked_for() {

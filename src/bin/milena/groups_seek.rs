@@ -3,13 +3,13 @@
 use crate::args::{Failure, Result};
 use crate::groups_change::{TopicPartitions, topic_partitions};
 use crate::limit::waiting_for;
-use crate::output::{Output, Report, Table};
+use crate::output::{Output, Report};
 use crate::{hints, offsets, row, when};
 use milena::admin::{Admin, OffsetMove, ResetScope, ResetTo};
-use milena::error::{ErrorCode, ErrorKind};
+use milena::error::{Error, ErrorCode, ErrorKind};
 use milena::ids::{OffsetAndMetadata, TopicPartition};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub struct Seek {
@@ -35,8 +35,8 @@ struct To {
     #[arg(long, value_name = "start|end|TIME", allow_hyphen_values = true, value_parser = to)]
     to: Option<ResetTo>,
     /// The same offset in each partition
-    #[arg(long, value_name = "OFFSET")]
-    to_offset: Option<u32>,
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    to_offset: Option<i64>,
     /// So many records on, or back if negative
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     shift_by: Option<i64>,
@@ -46,6 +46,27 @@ struct To {
     /// Lines of TOPIC PARTITION OFFSET, with blanks or commas between
     #[arg(long, alias = "from-file", value_name = "FILE")]
     to_file: Option<PathBuf>,
+}
+
+/// How a group moves in one partition.
+struct Planned {
+    from: Option<i64>,
+    to: OffsetAndMetadata,
+    /// Where it begins and ends.
+    log: (i64, i64),
+    /// The place that was named is not in it.
+    clamped: bool,
+}
+
+impl Planned {
+    /// What is written beside an offset goes with it, but not with another one.
+    fn new(to: Option<&OffsetAndMetadata>, OffsetMove { from, log_start, log_end, .. }: OffsetMove) -> Self {
+        let wanted = to.cloned().unwrap_or_else(|| OffsetAndMetadata::new(log_end));
+        let nearest = wanted.offset.min(log_end).max(log_start);
+        let clamped = nearest != wanted.offset;
+        let to = if clamped { OffsetAndMetadata::new(nearest) } else { wanted };
+        Self { from, to, log: (log_start, log_end), clamped }
+    }
 }
 
 fn to(text: &str) -> std::result::Result<ResetTo, String> {
@@ -62,7 +83,7 @@ impl Seek {
         waiting_for(format!("the coordinator of group {}", self.group));
         let to = match &self.to {
             To { to: Some(to), .. } => *to,
-            To { to_offset: Some(offset), .. } => ResetTo::Offset(i64::from(*offset)),
+            To { to_offset: Some(offset), .. } => ResetTo::Offset(*offset),
             To { shift_by: Some(by), .. } => ResetTo::Shift(*by),
             _ => {
                 let targets = self.targets(admin).await?;
@@ -77,13 +98,35 @@ impl Seek {
         if moves.is_empty() {
             return Err(self.nothing(admin).await);
         }
+        let moves = moves.into_iter().map(|(name, outcome)| {
+            let planned = outcome.map(|OffsetMove { from, to, log_start, log_end, clamped, .. }| Planned {
+                from,
+                to: OffsetAndMetadata::new(to),
+                log: (log_start, log_end),
+                clamped,
+            });
+            (name, planned)
+        });
+        self.report(admin, moves.collect(), output).await
+    }
+
+    /// What moves, or has moved, and where the place that was named is not in the log.
+    async fn report(
+        &self,
+        admin: &Admin,
+        moves: BTreeMap<TopicPartition, std::result::Result<Planned, Error>>,
+        output: Output,
+    ) -> Result<()> {
         let mut report =
             Report::new(["TOPIC", "PARTITION", "CURRENT-OFFSET", "NEW-OFFSET", "LOG-START-OFFSET", "LOG-END-OFFSET"]);
         for (name, outcome) in moves {
             let (topic, partition) = (&*name.topic, name.partition);
             match outcome {
-                Ok(OffsetMove { from, to, log_start, log_end, .. }) => {
-                    report.push(row![topic, partition, from, to, log_start, log_end], Ok(()));
+                Ok(Planned { from, to, log: (start, end), clamped }) => {
+                    if clamped {
+                        eprintln!("{name}: the log is from {start} to {end}: {} is the nearest", to.offset);
+                    }
+                    report.push(row![topic, partition, from, to.offset, start, end], Ok(()));
                 }
                 Err(error) => {
                     let none = None::<i64>;
@@ -93,7 +136,9 @@ impl Seek {
             }
         }
         report.print(output)?;
-        self.say();
+        if !self.execute {
+            eprintln!("dry run: group {} was not moved; --execute moves it", self.group);
+        }
         Ok(())
     }
 
@@ -129,44 +174,62 @@ impl Seek {
         let is_meant =
             |name: &TopicPartition| self.topics.is_empty() || self.topics.iter().any(|topic| topic.holds(name));
         targets.retain(|name, _| is_meant(name));
+        if targets.is_empty() {
+            let topics = self.topics.iter().map(|topic| topic.topic.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(match &self.to {
+                To { to_group: Some(other), .. } => {
+                    Failure::broker(format!("group {other} has committed nothing of {topics}"))
+                }
+                To { to_file: Some(path), .. } if self.topics.is_empty() => {
+                    Failure::config(format!("{} names no offset", path.display()))
+                }
+                To { to_file, .. } => {
+                    let path = to_file.as_deref().unwrap_or(Path::new(""));
+                    Failure::config(format!("{} names no offset of {topics}", path.display()))
+                }
+            });
+        }
         Ok(targets)
     }
 
+    /// To these places, as far as they are in the log.
     async fn exactly(
         &self,
         admin: &Admin,
         targets: BTreeMap<TopicPartition, OffsetAndMetadata>,
         output: Output,
     ) -> Result<()> {
-        let before = admin.committed_offsets([&self.group]).await?.remove(&self.group);
-        let before = before.unwrap_or_else(|| Ok(BTreeMap::new()))?;
-        let from = |name: &TopicPartition| before.get(name).map(|committed| committed.offset);
-        if !self.execute {
-            let mut table = Table::new(["TOPIC", "PARTITION", "CURRENT-OFFSET", "NEW-OFFSET"]);
-            for (name, to) in &targets {
-                table.push(row![&*name.topic, name.partition, from(name), to.offset]);
+        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for name in targets.keys() {
+            topics.entry(&*name.topic).or_default().push(name.partition);
+        }
+        for (topic, numbers) in topics {
+            offsets::partitions(admin, topic, &numbers).await?; // a name that was mistyped is told
+        }
+        waiting_for(format!("the coordinator of group {}", self.group));
+        // It has the same questions as every other move: members, and where the logs begin and end.
+        let scope = ResetScope::Partitions(targets.keys().cloned().collect());
+        let now = match admin.dry_run().reset_group_offsets(&self.group, scope, ResetTo::Current).await {
+            Ok(now) => now,
+            Err(error) => return Err(self.refused(admin, error).await),
+        };
+        let mut moves: BTreeMap<_, _> = now
+            .into_iter()
+            .map(|(name, now)| {
+                let planned = now.map(|now| Planned::new(targets.get(&name), now));
+                (name, planned)
+            })
+            .collect();
+        if self.execute {
+            let wanted =
+                moves.iter().filter_map(|(name, planned)| Some((name.clone(), planned.as_ref().ok()?.to.clone())));
+            for (name, outcome) in admin.alter_group_offsets(&self.group, wanted).await? {
+                if let Err(error) = outcome {
+                    moves.insert(name, Err(error));
+                }
             }
-            output.table(&table)?;
-            self.say();
-            return Ok(());
         }
-        let mut outcomes = admin.alter_group_offsets(&self.group, targets.clone()).await?;
-        let mut report = Report::new(["TOPIC", "PARTITION", "CURRENT-OFFSET", "NEW-OFFSET"]);
-        for (name, to) in targets {
-            let outcome = match outcomes.remove(&name) {
-                Some(Ok(())) => Ok(()),
-                Some(Err(error)) => Err(self.refused(admin, error).await),
-                None => Err(crate::topics::unanswered(&name.to_string())),
-            };
-            report.push(row![&*name.topic, name.partition, from(&name), to.offset], outcome);
-        }
-        report.print(output)
-    }
-
-    fn say(&self) {
-        if !self.execute {
-            eprintln!("dry run: group {} was not moved; --execute moves it", self.group);
-        }
+        self.report(admin, moves, output).await
     }
 
     async fn nothing(&self, admin: &Admin) -> Failure {
@@ -177,7 +240,7 @@ impl Seek {
         hints::no_group(admin, &self.group).await
     }
 
-    async fn refused(&self, admin: &Admin, error: milena::error::Error) -> Failure {
+    async fn refused(&self, admin: &Admin, error: Error) -> Failure {
         match error.code() {
             Some(ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId) => Failure::broker(format!(
                 "group {} has members, which would not notice: stop them first (`milena groups describe {} --members`)",
@@ -201,7 +264,11 @@ fn lines(text: &str) -> std::result::Result<BTreeMap<TopicPartition, OffsetAndMe
             [topic, partition, offset] => {
                 let wrong = |_| format!("line {}: {line:?} is not TOPIC PARTITION OFFSET", nth + 1);
                 let name = TopicPartition::new(topic, partition.parse().map_err(wrong)?);
-                targets.insert(name, OffsetAndMetadata::new(offset.parse().map_err(wrong)?));
+                let offset: i64 = offset.parse().map_err(wrong)?;
+                if name.partition < 0 || offset < 0 {
+                    return Err(format!("line {}: {line:?}: partitions and offsets begin at 0", nth + 1));
+                }
+                targets.insert(name, OffsetAndMetadata::new(offset));
             }
             _ => return Err(format!("line {}: {line:?} is not TOPIC PARTITION OFFSET", nth + 1)),
         }
@@ -220,5 +287,7 @@ mod tests {
         assert_eq!((of(0), of(1)), (17, 3));
         assert!(lines("clicks 0\n").unwrap_err().contains("line 1"));
         assert!(lines("\nclicks 0 x\n").unwrap_err().contains("line 2"));
+        assert!(lines("clicks 0 -1\n").unwrap_err().contains("begin at 0"));
+        assert!(lines("clicks -1 0\n").unwrap_err().contains("begin at 0"));
     }
 }
