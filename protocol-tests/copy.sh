@@ -33,7 +33,7 @@ for ts in -1 0; do printf '{"ts":%s,"key":"time","payload":"%s","partition":3}\n
 start=$(date +%s.%N)
 "$milena" consume -t "$run-from" -e --json | "$milena" produce -t "$run-to" --json --keep-partition -z lz4 2>"$work/count"
 echo "copied in $(seconds "$start") s: $(cat "$work/count")"
-grep -qx "milena: $((records + 2)) records written" "$work/count" || fail "$(cat "$work/count")"
+grep -qx "milena: $((records + 2)) records written to $run-to" "$work/count" || fail "$(cat "$work/count")"
 "$python" copied.py compare "$run-from" "$run-to" $((records + 2))
 
 # --- kcat reads what we write ---

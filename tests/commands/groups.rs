@@ -251,6 +251,16 @@ async fn a_file_and_another_group_are_checked_as_every_other_place() {
     std::fs::remove_file(&file).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_or_a_type_that_no_group_can_have_is_told() {
+    let cluster = cluster().await;
+    let ran = milena(&cluster, "groups list --state Stabel").exits(1);
+    assert!(ran.err.contains("is it Stable?"), "{}", ran.err);
+    let ran = milena(&cluster, "groups list --type clasic").exits(1);
+    assert!(ran.err.contains("is it classic?"), "{}", ran.err);
+    assert_eq!(milena(&cluster, "groups list --state empty,stable --type Classic").ok().rows().len(), 2);
+}
+
 /// A program that reads columns can't count how many groups there are first.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_groups_have_a_column_for_the_group_and_json_is_of_what_was_asked_for() {

@@ -68,7 +68,7 @@ async fn each_way_to_say_where_prints_what_it_says() {
     assert_eq!(milena(&cluster, &["consume", "empty", "-e"], "").text(), "");
     milena(&cluster, &["consume", "t", "-o", "middle"], "").fails(1, &["-o middle: a start is start, end"]);
     milena(&cluster, &["consume", "t", "-o", "stored"], "").fails(1, &["-g"]);
-    milena(&cluster, &["consume", "t", "-p", "1"], "").fails(1, &["t has only partition 0: there is no partition 1"]);
+    milena(&cluster, &["consume", "t", "-p", "1"], "").fails(2, &["t has only partition 0: there is no partition 1"]);
     milena(&cluster, &["consume", "nowhere", "-e"], "").fails(2, &["topic nowhere does not exist"]);
 }
 

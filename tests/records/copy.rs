@@ -61,7 +61,7 @@ async fn a_copy_through_a_pipe_has_the_same_bytes_in_the_same_order() {
         let written = writing.stdin(piped).output().unwrap();
         assert!(reading.wait().unwrap().success());
         assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
-        assert_eq!(String::from_utf8_lossy(&written.stderr), format!("milena: {RECORDS} records written\n"));
+        assert_eq!(String::from_utf8_lossy(&written.stderr), format!("milena: {RECORDS} records written to {to}\n"));
     }
     let from = cluster.records("from").unwrap();
     assert_eq!(from.len(), RECORDS);
@@ -96,7 +96,7 @@ async fn an_envelope_may_name_its_topic_and_must_be_one() {
 
     let bad = format!("{}\n{}\n{{\"ts\":\"now\"}}\n{}\n", lines[1], lines[1], lines[1]);
     let done = milena(&cluster, &["produce", "-t", "a", "--json"], bad);
-    done.fails(1, &["milena: 2 records written\n", "line 3: ts must be milliseconds"]);
+    done.fails(1, &["milena: 2 records written to a\n", "line 3: ts must be milliseconds"]);
     assert_eq!(
         cluster.records("a").unwrap().len(),
         3,

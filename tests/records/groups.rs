@@ -111,3 +111,33 @@ async fn a_member_is_told_why_it_waits_and_one_that_has_nothing_to_read_ends() {
     assert_eq!((second.text(), &record), ("", b"0\n"));
     assert!(second.stderr.contains("other members have all partitions"), "{}", second.stderr);
 }
+
+/// A mistyped name was a member that waits for ever without a word; and where brokers make topics, it made one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_is_told_of_a_topic_that_is_not_there_and_makes_none() {
+    let cluster = cluster([("clicks", 1)]).await;
+    let mut waiting = command(&cluster, &["consume", "clikcs", "-g", "g", "-u", "-o", "start"]).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(waiting.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "milena: waiting: topic clikcs does not exist; is it clicks?\n");
+    cluster.wait_until("it has joined", |cluster| cluster.group("g").is_some_and(|group| group.0 == "Stable")).await;
+    assert_eq!(cluster.topics(), ["clicks"], "and makes none");
+    waiting.kill().unwrap(); // ours
+    waiting.wait().unwrap();
+    // Who asks for it gets it.
+    let args = ["consume", "made", "-g", "h", "-X", "allow.auto.create.topics=true"];
+    let mut waiting = command(&cluster, &args).spawn().unwrap();
+    cluster.wait_until("it is made", |cluster| cluster.topics().contains(&"made".to_owned())).await;
+    waiting.kill().unwrap(); // ours
+    waiting.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_a_dead_cluster_gives_up_as_every_other_reader() {
+    let cluster = cluster([("t", 1)]).await;
+    let args =
+        ["consume", "t", "-g", "g", "-b", "127.0.0.1:1", "-X", "default.api.timeout.ms=1000", "--timeout", "30s"];
+    let done = milena(&cluster, &args, "");
+    done.fails(2, &["127.0.0.1:1"]);
+    assert!(!done.stderr.contains("--timeout"), "by itself: {}", done.stderr);
+}

@@ -33,7 +33,11 @@ async fn lines_delimiters_keys_and_tombstones() {
         let topic = format!("t{at}");
         let done = milena(&cluster, &[&["produce", "-t", &topic], args].concat(), input);
         let count = if written.len() == 1 { "1 record".to_owned() } else { format!("{} records", written.len()) };
-        assert_eq!((done.text(), done.stderr.clone()), ("", format!("milena: {count} written\n")), "{args:?}");
+        assert_eq!(
+            (done.text(), done.stderr.clone()),
+            ("", format!("milena: {count} written to {topic}\n")),
+            "{args:?}"
+        );
         assert_eq!(stored(&cluster, &topic), pairs(written), "{args:?}");
     }
     for (args, why) in [
@@ -118,4 +122,29 @@ async fn a_record_that_can_not_be_written_is_told_with_its_line_and_the_others_a
     cluster.fault(ApiKey::Produce).times(1_000).error(ErrorCode::TopicAuthorizationFailed);
     let done = milena(&cluster, &["produce", "-t", "t", "-q"], "refused\n");
     done.fails(2, &["line 1: ", "1 record not written"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_nobody_makes_is_answered_with_the_nearest() {
+    let builder = milena::broker::TestCluster::builder().listen("127.0.0.1:0").topic("clicks", 1);
+    let cluster = builder.auto_create_topics(false).start().await.unwrap();
+    for more in [&[][..], &["--transactional-id", "x"]] {
+        let args = [&["produce", "-t", "clikcs", "-X", "max.block.ms=500"], more].concat();
+        let done = milena(&cluster, &args, "a\n");
+        done.fails(2, &["0 records written", "topic clikcs does not exist; is it clicks?"]);
+    }
+}
+
+/// Without a name they went to the pipeline's own topic, and nobody said so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_has_to_be_named_and_is_named_at_the_end() {
+    let cluster = cluster([("t", 1)]).await;
+    milena(&cluster, &["produce"], "x\n").fails(1, &["--topic"]);
+    milena(&cluster, &["perf", "produce", "--records", "1"], "").fails(1, &["--topic"]);
+    assert_eq!(cluster.topics(), ["t"]);
+    assert_eq!(milena(&cluster, &["produce", "-t", "t"], "x\n").stderr, "milena: 1 record written to t\n");
+    // An envelope may name its own.
+    let args = ["produce", "-t", "t", "--json", "--keep-topic"];
+    let done = milena(&cluster, &args, "{\"topic\":\"u\",\"payload\":\"x\"}\n{\"payload\":\"x\"}\n");
+    assert_eq!(done.stderr, "milena: 2 records written to t and topics of their own\n");
 }

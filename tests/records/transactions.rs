@@ -19,7 +19,7 @@ fn lines(range: std::ops::Range<u32>) -> String {
 async fn one_transaction_or_one_for_each_few_records() {
     let cluster = cluster([("t", 1)]).await;
     let run = |args: &[&str], input: &str| milena(&cluster, &[&["produce", "-t", "t"], args].concat(), input);
-    assert_eq!(run(&["--transactional-id", "x"], &lines(0..5)).stderr, "milena: 5 records written\n");
+    assert_eq!(run(&["--transactional-id", "x"], &lines(0..5)).stderr, "milena: 5 records written to t\n");
     assert_eq!(cluster.offsets("t", 0), Some((0, 6)), "one marker");
     run(&["-X", "transactional.id=x", "--transaction-size", "2"], &lines(5..10)).text();
     assert_eq!(cluster.offsets("t", 0), Some((0, 14)), "three more");

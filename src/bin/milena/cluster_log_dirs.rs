@@ -3,7 +3,7 @@
 use crate::args::{Failure, Result};
 use crate::limit::waiting_for;
 use crate::output::{Output, Table};
-use crate::row;
+use crate::{offsets, row};
 use milena::admin::Admin;
 use milena::ids::NodeId;
 use std::collections::BTreeMap;
@@ -31,6 +31,9 @@ enum By {
 
 impl Args {
     pub async fn run(self, admin: &Admin, output: Output) -> Result<()> {
+        for topic in &self.topics {
+            offsets::partitions(admin, topic, &[]).await?; // a name that was mistyped is told
+        }
         waiting_for("the brokers to look at their disks");
         let is_meant = |topic: &str| self.topics.is_empty() || self.topics.iter().any(|other| other == topic);
         let mut failures = Vec::new();

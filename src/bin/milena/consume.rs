@@ -224,7 +224,12 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
             reading.ends = Some(consumer.end_offsets(&partitions).await?.into_iter().collect());
         }
         match &topics {
-            Topics::Named(names) => consumer.subscribe(names).await?,
+            Topics::Named(names) => {
+                for why in topics.missing(&client).await? {
+                    eprintln!("milena: {}", why.about("waiting"));
+                }
+                consumer.subscribe(names).await?;
+            }
             Topics::Matching { pattern, .. } => {
                 if let Some(why) = topics.unmatched(&client).await? {
                     eprintln!("milena: {why}; waiting for one");

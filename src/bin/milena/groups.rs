@@ -3,7 +3,7 @@
 use crate::args::{Global, Result};
 use crate::limit::{client, waiting_for};
 use crate::output::{Output, Table};
-use crate::{groups_change, groups_describe, groups_seek, row};
+use crate::{groups_change, groups_describe, groups_seek, hints, row};
 use milena::admin::{Admin, GroupFilter};
 
 /// Consumer groups and their lag
@@ -21,10 +21,10 @@ enum Command {
     #[command(visible_alias = "ls")]
     List {
         /// Only groups in these states, such as Stable or Empty
-        #[arg(short, long, value_name = "STATE,…", value_delimiter = ',')]
+        #[arg(short, long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
         state: Vec<String>,
         /// Only groups of these types: classic, consumer
-        #[arg(long = "type", value_name = "TYPE,…", value_delimiter = ',')]
+        #[arg(long = "type", value_name = "TYPE,…", value_delimiter = ',', value_parser = kind)]
         kind: Vec<String>,
     },
     /// Where groups stand in each partition, and who reads it
@@ -47,6 +47,30 @@ impl Args {
     pub fn is_endless(&self) -> bool {
         matches!(&self.command, Command::Describe(describe) if describe.watch.is_some())
     }
+}
+
+/// Kafka's names: of classic groups, then of those of KIP-848 and of later kinds.
+const STATES: [&str; 8] =
+    ["PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Empty", "Assigning", "Reconciling", "NotReady"];
+const TYPES: [&str; 4] = ["classic", "consumer", "share", "streams"];
+
+fn state(text: &str) -> std::result::Result<String, String> {
+    one_of(&STATES, text)
+}
+
+fn kind(text: &str) -> std::result::Result<String, String> {
+    one_of(&TYPES, text)
+}
+
+/// Brokers answer a name that they don't know with no groups at all.
+fn one_of(all: &[&str], text: &str) -> std::result::Result<String, String> {
+    if let Some(name) = all.iter().find(|name| name.eq_ignore_ascii_case(text)) {
+        return Ok((*name).to_owned());
+    }
+    Err(match hints::nearest(text, all.iter().map(|name| (*name).to_owned())) {
+        Some(near) => format!("there is no such; is it {near}?"),
+        None => format!("there are {}", all.join(", ")),
+    })
 }
 
 /// Runs the command.

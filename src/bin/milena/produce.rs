@@ -43,9 +43,9 @@ pub struct Args {
     /// Each file is one record; with --lines, --json or -f their contents are cut as stdin is
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The topic; the broker may create it
-    #[arg(short, long, default_value = "user-behavior-events")]
-    topic: String,
+    /// The topic; the broker may create it. Not needed where records name theirs: --keep-topic, or %t in -f
+    #[arg(short, long, allow_hyphen_values = true, required_unless_present_any = ["keep_topic", "format"])]
+    topic: Option<String>,
     /// Lines are the envelopes of `consume --json`: key, payload, headers and ts are taken over, null and empty apart
     #[arg(long, short_alias = 'J')]
     json: bool,
@@ -115,7 +115,11 @@ impl Args {
             return Ok(Framing::Envelopes { topics: self.keep_topic, partitions: self.keep_partition });
         }
         if let Some(pattern) = &self.format {
-            return Ok(Framing::Pattern(Pattern::new(pattern)?));
+            let pattern = Pattern::new(pattern)?;
+            if self.topic.is_none() && !pattern.names_topics() {
+                return Err("which topic? -t TOPIC, or %t in the pattern".to_owned());
+            }
+            return Ok(Framing::Pattern(pattern));
         }
         let filled = |name: &str, text: &str| match unescape(text)? {
             bytes if bytes.is_empty() => Err(format!("{name} is empty")),
@@ -197,9 +201,8 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let left = args.count.filter(|count| *count > 0).unwrap_or(u64::MAX);
     if is_typed && !args.quiet {
         // Or it looks as if it hung.
-    waiting_for(limit::brokers(global)?);
-        eprintln!("milena: what is typed becomes records of {}; Ctrl-D ends it", args.topic);
-    limit::ends_in_order(&stop);
+        let topic = args.topic.as_deref().unwrap_or("the topics that it names");
+        eprintln!("milena: what is typed becomes records of {topic}; Ctrl-D ends it");
     }
     let batches = input.read(framing.clone());
     let sending = Sending::new((name, batches), stop.clone(), defaults, framing, (left, meter, report));
@@ -261,3 +264,4 @@ async fn send(
     sending.finish(quiet)?;
     closed.map_err(Failure::from)
 }
+    sending.name_the_nearest(&client).await;

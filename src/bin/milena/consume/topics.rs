@@ -1,13 +1,15 @@
 //! Which topics are meant: by name, or by regular expressions.
 
 use crate::args::{Failure, Result};
+use crate::hints;
 use crate::perf_consume::partitions_of;
 use milena::client::Client;
 use milena::consumer::TopicPattern;
+use milena::error::ErrorCode;
 use milena::ids::TopicPartition;
+use std::fmt;
 
 /// What was asked for.
-use std::fmt;
 #[derive(Debug)]
 pub enum Topics {
     Named(Vec<String>),
@@ -48,6 +50,23 @@ impl Topics {
         })
     }
 
+    /// What to say to who waits for topics by their names, of each that is not there. They are asked for, so that brokers which are
+    /// not there either are an error, and no wait without end.
+    pub async fn missing(&self, client: &Client) -> Result<Vec<Failure>> {
+        let Self::Named(names) = self else { return Ok(Vec::new()) };
+        let admin = client.admin();
+        let mut missing = Vec::new();
+        for (name, described) in admin.describe_topics(names).await? {
+            match described {
+                Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+                    missing.push(hints::topic(&admin, &name, error).await);
+                }
+                _ => {} // what else is wrong with it the member says
+            }
+        }
+        Ok(missing)
+    }
+
     /// All partitions of what is there of them, or those of these numbers.
     ///
     /// # Errors
@@ -75,6 +94,15 @@ impl Topics {
     }
 }
 
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(names) => f.write_str(&names.join(", ")),
+            Self::Matching { text, .. } => f.write_str(text),
+        }
+    }
+}
+
 fn nothing(text: &str) -> String {
     format!("no topic matches {text}; the whole name has to, as with clicks-.*")
 }
@@ -83,7 +111,7 @@ fn only(numbers: &[i32], all: Vec<TopicPartition>, topic: &str) -> Result<Vec<To
     let count = all.len();
     if let Some(missing) = numbers.iter().find(|number| !(0..count as i64).contains(&i64::from(**number))) {
         let are = if count == 1 { "only partition 0".to_owned() } else { format!("partitions 0 to {}", count - 1) };
-        return Err(Failure::config(format!("{topic} has {are}: there is no partition {missing}")));
+        return Err(Failure::broker(format!("{topic} has {are}: there is no partition {missing}")));
     }
     Ok(all.into_iter().filter(|name| numbers.is_empty() || numbers.contains(&name.partition)).collect())
 }
@@ -94,15 +122,6 @@ mod tests {
 
     #[test]
     fn names_among_expressions_are_taken_as_they_are() {
-impl fmt::Display for Topics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(names) => f.write_str(&names.join(", ")),
-            Self::Matching { text, .. } => f.write_str(text),
-        }
-    }
-}
-
         let topics = |names: &[&str], regex| Topics::new(names.iter().map(|name| (*name).to_owned()).collect(), regex);
         assert!(matches!(topics(&["a.b", "c"], false), Ok(Topics::Named(names)) if names == ["a.b", "c"]));
         let Ok(Topics::Matching { pattern, .. }) = topics(&["a.b", "^c.*"], false) else { panic!("an expression") };

@@ -34,7 +34,7 @@ pub struct Entry {
 /// What records get that have none of their own, and what is not taken over.
 #[derive(Debug, Default)]
 pub struct Defaults {
-    pub topic: String,
+    pub topic: Option<String>,
     pub partition: Option<i32>,
     pub key: Option<Vec<u8>>,
     /// Added to each.
@@ -51,10 +51,10 @@ impl Batch {
     /// The topic that a record names, or the default.
     ///
     /// # Errors
-    /// It is not text.
+    /// It is not text, or there is none.
     pub fn topic<'a>(&'a self, entry: &Entry, defaults: &'a Defaults) -> Result<&'a str, String> {
         match &entry.topic {
-            None => Ok(&defaults.topic),
+            None => defaults.topic.as_deref().ok_or_else(|| "it names no topic, and -t none for such".to_owned()),
             Some(topic) => std::str::from_utf8(self.get(topic)).map_err(|_| "its topic is not text".to_owned()),
         }
     }

@@ -151,15 +151,23 @@ impl Pattern {
             }
         }
         let texts = [Text::Topic, Text::Key, Text::Value];
-        let reads =
-            |wanted: Text| elements.iter().any(|element| matches!(element, Element::Text(text, ..) if *text == wanted));
-        if let Some(text) = texts.into_iter().find(|text| sized[*text as usize] && !reads(*text)) {
+        let pattern = Self { elements };
+        if let Some(text) = texts.into_iter().find(|text| sized[*text as usize] && !pattern.reads(*text)) {
             return Err(format!("there is a size of the {text:?}, and nothing that reads it").to_lowercase());
         }
-        if !elements.iter().any(|element| !matches!(element, Element::Literal(_))) {
+        if pattern.elements.iter().all(|element| matches!(element, Element::Literal(_))) {
             return Err("a pattern reads something, such as %v".to_owned());
         }
-        Ok(Self { elements })
+        Ok(pattern)
+    }
+
+    fn reads(&self, wanted: Text) -> bool {
+        self.elements.iter().any(|element| matches!(element, Element::Text(text, ..) if *text == wanted))
+    }
+
+    /// Whether each record says which topic it is for.
+    pub fn names_topics(&self) -> bool {
+        self.reads(Text::Topic)
     }
 
     /// Cuts whole records off the input's front: how many bytes they were, and what is wrong behind them.

@@ -10,7 +10,8 @@ use crate::records::{
     format::{Fields, Format},
     meter::Meter,
 };
-use milena::error::{Certainty, Error, ErrorKind};
+use milena::client::Client;
+use milena::error::{Certainty, Error, ErrorCode, ErrorKind};
 use milena::pipeline::stop::Stop;
 use milena::producer::{Delivery, Producer, ProducerRecord, Purge, RecordMetadata, Transaction};
 use std::collections::VecDeque;
@@ -72,8 +73,8 @@ enum Ended {
 
 /// The way of all records from the input to their acknowledgement.
 pub struct Sending {
-    batches: mpsc::Receiver<Result<Batch, String>>,
     input: &'static str,
+    batches: mpsc::Receiver<Result<Batch, String>>,
     stop: Stop,
     defaults: Defaults,
     framing: Framing,
@@ -95,6 +96,11 @@ pub struct Sending {
     failed: u64,
     /// How many of those may be written all the same.
     uncertain: u64,
+    /// A record is for the topic that was named for all; one has named its own.
+    to_default: bool,
+    to_others: bool,
+    /// Why a topic is not known.
+    unknown: Option<(String, Error)>,
     ended: Option<Ended>,
     out: Vec<u8>,
 }
@@ -108,13 +114,13 @@ impl Sending {
         (left, meter, report): (u64, Meter, Option<Format>),
     ) -> Self {
         Self {
+            input,
             batches,
             stop,
             defaults,
             framing,
             left,
             meter,
-            input,
             report,
             batch: None,
             window: VecDeque::new(),
@@ -125,6 +131,9 @@ impl Sending {
             pending: 0,
             failed: 0,
             uncertain: 0,
+            to_default: false,
+            to_others: false,
+            unknown: None,
             ended: None,
             out: Vec::new(),
         }
@@ -139,6 +148,7 @@ impl Sending {
             if self.batch.as_ref().is_some_and(|(batch, next)| *next < batch.entries.len()) {
                 return true;
             }
+            waiting_for(self.input);
             let window = &mut self.window;
             let acknowledged = async {
                 match window.front_mut() {
@@ -148,7 +158,6 @@ impl Sending {
             };
             tokio::select! {
                 biased;
-            waiting_for(self.input);
                 () = self.stop.stopped() => self.ended = Some(Ended::Interrupted),
                 batch = self.batches.recv() => match batch {
                     None => return false,
@@ -167,6 +176,7 @@ impl Sending {
         }
         self.bytes += batch.size as u64;
         self.batch = Some((batch, 0));
+        waiting_for("the brokers to take records");
     }
 
     /// Sends what there is, so many records at most, and none that comes after `until`.
@@ -176,7 +186,6 @@ impl Sending {
             let late = async {
                 match until {
                     Some(until) => tokio::time::sleep_until(until).await,
-        waiting_for("the brokers to take records");
                     None => std::future::pending().await,
                 }
             };
@@ -206,6 +215,8 @@ impl Sending {
                         break;
                     }
                 };
+                self.to_others |= entry.topic.is_some();
+                self.to_default |= entry.topic.is_none();
                 let taken = tokio::select! {
                     biased;
                     taken = to.send(batch.record(entry, topic, &self.defaults)) => taken,
@@ -217,7 +228,12 @@ impl Sending {
                 };
                 match taken {
                     Ok(delivery) => self.window.push_back((entry.number, delivery)),
-                    Err(error) => self.refused(entry.number, &error),
+                    Err(error) => {
+                        if error.code() == Some(ErrorCode::UnknownTopicOrPartition) {
+                            self.unknown = Some((topic.to_owned(), error.clone()));
+                        }
+                        self.refused(entry.number, &error);
+                    }
                 }
                 if self.window.len() >= WINDOW
                     && let Some((_, oldest)) = self.window.front_mut()
@@ -254,6 +270,8 @@ impl Sending {
     /// to see to.
     pub async fn settle(&mut self, to: To<'_>) {
         let stop = self.stop.clone();
+        let count = self.window.len();
+        waiting_for(format!("acknowledgements of {count} record{}", if count == 1 { "" } else { "s" }));
         let outcomes = async {
             self.outcomes().await;
             Ok(())
@@ -270,8 +288,6 @@ impl Sending {
     async fn outcomes(&mut self) {
         while let Some((_, oldest)) = self.window.front_mut() {
             let outcome = oldest.await;
-        let count = self.window.len();
-        waiting_for(format!("acknowledgements of {count} record{}", if count == 1 { "" } else { "s" }));
             self.acknowledged(outcome);
             self.pass();
         }
@@ -386,13 +402,29 @@ impl Sending {
         });
     }
 
+    /// If it ended since a topic is not known: by which name it may be.
+    pub async fn name_the_nearest(&mut self, client: &Client) {
+        if let Some((topic, error)) = self.unknown.take() {
+            let hint = hints::topic(&client.admin(), &topic, error).await.to_string();
+            self.ended = match self.ended.take() {
+                Some(Ended::Broker(why)) => Some(Ended::Broker(format!("{why}; {hint}"))),
+                ended => ended,
+            };
+        }
+    }
+
     /// What has come of it; says how many were written if `quiet` isn't.
     pub fn finish(self, quiet: bool) -> Result<()> {
         drop(self.meter);
         let Self { written, failed, uncertain, ended, .. } = self;
+        let to = match (self.defaults.topic, self.to_default, self.to_others) {
+            (Some(topic), true, true) => format!("{topic} and topics of their own"),
+            (Some(topic), _, false) => topic,
+            _ => "topics of their own".to_owned(),
+        };
         let records = |count: u64| if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
         if !quiet || failed > 0 || matches!(ended, Some(Ended::Input(_) | Ended::Broker(_))) {
-            eprintln!("milena: {} written", records(written));
+            eprintln!("milena: {} written to {to}", records(written));
         }
         let told = |count: u64, what: &str| (count > 0).then(|| format!("{} {what}", records(count)));
         let lost = [told(failed - uncertain, "not written"), told(uncertain, "may have been written")];
