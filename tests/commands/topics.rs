@@ -128,7 +128,7 @@ async fn partitions_are_added() {
 async fn records_are_deleted_before_an_offset_and_only_with_a_yes() {
     let cluster = cluster().await;
     let ran = milena(&cluster, "topics delete-records orders --offset 6").exits(1);
-    assert_eq!(ran.rows()[1], ["orders", "0", "0", "6", "10"]);
+    assert_eq!(ran.rows()[1], ["orders", "0", "0", "6", "10", "OK"]);
     milena(&cluster, "topics delete-records orders --offset 6 --dry-run").ok();
     let ran = milena(&cluster, "topics trim-prefix orders --offset 6 --yes").ok();
     assert_eq!(ran.rows()[1], ["orders", "0", "6", "OK"]);
@@ -139,4 +139,22 @@ async fn records_are_deleted_before_an_offset_and_only_with_a_yes() {
     let ran = milena(&cluster, "topics delete-records orders --offset @2999-01-01 --yes --json").ok();
     assert_eq!(ran.json()[0]["new_start_offset"], 10, "every record is older");
     milena(&cluster, "topics delete-records orders --offset 1 -p 4").exits(2);
+}
+
+/// What is not there does not hide what is.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_beside_a_missing_one_are_shown() {
+    let cluster = cluster().await;
+    for (words, says) in [
+        ("topics describe ordres clicks", "topic ordres does not exist; is it orders?"),
+        ("offsets list ordres clicks", "topic ordres does not exist; is it orders?"),
+        ("offsets list orders clicks -p 2", "topic orders has no partition 2"),
+    ] {
+        let ran = milena(&cluster, words).exits(2);
+        assert!(ran.out.contains("clicks") && ran.err.contains(says), "{words}: {ran:?}");
+        let ran = milena(&cluster, &format!("{words} --json")).exits(2);
+        assert!(!ran.json().is_empty(), "{words}");
+    }
+    let ran = milena(&cluster, "cluster log-dirs -t ordres").exits(2);
+    assert!(ran.err.contains("topic ordres does not exist; is it orders?"), "{}", ran.err);
 }

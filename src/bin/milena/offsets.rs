@@ -114,12 +114,17 @@ async fn list(
     isolation: IsolationLevel,
     output: Output,
 ) -> Result<()> {
-    let mut names = Vec::new();
+    let (mut names, mut failures) = (Vec::new(), Vec::new());
     for topic in which.names(admin).await? {
-        names.extend(partitions(admin, &topic, only).await?);
+        match partitions(admin, &topic, only).await {
+            Ok(found) => names.extend(found),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if names.is_empty() {
+        return Failure::all(failures);
     }
     let mut rows = BTreeMap::new();
-    let mut failures = Vec::new();
     waiting_for("the leaders to look offsets up");
     for (nth, (_, spec)) in at.iter().enumerate() {
         let wanted = names.iter().map(|name| (name.clone(), *spec));

@@ -1,6 +1,6 @@
 //! `milena topics describe`.
 
-use crate::args::Result;
+use crate::args::{Failure, Result};
 use crate::limit::waiting_for;
 use crate::output::{Output, Table, line};
 use crate::topics::{Which, unanswered};
@@ -42,19 +42,26 @@ impl Describe {
     pub async fn run(self, admin: &Admin, output: Output) -> Result<()> {
         let names = self.which.names(admin).await?;
         let mut described = admin.describe_topics(&names).await?;
-        let many = names.len() > 1;
-        for (nth, name) in names.iter().enumerate() {
+        let (mut failures, mut shown) = (Vec::new(), 0);
+        for name in &names {
             let topic = match described.remove(name) {
                 Some(Ok(topic)) => topic,
-                Some(Err(error)) => return Err(hints::topic(admin, name, error).await),
-                None => return Err(unanswered(name)),
+                Some(Err(error)) => {
+                    failures.push(hints::topic(admin, name, error).await);
+                    continue;
+                }
+                None => {
+                    failures.push(unanswered(name));
+                    continue;
+                }
             };
-            if many && nth > 0 && !output.json {
+            if shown > 0 && !output.json {
                 line("")?;
             }
+            shown += 1;
             self.topic(admin, &topic, output).await?;
         }
-        Ok(())
+        Failure::all(failures)
     }
 
     async fn topic(&self, admin: &Admin, topic: &TopicDescription, output: Output) -> Result<()> {
