@@ -4,6 +4,7 @@ use crate::support::{cluster, command, milena};
 use milena::broker::TestCluster;
 use milena::client::Client;
 use milena::consumer::IsolationLevel;
+use milena::ids::TopicPartition;
 use milena::producer::{ProducerConfig, ProducerRecord};
 use std::io::Read;
 use std::time::Duration;
@@ -215,4 +216,29 @@ async fn who_reads_no_more_ends_it_quietly() {
         let done = child.wait_with_output().unwrap();
         assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""), "{how:?}");
     }
+}
+
+/// A start that the log does not have was passed over in silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_outside_of_the_log_is_told() {
+    let cluster = cluster([("t", 1), ("u", 1)]).await;
+    ten(&cluster, "t", 1).await;
+    let admin = cluster.client().await.unwrap().admin();
+    admin.delete_records([(TopicPartition::new("t", 0), 5)]).await.unwrap();
+    for (at, printed, says) in [
+        ("2", "05 06 07 08 09", "milena: t[0]: offset 2 is before the log, which begins at 5\n"),
+        ("9999", "", "milena: t[0]: offset 9999 is behind the log, which ends at 10\n"),
+        (
+            "1644796800",
+            "",
+            "milena: t[0]: offset 1644796800 is behind the log, which ends at 10; a time is @1644796800\n",
+        ),
+        ("5", "05 06 07 08 09", ""),
+        ("10", "", ""),
+        ("-100", "05 06 07 08 09", ""),
+    ] {
+        let done = milena(&cluster, &["consume", "t", "-e", "-o", at], "");
+        assert_eq!((done.words().as_str(), done.stderr.as_str()), (printed, says), "{at}");
+    }
+    milena(&cluster, &["consume", "t", "-p", "9", "-e"], "").fails(2, &["there is no partition 9"]);
 }

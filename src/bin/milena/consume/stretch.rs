@@ -53,6 +53,23 @@ impl Stretch {
     }
 }
 
+impl Log {
+    /// What to say of a start that is not in it.
+    fn lacks(&self, start: Option<Start>) -> Option<String> {
+        match start {
+            Some(Start::Offset(offset)) if offset < self.begin => {
+                Some(format!("offset {offset} is before the log, which begins at {}", self.begin))
+            }
+            Some(Start::Offset(offset)) if offset > self.end => {
+                let of_time = matches!(offset.to_string().len(), 10 | 13);
+                let hint = if of_time { format!("; a time is @{offset}") } else { String::new() };
+                Some(format!("offset {offset} is behind the log, which ends at {}{hint}", self.end))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Asks the leaders where the range is in each of these partitions.
 pub async fn stretches(
     consumer: &Consumer,
@@ -77,6 +94,9 @@ pub async fn stretches(
             start_time: start_times.get(name).copied(),
             end_time: end_times.get(name).copied(),
         };
+        if let Some(why) = log.lacks(range.start) {
+            eprintln!("milena: {name}: {why}");
+        }
         (name.clone(), Stretch::new(range, exit, log))
     };
     Ok(partitions.iter().map(stretch).collect())
