@@ -81,7 +81,7 @@ async fn quotas_are_set_and_removed() {
 async fn partitions_are_moved_and_leaders_elected() {
     let cluster = cluster().await;
     let ran = milena(&cluster, "cluster partitions reassign orders:0=2,3").ok();
-    assert_eq!((ran.rows()[1].len(), ran.rows()[1][3]), (4, "2,3"));
+    assert_eq!((ran.rows()[1].len(), ran.rows()[1][3]), (5, "2,3"));
     assert!(ran.err.contains("--execute"), "{}", ran.err);
     milena(&cluster, "cluster partitions reassign orders:0=2,3 --execute").ok();
     milena(&cluster, "cluster partitions list").ok();

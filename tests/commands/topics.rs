@@ -141,6 +141,20 @@ async fn records_are_deleted_before_an_offset_and_only_with_a_yes() {
     milena(&cluster, "topics delete-records orders --offset 1 -p 4").exits(2);
 }
 
+/// A dry run that says OK of what the brokers will refuse is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_refuses_what_the_run_would() {
+    let cluster = cluster().await;
+    for more in ["", "--dry-run", "--yes"] {
+        let ran = milena(&cluster, &format!("topics delete-records orders -o 500 {more}")).exits(2);
+        assert_eq!(ran.rows()[1].last(), Some(&"OFFSET_OUT_OF_RANGE"), "{more}: {}", ran.out);
+    }
+    for more in ["", "--execute"] {
+        let ran = milena(&cluster, &format!("cluster partitions reassign orders:0=2,9 {more}")).exits(2);
+        assert_eq!(ran.rows()[1].last(), Some(&"INVALID_REPLICA_ASSIGNMENT"), "{more}: {}", ran.out);
+    }
+}
+
 /// What is not there does not hide what is.
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_beside_a_missing_one_are_shown() {

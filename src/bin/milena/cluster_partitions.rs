@@ -146,11 +146,18 @@ async fn reassign(admin: &Admin, to: Vec<(TopicPartition, Vec<NodeId>)>, execute
         return Err(Failure::broker(format!("there is no partition {name}")));
     }
     if !execute {
-        let mut table = Table::new(["TOPIC", "PARTITION", "REPLICAS", "NEW-REPLICAS"]);
+        let brokers: Vec<_> = admin.describe_cluster().await?.brokers.into_iter().map(|broker| broker.node).collect();
+        let mut report = Report::new(["TOPIC", "PARTITION", "REPLICAS", "NEW-REPLICAS"]);
         for (name, nodes) in &to {
-            table.push(row![&*name.topic, name.partition, now.get(name).cloned(), ids(nodes)]);
+            let outcome =
+                match nodes.iter().find(|node| !brokers.contains(node)) {
+                    Some(other) => Err(Failure::broker(format!("{name}: there is no broker {other}"))
+                        .named("INVALID_REPLICA_ASSIGNMENT")),
+                    None => Ok(()),
+                };
+            report.push(row![&*name.topic, name.partition, now.get(name).cloned(), ids(nodes)], outcome);
         }
-        output.table(&table)?;
+        report.print(output)?;
         eprintln!("dry run: nothing was moved; --execute moves it");
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use crate::args::{Failure, Result};
 use crate::limit::waiting_for;
-use crate::output::{Output, Report, Table};
+use crate::output::{Output, Report};
 use crate::topics::{Assignment, assignment, unanswered};
 use crate::{hints, offsets, row, when};
 use milena::admin::{Admin, ConfigChange, ConfigResource, NewPartitions, OffsetSpec};
@@ -204,13 +204,20 @@ impl DeleteRecords {
             Before::Time(_) => timed.get(name).or_else(|| ends.get(name)).copied(),
         };
         if self.dry_run || !self.yes {
-            let mut table =
-                Table::new(["TOPIC", "PARTITION", "LOG-START-OFFSET", "NEW-START-OFFSET", "HIGH-WATERMARK"]);
+            let mut report =
+                Report::new(["TOPIC", "PARTITION", "LOG-START-OFFSET", "NEW-START-OFFSET", "HIGH-WATERMARK"]);
             for name in &names {
-                let (start, end) = (starts.get(name).copied(), ends.get(name).copied());
-                table.push(row![&*name.topic, name.partition, start, target(name).max(start), end]);
+                let (start, end, to) = (starts.get(name).copied(), ends.get(name).copied(), target(name));
+                let outcome = match (to, end) {
+                    (Some(to), Some(end)) if to > end => {
+                        let why = format!("{name}: there is nothing before offset {to}: the log ends at {end}");
+                        Err(Failure::broker(why).named("OFFSET_OUT_OF_RANGE"))
+                    }
+                    _ => Ok(()),
+                };
+                report.push(row![&*name.topic, name.partition, start, to.max(start), end], outcome);
             }
-            output.table(&table)?;
+            report.print(output)?;
             if self.dry_run {
                 eprintln!("dry run: nothing was deleted");
                 return Ok(());
