@@ -148,3 +148,15 @@ async fn a_topic_has_to_be_named_and_is_named_at_the_end() {
     let done = milena(&cluster, &args, "{\"topic\":\"u\",\"payload\":\"x\"}\n{\"payload\":\"x\"}\n");
     assert_eq!(done.stderr, "milena: 2 records written to t and topics of their own\n");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arguments_may_begin_with_a_minus() {
+    let cluster = cluster([("t", 1)]).await;
+    let produce =
+        ["produce", "-t", "t", "-k", "-1", "-H", "-h=-2", "-f", "-%v\\n", "-o", "-%o\\n", "--transactional-id", "-x"];
+    assert_eq!(milena(&cluster, &produce, "-a\n").text(), "-0\n");
+    let consume = ["consume", "t", "-e", "-f", "-%k %h %s\\n", "--key", "-1", "--header", "-h=-2"];
+    assert_eq!(milena(&cluster, &consume, "").text(), "--1 -h=-2 a\n");
+    assert_eq!(milena(&cluster, &["produce", "--topic", "-t"], "x\n").stderr, "milena: 1 record written to -t\n");
+    assert_eq!(milena(&cluster, &["consume", "-t", "-t", "-e"], "").text(), "x\n");
+}

@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
     /// A topic; may be given more than once
-    #[arg(short, long = "topic", value_name = "TOPIC")]
+    #[arg(short, long = "topic", value_name = "TOPIC", allow_hyphen_values = true)]
     topic: Vec<String>,
     /// Topics are regular expressions, which have to match the whole name (cl.* and not cl); without it those that begin with ^
     #[arg(short, long)]
@@ -76,10 +76,10 @@ pub struct Args {
     #[arg(short, short_alias = 'n', long, alias = "num", alias = "max-messages", value_name = "N")]
     count: Option<u64>,
     /// Only records with this key; of several, any
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     key: Vec<String>,
     /// Only records with this header; of several, all
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[arg(long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
     header: Vec<String>,
     /// As -X isolation.level=read_committed: nothing of open or aborted transactions
     #[arg(long)]
@@ -95,7 +95,7 @@ pub struct Args {
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "value")]
     decode: Option<What>,
     /// Prints by this format, whose tokens --help lists, whatever -D, -K and -O say; json is --json
-    #[arg(short, long, conflicts_with = "json")]
+    #[arg(short, long, conflicts_with = "json", allow_hyphen_values = true)]
     format: Option<String>,
     /// Behind each record
     #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", allow_hyphen_values = true)]
@@ -269,13 +269,13 @@ struct Reading {
     /// A record of this time or a later one is its partition's end.
     until: Option<i64>,
     left: u64,
+    /// The topics, for messages.
+    names: String,
     printed: u64,
     /// Printed or not.
     seen: u64,
     /// What is printed is committed.
     in_group: bool,
-    /// The topics, for messages.
-    names: String,
     /// The group assigns.
     is_member: bool,
     /// Since when it is a member that has no partition.
@@ -334,19 +334,19 @@ impl Reading {
 
     async fn run(&mut self, consumer: &mut Consumer) -> Result<()> {
         let stop = stop_on_signal(None);
-        while self.left > 0 && !self.is_through(consumer)? {
-            let records = tokio::select! {
-                records = consumer.poll(Duration::from_millis(200)) => match records {
-                    Err(error) if error.kind() == milena::error::ErrorKind::NoOffset => {
-                        self.go_on(consumer, &error).await?;
         limit::ends_in_order(&stop);
         let mut told = u64::MAX;
-                        continue;
+        while self.left > 0 && !self.is_through(consumer)? {
             if told != self.printed {
                 told = self.printed;
                 let behind = if told > 0 { format!(", behind the {told} that were printed") } else { String::new() };
                 waiting_for(format!("records of {}{behind}", self.names));
             }
+            let records = tokio::select! {
+                records = consumer.poll(Duration::from_millis(200)) => match records {
+                    Err(error) if error.kind() == milena::error::ErrorKind::NoOffset => {
+                        self.go_on(consumer, &error).await?;
+                        continue;
                     }
                     records => records?,
                 },

@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, requires = "json", conflicts_with = "partition")]
     keep_partition: bool,
     /// Reads records by this pattern, whose tokens --help lists
-    #[arg(short, long, conflicts_with_all = ["json", "delimiter", "key_delimiter"])]
+    #[arg(short, long, allow_hyphen_values = true, conflicts_with_all = ["json", "delimiter", "key_delimiter"])]
     format: Option<String>,
     /// What ends a record
     #[arg(
@@ -72,10 +72,10 @@ pub struct Args {
     #[arg(short = 'K', long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "json")]
     key_delimiter: Option<String>,
     /// The key of all records that bring none
-    #[arg(short, long)]
+    #[arg(short, long, allow_hyphen_values = true)]
     key: Option<String>,
     /// A header of all records: NAME=VALUE, NAME:VALUE, or NAME for one without a value; may be given more than once
-    #[arg(short = 'H', long, value_name = "NAME=VALUE")]
+    #[arg(short = 'H', long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
     header: Vec<String>,
     /// An empty key or value is null: a tombstone
     #[arg(short = 'Z', long, visible_alias = "tombstone")]
@@ -96,13 +96,13 @@ pub struct Args {
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
     /// All in one transaction under this id, which is aborted if anything goes wrong; also -X transactional.id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     transactional_id: Option<String>,
     /// A transaction for each N records, or for fewer when half of transaction.timeout.ms is over
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     transaction_size: Option<u64>,
     /// Prints of each record where it was written: %t topic, %p partition, %o offset, %T timestamp, %i a counter
-    #[arg(short, long, value_name = "FORMAT")]
+    #[arg(short, long, value_name = "FORMAT", allow_hyphen_values = true)]
     output_format: Option<String>,
     /// Neither progress nor a count
     #[arg(short, long)]
@@ -197,19 +197,21 @@ pub async fn run(args: Args, global: &Global) -> Result<()> {
     let is_typed = matches!(input, Input::Stdin) && std::io::stdin().is_terminal();
     let meter = if args.quiet || is_typed { Meter::hidden() } else { Meter::of_bytes(size) };
     let stop = stop_on_signal(None);
+    waiting_for(limit::brokers(global)?);
     let client = patient(&stop, Client::connect(properties.client()?)).await?;
+    limit::ends_in_order(&stop);
     let left = args.count.filter(|count| *count > 0).unwrap_or(u64::MAX);
     if is_typed && !args.quiet {
         // Or it looks as if it hung.
         let topic = args.topic.as_deref().unwrap_or("the topics that it names");
         eprintln!("milena: what is typed becomes records of {topic}; Ctrl-D ends it");
     }
+    let name = input.name();
     let batches = input.read(framing.clone());
     let sending = Sending::new((name, batches), stop.clone(), defaults, framing, (left, meter, report));
     // On the runtime's workers, not in `block_on`'s thread: from there every wake-up would cross threads.
     let size = args.transaction_size.map(|most| (most, timeout / 2));
     let work = send(client, config, sending, (stop, size), args.quiet);
-    let name = input.name();
     tokio::spawn(work).await.map_err(|error| Failure::broker(error.to_string()))?
 }
 
@@ -260,8 +262,8 @@ async fn send(
             producer.close(closing()).await
         }
     };
+    sending.name_the_nearest(&client).await;
     client.close().await;
     sending.finish(quiet)?;
     closed.map_err(Failure::from)
 }
-    sending.name_the_nearest(&client).await;
