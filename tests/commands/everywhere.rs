@@ -245,6 +245,15 @@ async fn options_stand_before_or_after_the_verb() {
     milena(&cluster, "topics list --timeout soon").exits(1);
 }
 
+/// As a shell or a manifest leaves it that has no value for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_names_no_brokers() {
+    let cluster = cluster().await;
+    let mut command = command("");
+    command.args(["topics", "list", "-F", "/dev/stdin", "--timeout", "10s"]);
+    run(command, "topics list", &format!("bootstrap.servers={}\n", cluster.bootstrap())).ok();
+}
+
 /// There were 30 seconds of silence, and no figures.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_measurement_that_ends_early_says_what_it_has_measured() {

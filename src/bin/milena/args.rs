@@ -132,7 +132,9 @@ impl Global {
                 put(key, value.to_owned(), Origin::PropertiesFile);
             }
         }
-        if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
+        if let Some(servers) =
+            std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok().filter(|servers| !servers.trim().is_empty())
+        {
             put("bootstrap.servers", servers, Origin::Environment);
         }
         for (key, value) in &self.properties {
@@ -282,9 +284,6 @@ pub fn serve(
     Some(listener?.serve(pages))
 }
 
-/// A pipeline command's client and settings; it stops in order at the first signal.
-pub fn context(global: &Global, waits_for: &str) -> Result<Context> {
-    limit::waiting_for(format!("{waits_for} from {}", limit::brokers(global)?));
 /// As [`context`], for what writes or is a member of a group: it stops in order when its time is over, too.
 pub fn stage(global: &Global, waits_for: &str) -> Result<Context> {
     let context = context(global, waits_for)?;
@@ -292,6 +291,9 @@ pub fn stage(global: &Global, waits_for: &str) -> Result<Context> {
     Ok(context)
 }
 
+/// A pipeline command's client and settings; it stops in order at the first signal.
+pub fn context(global: &Global, waits_for: &str) -> Result<Context> {
+    limit::waiting_for(format!("{waits_for} from {}", limit::brokers(global)?));
     let (mut producer, mut consumer) = (global.properties(Role::Producer)?, global.properties(Role::Consumer)?);
     Context::defaults(&mut producer)?;
     Context::defaults(&mut consumer)?;
