@@ -4,11 +4,15 @@ use crate::args::Failure;
 use milena::admin::Admin;
 use milena::error::{Error, ErrorCode};
 
-/// The name that is nearest, if it is near enough for a slip of the hand.
+/// The name that is nearest, if it is near enough for a slip of the hand: one letter of a short word, or a third of a longer one.
 pub fn nearest(given: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
     let distance = |name: &String| strsim::damerau_levenshtein(name, given);
     let best = names.into_iter().filter(|name| name != given).min_by_key(distance)?;
-    (distance(&best) <= given.chars().count().div_ceil(3)).then_some(best)
+    let near = match given.chars().count() {
+        0..=5 => 1,
+        letters => letters / 3,
+    };
+    (distance(&best) <= near).then_some(best)
 }
 
 /// The failure of a call that was about this topic: of one that does not exist, with the name that may have been meant.
@@ -48,5 +52,8 @@ mod tests {
         assert_eq!(nearest("clikcs", names()).as_deref(), Some("clicks"));
         assert_eq!(nearest("user-behaviour-event", names()).as_deref(), Some("user-behavior-events"));
         assert_eq!((nearest("payments", names()), nearest("x", [])), (None, None));
+        let short = || ["copy", "a1"].map(str::to_owned);
+        assert_eq!((nearest("nope", short()), nearest("b2", short())), (None, None));
+        assert_eq!(nearest("cpoy", short()).as_deref(), Some("copy"), "two letters that changed places are one slip");
     }
 }
