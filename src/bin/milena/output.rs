@@ -9,6 +9,7 @@ use crate::dlq_text::cell;
 use milena::error::Error;
 use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Write};
+use unicode_width::UnicodeWidthStr;
 
 /// How a verb prints.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
@@ -117,14 +118,15 @@ impl Table {
     /// Columns as wide as their widest cell.
     pub fn text(&self, coloured: bool) -> String {
         let rows: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
-        let mut widths: Vec<_> = self.head.iter().map(|cell| cell.len()).collect();
+        let mut widths: Vec<_> = self.head.iter().map(|cell| cell.width()).collect();
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(cell.width());
             }
         }
         let line = |cells: Vec<&str>| {
-            let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            let padded =
+                cells.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         let head = line(self.head.clone());
@@ -215,6 +217,16 @@ mod tests {
         let objects = table.objects();
         assert_eq!(objects[0].to_string(), r#"{"log_end_offset":12,"replicas":[1,2],"topic":"clicks"}"#);
         assert_eq!(objects[1]["log_end_offset"], Value::Null);
+    }
+
+    /// On a terminal a letter has two cells, or none: not one for each `char`.
+    #[test]
+    fn columns_are_as_wide_as_a_terminal_shows_them() {
+        let mut table = Table::new(["TOPIC", "N"]);
+        table.push(row!["\u{6ce8}\u{6587}\u{5c65}\u{6b74}", 1]);
+        table.push(row!["re\u{301}sume\u{301}", 2]);
+        let text = "TOPIC     N\n\u{6ce8}\u{6587}\u{5c65}\u{6b74}  1\nre\u{301}sume\u{301}    2\n";
+        assert_eq!(table.text(false), text);
     }
 
     #[test]
