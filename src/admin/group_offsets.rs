@@ -30,7 +30,9 @@ pub struct GroupOffset {
 }
 
 impl GroupOffset {
-    /// How many records are left to read, at least: markers of transactions and compacted records count too.
+    /// How many records are left to read, at most: markers of transactions and compacted records count too. Never negative:
+    /// nothing is left where the commit is beyond the end, which `committed` and `end_offset` show, and which says that the topic
+    /// was made anew or has lost records (Kafka's own tools subtract, and print -491).
     pub fn lag(&self) -> Option<i64> {
         self.end_offset.map(|end| (end - self.committed.offset).max(0))
     }
