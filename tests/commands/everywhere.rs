@@ -258,11 +258,11 @@ async fn an_empty_variable_names_no_brokers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_measurement_that_ends_early_says_what_it_has_measured() {
     let cluster = cluster().await;
-    let words = "perf consume -t orders --records 11 --patience 1s --json";
+    let words = "perf consume -t orders --records 11 --patience 3s --json";
     let ran = milena(&cluster, words).exits(2);
     assert_eq!(ran.json()[0]["records"], 10);
     assert!(ran.err.contains("only 10 of 11 records"), "{}", ran.err);
-    let ran = milena(&cluster, "perf consume -t orders --records 11 --timeout 2s --json").exits(2);
+    let ran = milena(&cluster, "perf consume -t orders --records 11 --timeout 5s --json").exits(2);
     assert_eq!(ran.json()[0]["records"], 10);
     assert!(ran.err.contains("waited for records of orders"), "{}", ran.err);
 }
