@@ -7,6 +7,7 @@ use crate::sample::{Sample, one_batch, write_together};
 use crate::{PATIENCE, connect, ends, is_before, topic_with};
 use milena::client::Client;
 use milena::error::{Certainty, ErrorCode, ErrorKind};
+use milena::producer::ProducerConfig;
 use milena::record::compression::Compression;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -94,7 +95,11 @@ async fn all_but(topic: &str, samples: &[Sample], code: ErrorCode, culprits: &[(
     let good: Vec<Sample> = samples.iter().enumerate().filter(good).map(|(_, sample)| sample.clone()).collect();
     for peer in Peer::ALL {
         let read = peer.consume(topic, end as usize).await;
-        assert_same(&read, &[&[first.clone()], &*good, &good].concat(), &format!("{peer:?} reads the good ones"));
+        assert_same(
+            &read,
+            &[std::slice::from_ref(&first), &*good, &good].concat(),
+            &format!("{peer:?} reads the good ones"),
+        );
     }
     client.close().await;
 }

@@ -212,7 +212,7 @@ impl ClassicMembership {
             }
             Some(code) if code.is_retriable() => self.next_heartbeat = now + self.backoff.next_wait(),
             Some(code @ ErrorCode::FencedInstanceId) if current => {
-                self.fail(refused("Heartbeat", Some(node), code, None), out)
+                self.fail(refused("Heartbeat", Some(node), code, None), out);
             }
             // As in Java, only this ends a membership: whether another refusal does, the session and the next JoinGroup will say.
             Some(_) if current => self.next_heartbeat = now + self.backoff.next_wait(),
