@@ -227,11 +227,12 @@ impl Admin {
     ) -> Result<Outcomes<ProducerIdAndEpoch>> {
         let ids = ids.into_iter().map(|id| (id.as_ref().to_owned(), ())).collect();
         let ask = self.ask(AtCoordinators::OfTransactions, ids).doing(Doing::Repeatable).most(|_| 1);
+        // Nobody is to have a transaction by this, but the coordinator waits no longer than that for the replicas of its own log.
+        let timeout = i32::try_from(self.client.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
         ask.send(
             |ids, _| {
                 let id = ids.first().map(|(id, ())| TransactionalId(str_bytes(id)));
-                // Nobody is to have a transaction by this: it may last for no time at all.
-                InitProducerIdRequest::default().with_transactional_id(id).with_transaction_timeout_ms(1)
+                InitProducerIdRequest::default().with_transactional_id(id).with_transaction_timeout_ms(timeout)
             },
             |answer, way| {
                 let told = outcome(answer.error_code, None, None);

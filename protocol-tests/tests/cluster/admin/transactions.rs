@@ -7,6 +7,8 @@ use milena::client::Client;
 use milena::error::{ErrorCode, ErrorKind};
 use milena::ids::{ProducerIdAndEpoch, TopicPartition};
 use milena::producer::{ProducerConfig, ProducerRecord, TransactionalProducer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 fn builder() -> milena::broker::Builder {
@@ -111,6 +113,23 @@ async fn a_fenced_producer_can_not_go_on() {
     assert!(error.is_fenced() || error.code() == Some(ErrorCode::InvalidProducerEpoch), "{error}");
     assert!(cluster.committed_records("t").unwrap().is_empty());
     producer(&client, "open").await.begin().await.unwrap().commit().await.unwrap();
+}
+
+/// A coordinator of several brokers needs time for its log, and has as much as the transaction: with a millisecond Kafka says
+/// COORDINATOR_NOT_AVAILABLE again and again.
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_has_a_requests_time_to_fence_a_producer() {
+    let cluster = builder().in_memory().start().await.unwrap();
+    let timeout = Arc::new(AtomicI32::new(0));
+    let seen = timeout.clone();
+    cluster.fault(ApiKey::InitProducerId).respond(move |request| {
+        let (id, rest) = request.body.split_at(5); // a compact string
+        assert_eq!(id, b"\x05open");
+        seen.store(i32::from_be_bytes(*rest.first_chunk().unwrap()), Ordering::Relaxed);
+        None
+    });
+    client(&cluster).admin().fence_producers(["open"]).await.unwrap();
+    assert_eq!(timeout.load(Ordering::Relaxed), 30_000, "request.timeout.ms");
 }
 
 #[tokio::test(start_paused = true)]
