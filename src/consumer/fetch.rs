@@ -43,7 +43,8 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
         });
         let now = shared.client.now();
         if !lacking {
-            (ask_at, backoff) = (None, shared.client.backoff());
+            ask_at = None;
+            backoff.reset();
         } else if ask_at.is_none_or(|at| now >= at) {
             shared.client.refresh(shared.client.cluster().generation);
             ask_at = Some(now + backoff.next_wait());

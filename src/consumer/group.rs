@@ -189,15 +189,9 @@ impl Group {
         answer.await.unwrap_or_else(|_| Err(Error::with_message(ErrorKind::Closed, "the client is closed")))
     }
 
-    /// The application is in `next`: everything handed out before counts as processed.
-    pub(super) fn on_poll(&mut self, shared: &Shared) {
-        let now = shared.client.now();
-        self.keep_polling(now, shared);
-    }
-
-    /// Says that the application is polling, not more often than needed, and commits what is due: whoever waits in there is
-    /// through with everything.
-    pub(super) fn keep_polling(&mut self, now: Instant, shared: &Shared) {
+    /// The application is in `next`: everything handed out before counts as processed, and it is not silent. Commits what is due,
+    /// and says that it is polling, not more often than needed.
+    pub(super) fn on_poll(&mut self, now: Instant, shared: &Shared) {
         if self.auto_commit.as_ref().is_some_and(|auto| now >= auto.next) {
             self.commit_processed(now, shared, None);
         }
@@ -207,7 +201,7 @@ impl Group {
         }
     }
 
-    /// When a poll that waits must [`keep_polling`](Self::keep_polling) again.
+    /// When a poll that waits must tell [`on_poll`](Self::on_poll) again.
     pub(super) fn next_poll(&self, now: Instant) -> Instant {
         let again = now + self.max_poll_interval / 3;
         self.auto_commit.as_ref().map_or(again, |auto| auto.next.min(again))
@@ -215,12 +209,7 @@ impl Group {
 
     /// These offsets, for what the application holds as far as it knows.
     fn commit_of(&self, offsets: HashMap<TopicPartition, OffsetAndMetadata>, deadline: Instant) -> Commit {
-        let progress = self.progress();
-        let meant = offsets.into_iter().map(|(partition, offset)| {
-            let tenure = progress.held.get(&partition).and_then(|held| held.tenure);
-            (partition, (offset, tenure))
-        });
-        Commit::new(meant, deadline)
+        commit_of(&self.progress().held, offsets, deadline)
     }
 
     /// Commits what counts as processed, if that is new, as auto-commit does.
@@ -228,8 +217,11 @@ impl Group {
         let in_vain = std::mem::take(&mut self.progress().not_committed);
         let Some(auto) = &mut self.auto_commit else { return };
         auto.next = now + auto.interval;
-        auto.last
-            .retain(|partition, offset| !in_vain.iter().any(|failed| (&failed.0, &failed.1) == (partition, offset)));
+        for (partition, offset) in in_vain {
+            if auto.last.get(&partition) == Some(&offset) {
+                auto.last.remove(&partition);
+            }
+        }
         let mut positions = shared.processed();
         match only {
             // The last chance: also what was sent before, and perhaps failed.
@@ -365,12 +357,8 @@ impl Group {
                 if commits_marks {
                     let mut marks = shared.processed();
                     marks.retain(|partition, _| revoked.contains(partition));
-                    let meant = |(partition, mark)| {
-                        let tenure = held.get(&partition).and_then(|held: &Held| held.tenure);
-                        (partition, (mark, tenure))
-                    };
                     if !marks.is_empty() {
-                        last = Some(Commit::new(marks.into_iter().map(meant), shared.client.api_deadline()));
+                        last = Some(commit_of(&held, marks, shared.client.api_deadline()));
                     }
                 }
                 shared.set_assignment(revoked, vec![]);
@@ -588,6 +576,19 @@ impl Consumer {
             None => Err(Error::with_message(ErrorKind::Timeout, "the group was not left in time")),
         }
     }
+}
+
+/// These offsets, with the tenures that the application knows of.
+fn commit_of(
+    held: &HashMap<TopicPartition, Held>,
+    offsets: HashMap<TopicPartition, OffsetAndMetadata>,
+    deadline: Instant,
+) -> Commit {
+    let meant = offsets.into_iter().map(|(partition, offset)| {
+        let tenure = held.get(&partition).and_then(|held| held.tenure);
+        (partition, (offset, tenure))
+    });
+    Commit::new(meant, deadline)
 }
 
 /// Looks up where the group stands and starts there, unless the partition has gone or changed hands meanwhile. One that is

@@ -162,7 +162,7 @@ impl Consumer {
         let deadline = self.shared.client.deadline(timeout);
         tokio::task::coop::consume_budget().await; // a loop of polls that all find something must let others run
         if let Some(group) = &mut self.group {
-            group.on_poll(&self.shared);
+            group.on_poll(self.shared.client.now(), &self.shared);
         }
         loop {
             self.last_poll = Some(self.shared.client.now());
@@ -197,7 +197,7 @@ impl Consumer {
                     () = sleep_until(until) => {}
                 },
                 Some(group) => {
-                    group.keep_polling(now, &self.shared); // who waits in here is not silent
+                    group.on_poll(now, &self.shared); // who waits in here is not silent
                     let until = until.min(group.next_poll(now));
                     tokio::select! {
                         () = self.shared.data.notified() => {}

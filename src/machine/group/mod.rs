@@ -34,8 +34,6 @@ use super::offset_commit::{Commit, OffsetCommit};
 use super::offset_fetch::{Committed, OffsetFetch};
 use super::{Machine, RequestId};
 use crate::error::{Error, ErrorKind};
-#[cfg(test)]
-use crate::ids::OffsetAndMetadata;
 use crate::ids::{CoordinatorKey, GenerationId, NodeId, TopicId, TopicPartition};
 use crate::wire::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
@@ -47,8 +45,6 @@ use classic::ClassicMembership;
 use consumer_group::ConsumerMembership;
 use group_topics::GroupTopics;
 use membership::{Membership, SubscribedTopics, Tenure};
-#[cfg(test)]
-use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -317,23 +313,6 @@ impl ConsumerCoordinator {
     pub fn commit(&mut self, now: Instant, commit: Commit) {
         self.commits.push(commit, &*self.membership);
         self.step(now);
-    }
-
-    /// Of an application that knows of everything that is assigned by now: all of these or nothing.
-    #[cfg(test)]
-    fn commit_known(
-        &mut self,
-        now: Instant,
-        offsets: HashMap<TopicPartition, OffsetAndMetadata>,
-        deadline: Instant,
-        reply: Option<Reply<()>>,
-    ) {
-        let meant = offsets.into_iter().map(|(partition, offset)| {
-            let tenure = self.membership.tenure(&partition);
-            (partition, (offset, tenure))
-        });
-        let commit = Commit::new(meant.collect::<HashMap<_, _>>(), deadline).whole();
-        self.commit(now, reply.into_iter().fold(commit, Commit::awaited));
     }
 
     /// Reads what the group has committed. A partition without a commit is not in the answer.

@@ -10,6 +10,7 @@ use super::sticky::CooperativeStickyAssignor;
 use super::tests::T;
 use super::*;
 use crate::error::ErrorCode;
+use crate::ids::OffsetAndMetadata;
 use crate::wire::group_protocol::str_bytes;
 use crate::wire::messages::TopicName;
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
@@ -18,7 +19,7 @@ use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use consumer_coordinator::ConsumerGroup;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 const SESSION: Duration = Duration::from_secs(10);

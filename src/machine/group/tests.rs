@@ -8,7 +8,7 @@ use super::range::RangeAssignor;
 use super::sticky::CooperativeStickyAssignor;
 use super::*;
 use crate::error::ErrorCode;
-use crate::ids::TopicId;
+use crate::ids::{OffsetAndMetadata, TopicId};
 use crate::machine::metadata::{PartitionMetadata, TopicMetadata};
 use crate::wire::group_protocol::{Subscription, encode_assignment, str_bytes};
 use crate::wire::messages::TopicName;
@@ -17,6 +17,7 @@ use crate::wire::messages::offset_commit_response::{OffsetCommitResponsePartitio
 use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 pub(super) const BEAT: Duration = Duration::from_secs(3);

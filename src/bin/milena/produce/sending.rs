@@ -270,8 +270,7 @@ impl Sending {
     /// to see to.
     pub async fn settle(&mut self, to: To<'_>) {
         let stop = self.stop.clone();
-        let count = self.window.len();
-        waiting_for(format!("acknowledgements of {count} record{}", if count == 1 { "" } else { "s" }));
+        waiting_for(format!("acknowledgements of {}", records(self.window.len() as u64)));
         let outcomes = async {
             self.outcomes().await;
             Ok(())
@@ -422,7 +421,6 @@ impl Sending {
             (Some(topic), _, false) => topic,
             _ => "topics of their own".to_owned(),
         };
-        let records = |count: u64| if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
         if !quiet || failed > 0 || matches!(ended, Some(Ended::Input(_) | Ended::Broker(_))) {
             eprintln!("milena: {} written to {to}", records(written));
         }
@@ -441,4 +439,8 @@ impl Sending {
 
 fn is_uncertain(error: &Error) -> bool {
     error.delivery_certainty() == Some(Certainty::PossiblySent)
+}
+
+fn records(count: u64) -> String {
+    if count == 1 { "1 record".to_owned() } else { format!("{count} records") }
 }

@@ -2,6 +2,24 @@
 
 use super::*;
 
+impl ConsumerCoordinator {
+    /// Of an application that knows of everything that is assigned by now: all of these or nothing.
+    pub(in crate::machine::group) fn commit_known(
+        &mut self,
+        now: Instant,
+        offsets: HashMap<TopicPartition, OffsetAndMetadata>,
+        deadline: Instant,
+        reply: Option<Reply<()>>,
+    ) {
+        let meant = offsets.into_iter().map(|(partition, offset)| {
+            let tenure = self.membership.tenure(&partition);
+            (partition, (offset, tenure))
+        });
+        let commit = Commit::new(meant.collect::<HashMap<_, _>>(), deadline).whole();
+        self.commit(now, reply.into_iter().fold(commit, Commit::awaited));
+    }
+}
+
 #[test]
 fn the_application_can_commit_while_it_gives_up_and_not_after() {
     let mut play = Play::eager().stable(&[0]);
